@@ -1,0 +1,144 @@
+"""The command ``course``: the main job, the doctor, data, training and the recorded figures, from the terminal.
+
+It only reads arguments and prints; the work is done by the library. A CourseError ends as one line and status 2,
+Ctrl-C as one line and status 130. ``--traceback`` shows where an error came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (0 well, 1 the doctor found something, 2 an error, 130 Ctrl-C)."""
+    from course_lib.errors import CourseError
+
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt as error:
+        print(f"\ncourse: stopped. {error}", file=sys.stderr)
+        return 130
+    except (CourseError, ValueError, FloatingPointError) as error:
+        if options.traceback:
+            raise
+        print(f"course: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="course", description="Small and fast neural networks: the course's command.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--traceback", action="store_true", help="show where an error came from")
+        command.set_defaults(run=run)
+        return command
+
+    demo = add("demo", _demo, "teacher → distilled → pruned → INT8, all measured in one ledger")
+    _data_option(demo)
+    demo.add_argument("--quick", action="store_true", help="load the shipped students instead of training them")
+    demo.add_argument("--out", default="demo", help="folder for ledger.json, ledger.png and models/ (default: demo)")
+
+    add("doctor", _doctor, "what is wrong with this environment, and the command that mends each")
+
+    data = add("data", _data, "prepare a data set and show its parts")
+    data.add_argument("name", nargs="?", default=None, help="rendered, gtsrb or the path of an .npz")
+    data.add_argument("--download", action="store_true", help="let torchvision download GTSRB (about 500 MB)")
+
+    train = add("train", _train, "train the shipped networks again; continues where it was stopped")
+    train.add_argument("what", nargs="*", choices=["teacher", "student", []], help="default: both, the teacher first")
+    _data_option(train)
+    train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
+
+    bench = add("bench", _bench, "measure the recorded figures (benchmarks/results/*.json)")
+    bench.add_argument("what", nargs="?", default="journey", choices=["journey", "foundation"])
+    _data_option(bench)
+    return parser
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default=None, help="rendered, gtsrb or the path of an .npz (default: $COURSE_DATA)")
+
+
+def _data_name(options: argparse.Namespace) -> str:
+    import os
+
+    return options.data or os.environ.get("COURSE_DATA") or "rendered"
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from course_lib import journey
+    from course_lib.measure import peak_memory_bytes
+
+    started = time.perf_counter()
+    ledger = journey.run(_data_name(options), quick=options.quick, out=options.out, say=_say(started))
+    print(f"\n{ledger}\n")
+    minutes, peak = (time.perf_counter() - started) / 60, peak_memory_bytes() / 1e9
+    print(f"{minutes:.1f} minutes, at most {peak:.2f} GB of memory.")
+    print(f"Written: {Path(options.out) / 'ledger.json'}, {Path(options.out) / 'ledger.png'}")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from course_lib import doctor
+
+    return doctor.main()
+
+
+def _data(options: argparse.Namespace) -> None:
+    from course_lib.data import load, load_gtsrb
+
+    splits = load_gtsrb(download=True) if options.download else load(options.name)
+    for part in splits:
+        print(part)
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from course_lib import recipes
+    from course_lib.data import load
+
+    data, started = _data_name(options), time.perf_counter()
+    key, what = recipes.data_key(data), options.what or ["teacher", "student"]
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    say, splits = _say(started), load(data)
+    shown = data if key == "rendered" or data == "gtsrb" else "PATH.npz"
+    if "teacher" in what:
+        say(f"the teacher, on {splits.train}")
+        recipes.train_teacher(splits, key, f"course train teacher --data {shown}")
+    if "student" in what:
+        recipes.train_students(splits, key, f"course train student --data {shown}", say=say)
+    say("done: datasets/checkpoints")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from course_lib import foundation, journey
+    from course_lib.recipes import data_key
+
+    data, started = _data_name(options), time.perf_counter()
+    if options.what == "foundation":
+        path = foundation.measure(say=_say(started))
+    else:
+        key = data_key(data)
+        shown = data if key == "rendered" or data == "gtsrb" else "PATH.npz"
+        ledger = journey.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
+        print(f"\n{ledger}\n")
+        path = journey.record_journey(ledger, key, f"course bench journey --data {shown}")
+    print(f"Written: {path}")
+
+
+def _say(started: float):
+    def say(line: str) -> None:
+        print(f"[{time.perf_counter() - started:6.1f} s] {line}", flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

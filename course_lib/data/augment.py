@@ -1,0 +1,89 @@
+"""Random views of a sign that keep its meaning, each a pure function of (seed, view, image).
+
+A view turns, zooms, shifts, shears, brightens and flattens an image a little. It never mirrors it: "keep right"
+mirrored is "keep left", which is another class (33/34, 36/37, 38/39, 19/20), and a mirrored "80" is nothing at all.
+
+The usual way draws the random numbers as batches pass by, so that a view depends on everything that happened before.
+Here all images' numbers for view v come at once from a generator seeded by (seed, v), and image i takes row i. So a
+view can be *replayed*: a killed run resumes to the same result, and a teacher's logits can be computed once for
+exactly the view that the student will see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_COLUMNS = 9  # rotation, zoom, shift x, shift y, shear, aspect, brightness, contrast, saturation
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a view may go; each amount is the half-width of a uniform distribution.
+
+    Args:
+        rotation_deg: degrees.
+        zoom, aspect: fractions (0.1: a scale in 0.9..1.1).
+        shift: fraction of the side.
+        shear: horizontal shift per unit of height.
+        brightness: on a log scale (0.4: a gain between 1/1.49 and 1.49).
+        contrast, saturation: fractions around the image's own mean and its grey version.
+        seed: two augmentations with equal seeds give equal views.
+    Raises: ValueError for a negative amount.
+    """
+
+    rotation_deg: float = 10.0
+    zoom: float = 0.12
+    shift: float = 0.08
+    shear: float = 0.12
+    aspect: float = 0.06
+    brightness: float = 0.5
+    contrast: float = 0.3
+    saturation: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, amount in vars(self).items():
+            if name != "seed" and not amount >= 0:
+                raise ValueError(f"{name} must be ≥ 0, got {amount}")
+
+    def table(self, count: int, view: int) -> Tensor:
+        """The numbers of view ``view`` for images 0..count−1: (count, 9), uniform in [−1, 1)."""
+        if view < 0:
+            raise ValueError(f"view must be ≥ 0, got {view}")
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + view)
+        return torch.rand(count, _COLUMNS, generator=generator) * 2 - 1
+
+    def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Views of images (B, 3, H, W), float in [0, 1], from their rows (B, 9) of ``table``; the same shape."""
+        if len(images) != len(numbers):
+            raise ValueError(f"one row of numbers an image: got {len(images)} images and {len(numbers)} rows")
+        grid = F.affine_grid(self._matrices(numbers), list(images.shape), align_corners=False)
+        out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        gain, contrast, saturation = (
+            column.view(-1, 1, 1, 1)
+            for column in (
+                torch.exp(self.brightness * numbers[:, 6]),
+                1 + self.contrast * numbers[:, 7],
+                1 + self.saturation * numbers[:, 8],
+            )
+        )
+        grey = out.mean(1, keepdim=True)
+        out = grey + saturation * (out - grey)
+        mean = grey.mean((2, 3), keepdim=True)
+        return (gain * (mean + contrast * (out - mean))).clamp_(0, 1)
+
+    def _matrices(self, numbers: Tensor) -> Tensor:
+        """Affine maps from output to input coordinates, (B, 2, 3)."""
+        angle = torch.deg2rad(self.rotation_deg * numbers[:, 0])
+        cos, sin = angle.cos(), angle.sin()
+        zoom, aspect = 1 + self.zoom * numbers[:, 1], 1 + self.aspect * numbers[:, 5]
+        shear = self.shear * numbers[:, 4]
+        # A shift of `shift` of the side is 2·shift in grid_sample's coordinates, which run from −1 to 1.
+        dx, dy = 2 * self.shift * numbers[:, 2], 2 * self.shift * numbers[:, 3]
+        row_x = torch.stack([zoom * aspect * cos, zoom * (shear * cos - sin), dx], 1)
+        row_y = torch.stack([zoom * aspect * sin, zoom * (shear * sin + cos), dy], 1)
+        return torch.stack([row_x, row_y], 1)

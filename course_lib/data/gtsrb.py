@@ -1,0 +1,172 @@
+"""The real German Traffic Sign Recognition Benchmark, kept by the same contract as the rendered signs.
+
+Two ways in. ``load_gtsrb`` reads torchvision's layout (and lets torchvision download it, with its MD5 sums): its
+training part is split by *track* into train and validation, its official test part is the test set. ``load_npz``
+reads one file with arrays ``x`` (N, H, W, 3) uint8, ``y`` (N,) and ``track`` (N,), for measuring offline: it is split
+by track into all three parts.
+
+A track is one physical sign filmed as the car drove by: about 30 frames that differ little. Frames of one track in
+both train and test would measure memory, not skill (chapter 02 measures by how much).
+
+Source: Stallkamp et al. 2012, "Man vs. computer", Neural Networks 32; files at benchmark.ini.rub.de.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.data.dataset import SignDataset, Splits, split_by_group
+from course_lib.errors import CourseError
+from course_lib.files import atomic_path, cache_dir
+
+NUM_CLASSES = 43
+_NPZ_CONTRACT = "x uint8 (N, H, W, 3), y integers (N,) in 0..42, track (N,)"
+
+
+def load_npz(path: str | Path, *, size: int = 32, seed: int = 0) -> Splits:
+    """Splits by track of the arrays ``x``, ``y``, ``track`` in one .npz file.
+
+    Args:
+        size: side of the returned images in pixels; other sizes than the file's are resampled (bilinear).
+        seed: of the split; the same seed always gives the same tracks.
+    Raises: CourseError if the file is missing, broken or breaks the contract above.
+    """
+    path = Path(path).expanduser()
+    images, labels, tracks = _read_npz(path)
+    groups = np.unique(np.stack([labels.astype("U6"), tracks.astype("U32")], 1), axis=0, return_inverse=True)[1]
+    images = _resize(images, size)
+    dataset = SignDataset(
+        images,
+        labels,
+        groups=groups.ravel(),
+        attributes=pixel_attributes(images),
+        name="gtsrb",
+        num_classes=NUM_CLASSES,
+    )
+    try:
+        return split_by_group(dataset, seed=seed)
+    except ValueError as error:
+        raise CourseError(str(error), path=path, mend="give at least three tracks of every class") from error
+
+
+def load_gtsrb(root: str | Path | None = None, *, size: int = 32, seed: int = 0, download: bool = False) -> Splits:
+    """torchvision's GTSRB: training part split by track into train and validation, official test part as test.
+
+    Args:
+        root: torchvision's root folder; by default ``COURSE_GTSRB_ROOT`` or a folder in the course's cache.
+        size: side of the images in pixels (PIL, bilinear).
+        download: let torchvision download what is missing, checked by its MD5 sums (about 500 MB).
+    Raises: CourseError if files are missing or unreadable.
+    """
+    root = Path(root or os.environ.get("COURSE_GTSRB_ROOT") or cache_dir() / "torchvision").expanduser()
+    train = _read_torchvision(root, "train", size, download)
+    test = _read_torchvision(root, "test", size, download)
+    # The official test part is the test set, so only validation is cut from the training part.
+    rest = split_by_group(train, validation=0.15, test=0.01, seed=seed)
+    kept = np.isin(train.groups, np.unique(np.concatenate([rest.train.groups, rest.test.groups])))
+    return Splits(train.subset(kept, split="train"), rest.validation, test)
+
+
+def pixel_attributes(images: np.ndarray) -> dict[str, np.ndarray]:
+    """What the pixels alone tell, for sets that come without metadata.
+
+    Returns: ``brightness`` (mean of the luma, 0..1), ``contrast`` (its standard deviation, 0..0.5) and ``sharpness``
+    (mean absolute difference of horizontal neighbours ÷ contrast), each (N,) float32.
+    """
+    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+    brightness, contrast, sharpness = (np.empty(len(images), np.float32) for _ in range(3))
+    for start in range(0, len(images), 4096):
+        part = slice(start, start + 4096)
+        luma = np.einsum("nchw,c->nhw", images[part].astype(np.float32) / 255, weights)
+        brightness[part], contrast[part] = luma.mean((1, 2)), luma.std((1, 2))
+        edges = np.abs(np.diff(luma, axis=2)).mean((1, 2))
+        sharpness[part] = edges / np.maximum(contrast[part], 1e-3)
+    return {"brightness": brightness, "contrast": contrast, "sharpness": sharpness}
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mend = f"give a file with arrays {_NPZ_CONTRACT}"
+    if not path.is_file():
+        raise CourseError("no such file", path=path, mend=f"check the path, or {mend}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = {"x", "y", "track"} - set(archive.files)
+            if missing:
+                raise CourseError(f"lacks {sorted(missing)}; it has {sorted(archive.files)}", path=path, mend=mend)
+            images, labels, tracks = (archive[key] for key in ("x", "y", "track"))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise CourseError(f"not a readable .npz ({error})", path=path, mend=f"copy it again, or {mend}") from error
+    problem = _contract_problem(images, labels, tracks)
+    if problem:
+        raise CourseError(problem, path=path, mend=mend)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels.astype(np.int64), tracks
+
+
+def _contract_problem(images: np.ndarray, labels: np.ndarray, tracks: np.ndarray) -> str | None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        return f"x is {images.dtype} {images.shape}"
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        return f"y is {labels.dtype} {labels.shape} for {len(images)} images"
+    if tracks.shape != images.shape[:1]:
+        return f"track has shape {tracks.shape} for {len(images)} images"
+    if labels.min() < 0 or labels.max() >= NUM_CLASSES:
+        return f"y has labels {labels.min()}..{labels.max()}"
+    return None
+
+
+def _resize(images: np.ndarray, size: int) -> np.ndarray:
+    if images.shape[2:] == (size, size):
+        return images
+    import torch
+    from torch.nn import functional as F
+
+    parts = [
+        F.interpolate(torch.from_numpy(images[i : i + 2048]).float(), (size, size), mode="bilinear", antialias=True)
+        for i in range(0, len(images), 2048)
+    ]
+    return torch.cat(parts).round_().clamp_(0, 255).to(torch.uint8).numpy()
+
+
+def _read_torchvision(root: Path, split: str, size: int, download: bool) -> SignDataset:
+    import course_lib.torchvision_compat  # noqa: F401  # before torchvision: lets it import beside a CPU torch
+    from torchvision import datasets
+
+    mend = "course data gtsrb --download (about 500 MB), or set COURSE_GTSRB_ROOT to where it lies"
+    try:
+        samples = datasets.GTSRB(str(root), split=split, download=download)._samples
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise CourseError(f"GTSRB's {split} part is not complete here ({error})", path=root, mend=mend) from error
+    if not samples:
+        raise CourseError(f"GTSRB's {split} part holds no images", path=root, mend=mend)
+    cached = cache_dir() / f"gtsrb_{split}_{len(samples)}_{size}.npz"
+    if not cached.is_file():
+        _decode(samples, size, cached, mend)
+    with np.load(cached, allow_pickle=False) as archive:
+        images, native = archive["images"], archive["native_size"]
+    labels = np.array([label for _, label in samples])
+    # "00017/00003_00012.ppm" is frame 12 of track 3 of class 17; the test part has no tracks.
+    keys = [f"{label}/{Path(name).name.split('_')[0] if split == 'train' else name}" for name, label in samples]
+    groups = np.unique(keys, return_inverse=True)[1]
+    attributes = {"native_size": native, **pixel_attributes(images)}
+    return SignDataset(images, labels, groups=groups, attributes=attributes, name="gtsrb", split=split)
+
+
+def _decode(samples: list[tuple[str, int]], size: int, target: Path, mend: str) -> None:
+    from PIL import Image
+
+    images = np.empty((len(samples), 3, size, size), np.uint8)
+    native = np.empty(len(samples), np.float32)
+    for i, (name, _) in enumerate(samples):
+        try:
+            with Image.open(name) as picture:
+                native[i] = max(picture.size)
+                resized = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+        except OSError as error:
+            raise CourseError(f"not a readable image ({error})", path=name, mend=mend) from error
+        images[i] = np.asarray(resized).transpose(2, 0, 1)
+    with atomic_path(target) as part, open(part, "wb") as stream:
+        np.savez(stream, images=images, native_size=native)

@@ -1,0 +1,59 @@
+"""Has the learner written anything yet?
+
+A stub is a body of docstring, ``...``, ``pass``, ``return None`` or ``raise NotImplementedError``. The question is put
+to the compiled function, not to its source, because source is not always at hand (plain prompt, ``exec``) and may
+belong to another version of the cell. Byte code changes from one Python release to the next, so nothing is assumed
+about it: the stubs are compiled here, by the same interpreter, and compared instruction by instruction.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import types
+from functools import cache
+from typing import Any
+
+_BODIES = (
+    "...",
+    "pass",
+    "return",
+    "return ...",
+    "raise NotImplementedError",
+    "raise NotImplementedError()",
+    'raise NotImplementedError("")',
+)
+
+
+def untouched(answer: Any) -> bool:
+    """True for None, Ellipsis, a function whose body does nothing, and a class that holds such a method."""
+    if answer is None or answer is Ellipsis:
+        return True
+    if isinstance(answer, type):
+        return any(untouched(inspect.unwrap(m)) for m in vars(answer).values() if isinstance(m, types.FunctionType))
+    try:
+        code = getattr(inspect.unwrap(answer), "__code__", None) if callable(answer) else None
+    except ValueError:
+        return False
+    return isinstance(code, types.CodeType) and _instructions(code) in _stubs()
+
+
+@cache
+def _stubs() -> frozenset[tuple]:
+    sources = [f"def stub(x):\n    {body}" for body in _BODIES]
+    sources += [f'def stub(x):\n    """Your turn."""\n    {body}' for body in _BODIES]
+    found = []
+    for source in [*sources, "stub = lambda x: ...", "stub = lambda x: None"]:
+        namespace: dict[str, Any] = {}
+        exec(source, namespace)
+        found.append(_instructions(namespace["stub"].__code__))
+    return frozenset(found)
+
+
+def _instructions(code: types.CodeType) -> tuple:
+    """(operation, argument) pairs, without positions, no-ops, and the text of strings."""
+    return tuple(
+        (step.opname, "text" if isinstance(step.argval, str) and step.opname == "LOAD_CONST" else step.argval)
+        for step in dis.get_instructions(code)
+        if step.opname not in {"NOP", "CACHE"}
+    )

@@ -1,0 +1,50 @@
+"""The ledger as a picture: what each step of compression cost and bought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter
+
+from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure
+
+if TYPE_CHECKING:
+    from course_lib.measure import Ledger
+
+
+def ledger_figure(ledger: Ledger) -> CourseFigure:
+    """Accuracy (%) over latency (ms, logarithmic): one point a row, its area the file's size, bars the 95 % interval.
+
+    The horizontal bar reaches from p50 to p95; both axes are zoomed to the data. Hollow points carry a mark: see
+    the ledger's notes.
+    """
+    from course_lib.measure import quantity
+
+    figure, axes = new_figure(9.0, 4.5)
+    largest = max(row.size_bytes for row in ledger)
+    for i, row in enumerate(ledger):
+        x, y, colour = row.latency_ms_p50, 100 * row.accuracy.value, COLOURS[i % 7]
+        down, up = y - 100 * row.accuracy.low, 100 * row.accuracy.high - y
+        tail = max(0.0, row.latency_ms_p95 - x)
+        area = 40 + 560 * row.size_bytes / largest
+        # Large files lie below, so that no small point hides; names stand beside, since good variants crowd together.
+        axes.errorbar(x, y, [[down], [up]], [[0], [tail]], color=colour, linewidth=1, capsize=2, zorder=2 + 1 / area)
+        axes.scatter(
+            x, y, area, marker=MARKERS[i % 8], facecolor="white" if ledger.marks(row) else colour, edgecolor=colour,
+            linewidth=1.5, alpha=0.85, zorder=3 + 1 / area, label=f"{row.name}, {quantity(row.size_bytes, 'B')}",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
+    axes.margins(x=0.12, y=0.12)
+    axes.set_xlabel(f"latency, ms (batch {ledger.input_shape[0]}, {ledger.threads} thread(s); point p50, bar to p95)")
+    axes.set_ylabel(f"accuracy on {ledger.data} test images, %")
+    axes.set_title(ledger.title)
+    # Markers of one size in the legend: the bytes are written there.
+    legend = figure.legend(loc="outside right upper")
+    for handle in legend.legend_handles:
+        handle.set_sizes([50])
+    points = "; ".join(
+        f"{row.name}: {100 * row.accuracy.value:.1f} %, {row.latency_ms_p50:.3g} ms, {quantity(row.size_bytes, 'B')}"
+        for row in ledger
+    )
+    return finish(figure, alt=f"Accuracy over latency for {len(ledger)} variants. {points}.")

@@ -1,0 +1,75 @@
+"""The one style of all figures. Every figure function of this package returns a figure with labelled axes, units and alt text.
+
+Colours are those of Okabe and Ito (2008), which remain distinct with the common kinds of colour blindness; a second
+cue (marker, line style, direct label) always accompanies colour. Figures are made without pyplot, so nothing is global
+and nothing is shown twice; a notebook shows what a cell returns, as PNG, with the alt text attached to the picture.
+
+To add a figure: make it with ``new_figure``, end with ``return finish(figure, alt="…")``. The alt text says what the
+picture shows, with its numbers, for a reader who cannot see it.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette; yellow last, since it is weak on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+STYLE = {
+    "figure.dpi": 100,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+class CourseFigure(Figure):
+    """A matplotlib figure that carries alt text and shows itself in a notebook as a PNG with it."""
+
+    alt_text: str = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        stream = BytesIO()
+        # No metadata: the version of matplotlib would make the same picture differ.
+        self.savefig(stream, format="png", metadata={"Software": None})
+        data = {"image/png": stream.getvalue(), "text/plain": f"Figure: {self.alt_text}"}
+        return data, {"image/png": {"alt": self.alt_text}}
+
+
+def new_figure(width: float = 7.0, height: float = 4.0, columns: int = 1, rows: int = 1) -> tuple[CourseFigure, Any]:
+    """A figure of width × height inches in the course's style, and its axes (one, or an array if more)."""
+    with rc_context(STYLE):
+        figure = CourseFigure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots(rows, columns)
+
+
+def finish(figure: CourseFigure, *, alt: str) -> CourseFigure:
+    """Attach the alt text and check that every visible axis is labelled.
+
+    Raises: ValueError: alt is empty, or an axis that is drawn has no label.
+    """
+    if not alt.strip():
+        raise ValueError("alt must describe the figure, got an empty text")
+    for axes in figure.axes:
+        if axes.axison and not (axes.get_xlabel() and axes.get_ylabel()):
+            raise ValueError(f"axes {axes.get_title()!r} need both labels with units (or axes.set_axis_off())")
+    figure.alt_text = alt
+    return figure
+
+
+def alt_text(figure: Figure) -> str:
+    """The figure's alt text; "" for a figure that was not made here."""
+    return getattr(figure, "alt_text", "")

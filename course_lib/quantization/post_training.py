@@ -1,0 +1,107 @@
+"""Static INT8 after training: weights in signed, activations in unsigned 8 bits, ranges from a calibration set.
+
+The result is a QDQ file: the FP32 graph with QuantizeLinear/DequantizeLinear pairs, which ONNX Runtime fuses into
+integer kernels. Weights get one scale for each output channel, symmetric (S8); activations one scale and zero point for
+each tensor (U8), from the smallest and largest value seen on the calibration images. Calibration images come from the
+training part: ranges taken from the test part would be a (small) leak.
+
+**Seven bits in eight.** x86 without VNNI multiplies U8×S8 with VPMADDUBSW, which adds two products in 16 bits and
+*saturates*: 2·255·127 = 64,770 > 32,767. ``reduce_range`` keeps weights in −64..63, so that 2·255·64 = 32,640 fits.
+The file then computes the same on every CPU, at the price of one bit of the weights. Both versions are measured in
+the course; the default is the one that is right everywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.errors import CourseError
+from course_lib.files import atomic_path
+
+
+def quantize_static_int8(
+    fp32_path: str | Path, int8_path: str | Path, calibration_images: np.ndarray, *, reduce_range: bool = True
+) -> Path:
+    """Write the INT8 (U8S8, QDQ, per-channel, min-max) version of an FP32 ONNX file.
+
+    Args:
+        calibration_images: (N, 3, H, W), float32 in [0, 1], from the training part; some hundreds are enough.
+        reduce_range: keep weights to 7 bits, so that CPUs without VNNI cannot saturate.
+    Returns: ``int8_path``.
+    Raises:
+        ValueError: images of another type, shape or range.
+        CourseError: the FP32 file is missing or is no ONNX model.
+    Matches: onnxruntime.quantization.quantize_static.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from course_lib.deploy.onnx import open_session, shorten_names
+
+    _check_images(calibration_images)
+    session = open_session(fp32_path)  # a missing or broken file is reported here, in one line
+    input_name = session.get_inputs()[0].name
+    with tempfile.TemporaryDirectory() as folder, atomic_path(int8_path) as part, _quiet():
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(fp32_path), str(prepared))
+        quantize_static(
+            str(prepared),
+            str(part),
+            _Reader(calibration_images, input_name),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=reduce_range,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        shorten_names(part)
+        open_session(part)
+    return Path(int8_path)
+
+
+def calibration_images(dataset, count: int, *, seed: int = 0) -> np.ndarray:
+    """``count`` images of a set, drawn without replacement: (count, 3, H, W), float32 in [0, 1]."""
+    if not 1 <= count <= len(dataset):
+        raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")
+    chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
+    return dataset.batch(chosen)[0].numpy()
+
+
+class _Reader:
+    """Feeds the calibration images to onnxruntime.quantization in small batches."""
+
+    def __init__(self, images: np.ndarray, input_name: str):
+        self._batches: Iterator[dict[str, np.ndarray]] = iter(
+            [{input_name: images[start : start + 50]} for start in range(0, len(images), 50)]
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._batches, None)
+
+
+class _quiet:
+    """Silences the advice that onnxruntime.quantization logs at WARNING on every call."""
+
+    def __enter__(self) -> None:
+        self._level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *exc: object) -> None:
+        logging.disable(self._level)
+
+
+def _check_images(images: np.ndarray) -> None:
+    if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or len(images) == 0:
+        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ValueError(f"calibration_images must be a float32 array (N, 3, H, W), N ≥ 1, got {kind}")
+    if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
+        raise ValueError("calibration_images must be finite and in [0, 1]; divide bytes by 255")
+
+
+__all__ = ["CourseError", "calibration_images", "quantize_static_int8"]

@@ -1,0 +1,303 @@
+"""One training loop for everything: teachers, students, pruned and quantized networks.
+
+``fit`` is gradient descent with five habits built in, each of which the course's measurements rely on:
+
+* **Everything random is a function of (seed, epoch)**: the order of the images and their augmented views. Nothing
+  depends on what ran before, so a run that was killed continues to the same weights.
+* **Validation chooses.** After each epoch the network is scored on the validation part; the best epoch's weights are
+  what the caller gets. The test part is not an argument of this module.
+* **The learning rate moves per step** over one cycle (Smith & Topin 2019, arXiv:1708.07120) or a cosine, whose length
+  is counted in steps. Stepping a per-epoch schedule per batch is a classic bug: the rate is over before epoch two.
+* **The loss is an argument**: ``loss(logits, batch)``, where ``batch`` also tells which images and which view it
+  holds. Distillation is a loss, not another loop.
+* **Nothing half-written**: the state is saved after each epoch under a temporary name, then renamed.
+
+Industrial loops add mixed precision, gradient accumulation, several devices and data workers; on two cores and
+32×32 pixels none of them buys time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib.data.augment import Augmentation
+from course_lib.data.dataset import SignDataset
+from course_lib.errors import CourseError
+from course_lib.files import atomic_path
+
+
+class Batch(NamedTuple):
+    """What a loss may look at besides the logits."""
+
+    images: Tensor  # (B, 3, H, W), float in [0, 1], augmented
+    labels: Tensor  # (B,), int64
+    indices: Tensor  # (B,), int64: positions in the training set
+    view: int  # which augmented view of the set this is
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything that decides the result besides the network and the data.
+
+    Args:
+        epochs: passes over the training set, ≥ 1.
+        max_lr: the schedule's peak.
+        schedule: "onecycle" (a fifth of the steps up, then down to nothing) or "cosine" (down from the start).
+        optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
+        weight_decay: decoupled for adamw, L2 for sgd; never on biases and BatchNorm.
+        augmentation: random views, or None for the plain images.
+        views: how many different views to cycle through; None: a new one every epoch.
+        label_smoothing: of the default cross-entropy loss only.
+        seed: of order and views.
+    Raises: ValueError naming the field that is out of range.
+    """
+
+    epochs: int
+    max_lr: float = 3e-3
+    batch_size: int = 128
+    schedule: str = "onecycle"
+    optimizer: str = "adamw"
+    weight_decay: float = 0.02
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    views: int | None = None
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.max_lr > 0:
+            raise ValueError(f"max_lr must be positive, got {self.max_lr}")
+        if self.schedule not in ("onecycle", "cosine"):
+            raise ValueError(f"schedule must be 'onecycle' or 'cosine', got {self.schedule!r}")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {self.optimizer!r}")
+        if self.views is not None and self.views < 1:
+            raise ValueError(f"views must be at least 1 or None, got {self.views}")
+
+    def view(self, epoch: int) -> int:
+        """The number of the augmented view that epoch ``epoch`` shows."""
+        return epoch if self.views is None else epoch % self.views
+
+
+@dataclass
+class History:
+    """One dict an epoch (epoch, loss, validation_accuracy, lr, seconds) and which epoch was the best."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    best_accuracy: float = -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all epochs, in seconds."""
+        return sum(row["seconds"] for row in self.epochs)
+
+
+def fit(
+    model: nn.Module,
+    train: SignDataset,
+    validation: SignDataset,
+    recipe: Recipe,
+    *,
+    loss: Loss | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    log_dir: str | Path | None = None,
+) -> History:
+    """Train ``model`` in place and leave it with the weights of its best epoch on validation, in eval mode.
+
+    Args:
+        loss: (logits (B, C), batch) → scalar; by default cross-entropy with the labels.
+        checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
+            ends with the same weights as a run that was never interrupted (same machine, same number of threads).
+        progress: show a progress bar.
+        log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
+    Returns: the history of all epochs, those before a resume included.
+    Raises:
+        CourseError: the checkpoint is broken or belongs to another run.
+        FloatingPointError: the loss is no longer finite (names epoch and step).
+        KeyboardInterrupt: Ctrl-C; its message says how to continue.
+    """
+    loss = loss or _cross_entropy(recipe.label_smoothing)
+    steps = -(-len(train) // recipe.batch_size)
+    optimizer = make_optimizer(model, recipe)
+    scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
+    history, best = History(), None
+    if checkpoint is not None and Path(checkpoint).exists():
+        history, best = _load_state(checkpoint, model, optimizer, scheduler, _fingerprint(model, train, recipe))
+    first = len(history.epochs)
+    model.to(memory_format=torch.channels_last)
+    try:
+        with _writer(log_dir) as write, _bar((recipe.epochs - first) * steps, progress) as bar:
+            for epoch in range(first, recipe.epochs):
+                row = _run_epoch(model, train, recipe, epoch, loss, optimizer, scheduler, bar)
+                row["validation_accuracy"] = accuracy(model, validation)
+                history.epochs.append(row)
+                if row["validation_accuracy"] > history.best_accuracy:
+                    history.best_epoch, history.best_accuracy = epoch, row["validation_accuracy"]
+                    best = {key: value.clone() for key, value in model.state_dict().items()}
+                bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
+                write(row)
+                if checkpoint is not None:
+                    _save_state(
+                        checkpoint, model, optimizer, scheduler, history, best, _fingerprint(model, train, recipe)
+                    )
+    except KeyboardInterrupt:
+        done = len(history.epochs)
+        kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
+        raise KeyboardInterrupt(f"training stopped after {done} of {recipe.epochs} epochs; {kept}") from None
+    finally:
+        model.to(memory_format=torch.contiguous_format)
+    if best is not None:
+        model.load_state_dict(best)
+    model.eval()
+    return history
+
+
+def predict_logits(model: nn.Module, dataset: SignDataset, *, batch_size: int = 500) -> Tensor:
+    """Logits (N, C) of a whole set, in eval mode and without gradients; the model's mode is restored."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                model(dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))[0])
+                for start in range(0, len(dataset), batch_size)
+            ]
+    finally:
+        model.train(was_training)
+    return torch.cat(parts).clone()
+
+
+def accuracy(model: nn.Module, dataset: SignDataset) -> float:
+    """Fraction of images whose largest logit is the label's, in [0, 1]."""
+    return float((predict_logits(model, dataset).argmax(1).numpy() == dataset.labels).mean())
+
+
+def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Batch]:
+    """The batches of one epoch: a new order each epoch, augmented, the last one smaller; a function of (seed, epoch)."""
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(len(train))
+    view = recipe.view(epoch)
+    table = recipe.augmentation.table(len(train), view) if recipe.augmentation else None
+    for start in range(0, len(order), recipe.batch_size):
+        # Sorted: reads of a memory-mapped set go forward; order within a batch means nothing.
+        indices = np.sort(order[start : start + recipe.batch_size])
+        images, labels = train.batch(indices)
+        if recipe.augmentation is not None and table is not None:
+            images = recipe.augmentation.apply(images, table[indices])
+        yield Batch(images, labels, torch.from_numpy(indices), view)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD with weight decay on weight matrices and kernels only."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.max_lr)
+    return torch.optim.SGD(groups, lr=recipe.max_lr, momentum=0.9, nesterov=True)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int):
+    if recipe.schedule == "onecycle":
+        # Momentum stays: cycling it as well is a second change that nobody here measured.
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.max_lr, total_steps=total_steps, pct_start=0.2, cycle_momentum=False
+        )
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps)
+
+
+def _run_epoch(model, train, recipe, epoch, loss, optimizer, scheduler, bar) -> dict[str, float]:
+    started, total = time.perf_counter(), 0.0
+    model.train()
+    for step, batch in enumerate(epoch_batches(train, recipe, epoch)):
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(model(batch.images.contiguous(memory_format=torch.channels_last)), batch)
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}, step {step + 1}: lower max_lr")
+        value.backward()
+        lr = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        scheduler.step()
+        total += value.item() * len(batch.labels)
+        bar.update()
+    return {"epoch": epoch, "loss": total / len(train), "lr": lr, "seconds": time.perf_counter() - started}
+
+
+def _cross_entropy(label_smoothing: float) -> Loss:
+    return lambda logits, batch: F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+
+
+@contextlib.contextmanager
+def _bar(total: int, visible: bool):
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit="batch", disable=not visible, leave=False) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def _writer(log_dir: str | Path | None):
+    if log_dir is None:
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise CourseError("TensorBoard is not installed", mend='pip install -e ".[tensorboard]"') from error
+    with SummaryWriter(str(log_dir)) as writer:
+        yield lambda row: [writer.add_scalar(k, v, int(row["epoch"])) for k, v in row.items() if k != "epoch"]
+
+
+def _fingerprint(model: nn.Module, train: SignDataset, recipe: Recipe) -> str:
+    """Names the run: a checkpoint may only continue the run that wrote it."""
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    return json.dumps([asdict(recipe), shapes, train.name, list(train.images.shape)], sort_keys=True)
+
+
+def _save_state(path, model, optimizer, scheduler, history, best, fingerprint) -> None:
+    state = {
+        "fingerprint": fingerprint,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "history": asdict(history),
+        "best": best,
+        "torch_rng": torch.get_rng_state(),
+    }
+    with atomic_path(path) as part:
+        torch.save(state, part)
+
+
+def _load_state(path, model, optimizer, scheduler, fingerprint):
+    mend = f"delete {path} to start afresh"
+    try:
+        state = torch.load(path, weights_only=True)
+        found = state["fingerprint"]
+    except Exception as error:  # torch.load raises many types for a broken file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CourseError(f"not a readable training checkpoint ({reason})", path=path, mend=mend) from error
+    if found != fingerprint:
+        raise CourseError("belongs to a run with another model, recipe or training set", path=path, mend=mend)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    scheduler.load_state_dict(state["scheduler"])
+    # A network with dropout draws from this generator; the loop itself does not.
+    torch.set_rng_state(state["torch_rng"])
+    return History(**state["history"]), state["best"]
