@@ -60,7 +60,7 @@ def load(name: str, *, folder: str | Path = CHECKPOINTS) -> tuple[nn.Module, dic
     try:
         path, expected, architecture = card_path.parent / card["file"], card["sha256"], card["architecture"]
         model = _build(architecture)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: more channels than memory holds
         raise CourseError(f"not a checkpoint's card ({error})", path=card_path, mend=mend) from error
     if not path.is_file():
         raise CourseError("the weights are missing", path=path, mend=mend)

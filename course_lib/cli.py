@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(train)
     train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
 
-    bench = add("bench", _bench, "measure the recorded figures (benchmarks/results/*.json)")
-    bench.add_argument("what", nargs="?", default="journey", choices=["journey", "foundation"])
+    bench = add("bench", _bench, "measure the main job's recorded figures (benchmarks/results/journey_*.json)")
+    bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
     _data_option(bench)
     return parser
 
@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace) -> None:
     key, what = recipes.data_key(data), options.what or ["teacher", "student"]
     torch.set_num_threads(options.threads or torch.get_num_threads())
     say, splits = _say(started), load(data)
-    shown = data if key == "rendered" or data == "gtsrb" else "PATH.npz"
+    shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
     if "teacher" in what:
         say(f"the teacher, on {splits.train}")
         recipes.train_teacher(splits, key, f"course train teacher --data {shown}")
@@ -118,19 +118,15 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from course_lib import foundation, journey
+    from course_lib import journey
     from course_lib.recipes import data_key
 
     data, started = _data_name(options), time.perf_counter()
-    if options.what == "foundation":
-        path = foundation.measure(say=_say(started))
-    else:
-        key = data_key(data)
-        shown = data if key == "rendered" or data == "gtsrb" else "PATH.npz"
-        ledger = journey.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
-        print(f"\n{ledger}\n")
-        path = journey.record_journey(ledger, key, f"course bench journey --data {shown}")
-    print(f"Written: {path}")
+    key = data_key(data)
+    shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
+    ledger = journey.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
+    print(f"\n{ledger}\n")
+    print(f"Written: {journey.record_journey(ledger, key, f'course bench journey --data {shown}')}")
 
 
 def _say(started: float):

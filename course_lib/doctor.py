@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_lib.cards import check_cards, restore_command
 from course_lib.errors import CourseError
-from course_lib.files import CHECKPOINTS, DATASETS, ROOT, cache_dir, read_json, sha256
+from course_lib.files import CHECKPOINTS, DATASETS, cache_dir
 from course_lib.packages import (
     installed_version,
     mismatches,
@@ -71,9 +72,10 @@ def main() -> int:
     for finding in findings:
         print(f"{'ok    ' if finding.ok else 'BROKEN'}  {finding.name:<{width}}  {finding.detail}")
     broken = [finding for finding in findings if not finding.ok]
-    print(
-        f"\n{len(broken)} of {len(findings)} checks found something broken:" if broken else "\nEverything is in order."
+    summary = (
+        f"{len(broken)} of {len(findings)} checks found something broken:" if broken else "Everything is in order."
     )
+    print(f"\n{summary}")
     for finding in broken:
         print(f"  {finding.name}: {finding.mend}")
     return 1 if broken else 0
@@ -174,45 +176,14 @@ def check_files(datasets: Path = DATASETS, checkpoints: Path = CHECKPOINTS) -> l
         cards = [
             path for path in sorted(folder.glob(pattern)) if name == "checkpoints" or checkpoints not in path.parents
         ]
-        count, problems = _check_cards(cards)
+        count, problems = check_cards(cards)
         if not count and not problems:
             problems = ["no file with a checksum was found"]
-        mend = _restore(folder) if problems else ""
+        mend = restore_command(folder) if problems else ""
         findings.append(
             Finding(name, not problems, "; ".join(problems) or f"{count} files match their checksums", mend)
         )
     return findings
-
-
-def _check_cards(cards: Iterable[Path]) -> tuple[int, list[str]]:
-    """The number of sound files that the cards describe, and the problems with the others."""
-    count, problems = 0, []
-    for card in cards:
-        try:
-            described = _described_files(read_json(card, mend=_restore(card)))
-        except CourseError as error:
-            problems.append(f"{card.name}: {error.problem}")
-            continue
-        for name, expected in described.items():
-            path = card.parent / name
-            if not path.is_file():
-                problems.append(f"{name} is missing")
-            elif sha256(path) != expected:
-                problems.append(f"{name} is altered or cut short ({path.stat().st_size} bytes, wrong checksum)")
-            else:
-                count += 1
-    return count, problems
-
-
-def _described_files(card: object) -> dict[str, str]:
-    """{file name: sha256} of a card: {"file", "sha256"}, or {"files": {name: sha256 or {"sha256"}}}, or neither."""
-    if not isinstance(card, dict):
-        return {}
-    described = {card["file"]: card["sha256"]} if {"file", "sha256"} <= card.keys() else {}
-    files = card.get("files")
-    for name, value in files.items() if isinstance(files, dict) else ():
-        described[name] = value["sha256"] if isinstance(value, dict) else value
-    return described
 
 
 def check_cache() -> Finding:
@@ -310,14 +281,6 @@ CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
     check_threads,
     check_processor,
 )
-
-
-def _restore(path: Path) -> str:
-    """The command that brings back files which the course ships."""
-    where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    if (ROOT / ".git").exists():
-        return f"git checkout -- {where}"
-    return f"copy {where} again from the course you downloaded"
 
 
 def _one_line(error: BaseException) -> str:

@@ -62,10 +62,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with open(part, "rb+") as stream:
-            os.fsync(stream.fileno())
-        part.chmod(0o644)
-        os.replace(part, path)
+        try:
+            with open(part, "rb+") as stream:
+                os.fsync(stream.fileno())
+            part.chmod(0o644)
+            os.replace(part, path)
+        except OSError as error:
+            raise _no_write_access(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -83,7 +86,9 @@ def read_json(path: str | Path, *, mend: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CourseError("the file is missing", path=path, mend=mend) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise CourseError(f"cannot be read ({error.strerror or error})", path=path, mend=mend) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, 100,000 brackets
         raise CourseError(f"not a JSON file ({error})", path=path, mend=mend) from error
 
 

@@ -49,6 +49,9 @@ def environment(stage: str) -> dict[str, str]:
 def run(stage: str) -> tuple[bool, float]:
     """Run a stage, its output on this terminal; (passed, seconds)."""
     print(f"\n=== {stage}", flush=True)
+    if stage == "notebooks" and not any((ROOT / "notebooks").glob("*.ipynb")):
+        print("There are no notebooks.")  # pytest would call that a failure
+        return True, 0.0
     start = time.monotonic()
     code = subprocess.run(STAGES[stage], cwd=ROOT, env=environment(stage), check=False).returncode
     seconds = time.monotonic() - start

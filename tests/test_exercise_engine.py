@@ -8,14 +8,17 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
+from course_lib import exercises
 from course_lib.exercises import Exercise, Mistake, check, difference, engine, exactly, hint, progress, solution
 from course_lib.exercises import __main__ as command
 from course_lib.exercises import exercise as registry
@@ -190,22 +193,9 @@ def test_a_wrong_attempt_is_not_taken_for_a_stub(body):
 
 
 def test_stubs_of_other_kinds_are_recognised():
-    class Layer(nn.Module):
-        def __init__(self):
-            super().__init__()
-
-        def forward(self, x):
-            raise NotImplementedError("Your turn.")
-
-    class Done(nn.Module):
-        def forward(self, x):
-            return x
-
     assert untouched(None)
     assert untouched(...)
-    assert untouched(Layer)
     assert untouched(torch.no_grad()(lambda x: ...))
-    assert not untouched(Done)
     assert not untouched(len)
     assert not untouched(0)
 
@@ -225,7 +215,7 @@ def test_a_half_written_stub_counts_as_not_attempted():
 
 def test_a_library_s_not_implemented_error_is_a_crash():
     def unsupported(x, factor):
-        return torch.sparse_coo_tensor([[0]], [1.0], (2,)).view(2)
+        return torch.empty(2, device="meta").item()
 
     assert judge(example(), unsupported).state == "wrong"
 
@@ -258,6 +248,24 @@ def test_an_answer_is_not_blamed_for_a_mistake_it_shares_with_some_inputs_only()
     assert "forgot" not in judge(example(), factor_forgotten_below).message
 
 
+def test_of_several_mistakes_in_one_result_the_first_wrong_value_is_explained():
+    pair = example(
+        reference=lambda x, factor: (x.min(), x.max(), x.sum()),
+        mistakes=[
+            Mistake(lambda x, factor: (x.max(), x.min(), x.sum()), "Swapped."),
+            Mistake(lambda x, factor: (x.min(), x.abs().max(), x.sum()), "The largest, not the largest size."),
+            Mistake(lambda x, factor: (x.min(), x.max(), x.mean()), "The sum, not the mean."),
+        ],
+        alternatives=[lambda x, factor: [x.sort().values[0], x.sort().values[-1], x.sum()]],
+        examples=[(torch.tensor([1.0, -2.0]), 3.0)],
+    )
+    assert [wrong for _, wrong in prove(pair) if wrong] == []
+    message = judge(pair, lambda x, factor: (x.min(), x.abs().max(), x.prod())).message
+    assert message.startswith("The largest, not the largest size.\n")
+    assert "value 2 of 3: expected 1, got 2" in message
+    assert judge(pair, lambda x, factor: (x.min(), x.max(), x.prod())).message.startswith("With x=")
+
+
 def test_a_crash_like_a_planted_one_gets_its_message_and_the_line():
     def crash(x, factor):
         return x.no_such_method()
@@ -266,6 +274,7 @@ def test_a_crash_like_a_planted_one_gets_its_message_and_the_line():
     assert message.startswith("Tensors have no such method.\n")
     assert "AttributeError" in message
     assert "return x.no_such_method()" in message
+    assert judge(example(), lambda x, factor: x.another_method()).message.startswith("With x=")
 
 
 def test_a_hard_coded_answer_fails_because_inputs_are_fresh():
@@ -328,12 +337,12 @@ def test_in_place_exercises_compare_the_arguments_after_the_call():
         inputs=lambda rng: (nn.Linear(3, 4), 0.5),
         mistakes=[
             Mistake(forgets, "You masked a copy."),
-            Mistake(lambda model, share: model.weight.data.zero_() and None, "You masked everything."),
-            Mistake(lambda model, share: model.weight.data[:1].zero_() and None, "You masked one row."),
+            Mistake(lambda model, share: [model.weight.data.zero_(), None][1], "You masked everything."),
+            Mistake(lambda model, share: [model.weight.data[:1].zero_(), None][1], "You masked one row."),
         ],
         alternatives=[lambda model, share: [row.zero_() for row in model.weight.data[: int(share * 4)]] and None],
     )
-    assert [text for _, text in prove(masked) if text and "Boolean" not in text] == []
+    assert [text for _, text in prove(masked) if text] == []
     assert judge(masked, mask_)
     message = judge(masked, forgets).message
     assert message.startswith("You masked a copy.")
@@ -391,6 +400,10 @@ def test_a_class_can_be_an_answer():
         def __call__(self, x):
             return self.factor * x.sum()
 
+    class Stub:
+        def __init__(self, factor):
+            raise NotImplementedError("Your turn.")
+
     class Broken(Scaled):
         def __call__(self, x):
             return self.factr * x.sum()
@@ -399,6 +412,7 @@ def test_a_class_can_be_an_answer():
         reference=Scaled, outcome=lambda kind, x, factor: kind(factor)(x), alternatives=[type("Other", (Scaled,), {})]
     )
     assert judge(built, Scaled)
+    assert judge(built, Stub).state == "not attempted"
     assert "return self.factr * x.sum()" in judge(built, Broken).message
 
 
@@ -724,6 +738,31 @@ def test_the_command_proves_every_exercise_and_fails_on_a_flaw(monkeypatch, caps
     assert command.main(["98"]) == 2
 
 
+def test_the_example_that_authors_copy_is_proved():
+    text = exercises.__doc__
+    start, end = text.index("    shannon = Exercise("), text.index("\n    )\n") + 6
+    space = {"np": np, "scipy": scipy, "Exercise": Exercise, "Mistake": Mistake, "entropy_bits": entropy_bits}
+    exec(textwrap.dedent(text[start:end]), space)
+    assert [wrong for _, wrong in prove(space["shannon"]) if wrong] == []
+
+
+def entropy_bits(p):
+    return float(-(p * np.log2(p)).sum())
+
+
+def test_a_mistake_is_recognised_also_where_results_are_compared_in_a_special_way():
+    def upper(expected, got, tolerance):
+        return None if expected.upper() == got.upper() else f"{expected} is not {got}"
+
+    special = example(
+        reference=lambda x, factor: f"Σ{x.sum():.2f}",
+        compare=upper,
+        mistakes=[Mistake(lambda x, factor, f=f: f"σ{f(x):.2f}", f"{f}") for f in (torch.min, torch.max, torch.mean)],
+        alternatives=[lambda x, factor: f"σ{x.sum():.2f}"],
+    )
+    assert [wrong for _, wrong in prove(special) if wrong] == []
+
+
 # --- what is remembered ----------------------------------------------------------------------------------------------
 
 
@@ -782,12 +821,20 @@ def test_off_keeps_nothing(monkeypatch, tmp_path):
 def test_concurrent_writers_lose_nothing(record):
     code = (
         "import sys; from course_lib.exercises.record import remember\n"
-        "for i in range(25): assert remember(f'{sys.argv[1]}.{i + 1}') == ''"
+        "for i in range(15): assert remember(f'{sys.argv[1]}.{i + 1}') == ''"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", code, chapter]) for chapter in ("11", "12", "13")]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
-    assert len(json.loads(record.read_text())["passed"]) == 75
+    writers = [subprocess.Popen([sys.executable, "-c", code, chapter]) for chapter in ("11", "12")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert len(json.loads(record.read_text())["passed"]) == 30
     assert list(record.parent.iterdir()) == [record]
+
+
+def test_a_lock_that_cannot_be_removed_costs_the_record_only(record, monkeypatch):
+    monkeypatch.setattr("course_lib.exercises.record.STALE_LOCK_S", 0.1)
+    record.with_name(record.name + ".lock").mkdir()
+    verdict = check("01.1", right_macs)
+    assert verdict
+    assert "stays locked" in verdict.message
 
 
 def test_a_lock_left_by_a_dead_process_is_removed(record):

@@ -32,7 +32,8 @@ class Augmentation:
         brightness: on a log scale (0.4: a gain between 1/1.49 and 1.49).
         contrast, saturation: fractions around the image's own mean and its grey version.
         seed: two augmentations with equal seeds give equal views.
-    Raises: ValueError for a negative amount.
+    Raises: ValueError for a negative amount, or one that would turn an image over (zoom or aspect ≥ 1) or into its
+        negative (contrast or saturation > 1).
     """
 
     rotation_deg: float = 10.0
@@ -49,6 +50,12 @@ class Augmentation:
         for name, amount in vars(self).items():
             if name != "seed" and not amount >= 0:
                 raise ValueError(f"{name} must be ≥ 0, got {amount}")
+        for name in ("zoom", "aspect"):
+            if not getattr(self, name) < 1:
+                raise ValueError(f"{name} must be < 1 (a scale of 0 or less mirrors), got {getattr(self, name)}")
+        for name in ("contrast", "saturation"):
+            if not getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be ≤ 1 (more gives negatives), got {getattr(self, name)}")
 
     def table(self, count: int, view: int) -> Tensor:
         """The numbers of view ``view`` for images 0..count−1: (count, 9), uniform in [−1, 1)."""

@@ -50,10 +50,13 @@ class SignDataset(Dataset):
         labels = np.asarray(labels)
         if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"labels must be {count} integers, got {labels.dtype} {labels.shape}")
-        if count and not (0 <= labels.min() and labels.max() < num_classes):
+        if count and (labels.min() < 0 or labels.max() >= num_classes):
             raise ValueError(f"labels must be in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
         self.images, self.labels = images, labels.astype(np.int64)
-        self.groups = np.arange(count) if groups is None else np.asarray(groups).astype(np.int64)
+        groups = np.arange(count) if groups is None else np.asarray(groups)
+        if not np.issubdtype(groups.dtype, np.integer):
+            raise ValueError(f"groups must be {count} integers, got {groups.dtype} {groups.shape}")
+        self.groups = groups.astype(np.int64)
         self.attributes = dict(attributes or {})
         for key, values in {"groups": self.groups, **self.attributes}.items():
             if np.shape(values) != (count,):
@@ -109,11 +112,12 @@ class Splits(NamedTuple):
 def split_by_group(dataset: SignDataset, *, validation: float = 0.15, test: float = 0.2, seed: int = 0) -> Splits:
     """Cut a set in three so that no group (physical sign) has images in two parts.
 
-    Within each class the groups are shuffled with ``seed``, and at least one goes to test and one to validation.
+    Within each class the groups are shuffled with ``seed``, and each part gets at least one of them.
 
     Args:
         validation, test: fractions of each class's groups, 0 < fraction, together < 1.
-    Raises: ValueError for fractions outside that range, or a class with fewer than three groups.
+    Raises: ValueError for fractions outside that range, a class with fewer than three groups, or a group whose
+        images have different labels (numbers of signs that start anew in each class must be made unique first).
     """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(f"validation and test must be positive and sum to less than 1, got {validation}, {test}")
@@ -124,8 +128,11 @@ def split_by_group(dataset: SignDataset, *, validation: float = 0.15, test: floa
         if len(groups) < 3:
             raise ValueError(f"class {label} has {len(groups)} groups; three parts need at least 3")
         rng.shuffle(groups)
-        n_test, n_validation = (max(1, round(fraction * len(groups))) for fraction in (test, validation))
+        n_test = min(max(1, round(test * len(groups))), len(groups) - 2)
+        n_validation = min(max(1, round(validation * len(groups))), len(groups) - 1 - n_test)
         for position, group in enumerate(groups):
+            if int(group) in part_of_group:
+                raise ValueError(f"group {group} has images of several classes, {label} among them")
             part_of_group[int(group)] = 2 if position < n_test else 1 if position < n_test + n_validation else 0
     part = np.array([part_of_group[int(group)] for group in dataset.groups])
     return Splits(*(dataset.subset(part == k, split=name) for k, name in enumerate(Splits._fields)))

@@ -13,6 +13,8 @@ Source: Stallkamp et al. 2012, "Man vs. computer", Neural Networks 32; files at 
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import os
 import zipfile
 from pathlib import Path
@@ -66,8 +68,13 @@ def load_gtsrb(root: str | Path | None = None, *, size: int = 32, seed: int = 0,
     train = _read_torchvision(root, "train", size, download)
     test = _read_torchvision(root, "test", size, download)
     # The official test part is the test set, so only validation is cut from the training part.
-    rest = split_by_group(train, validation=0.15, test=0.01, seed=seed)
+    try:
+        rest = split_by_group(train, validation=0.15, test=0.01, seed=seed)
+    except ValueError as error:
+        raise CourseError(str(error), path=root, mend=_mend(root, "train")) from error
     kept = np.isin(train.groups, np.unique(np.concatenate([rest.train.groups, rest.test.groups])))
+    # Each part numbers its signs from 0: without the step, train's sign 5 and test's sign 5 would look like one.
+    test.groups = test.groups + train.groups.max() + 1
     return Splits(train.subset(kept, split="train"), rest.validation, test)
 
 
@@ -98,7 +105,9 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             if missing:
                 raise CourseError(f"lacks {sorted(missing)}; it has {sorted(archive.files)}", path=path, mend=mend)
             images, labels, tracks = (archive[key] for key in ("x", "y", "track"))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except CourseError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise many types for a broken file
         raise CourseError(f"not a readable .npz ({error})", path=path, mend=f"copy it again, or {mend}") from error
     problem = _contract_problem(images, labels, tracks)
     if problem:
@@ -132,21 +141,19 @@ def _resize(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _read_torchvision(root: Path, split: str, size: int, download: bool) -> SignDataset:
-    import course_lib.torchvision_compat  # noqa: F401  # before torchvision: lets it import beside a CPU torch
+    import course_lib.torchvision_compat  # noqa: F401, I001  # before torchvision: lets it import beside a CPU torch
     from torchvision import datasets
 
-    mend = "course data gtsrb --download (about 500 MB), or set COURSE_GTSRB_ROOT to where it lies"
     try:
         samples = datasets.GTSRB(str(root), split=split, download=download)._samples
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise CourseError(f"GTSRB's {split} part is not complete here ({error})", path=root, mend=mend) from error
-    if not samples:
-        raise CourseError(f"GTSRB's {split} part holds no images", path=root, mend=mend)
-    cached = cache_dir() / f"gtsrb_{split}_{len(samples)}_{size}.npz"
-    if not cached.is_file():
-        _decode(samples, size, cached, mend)
-    with np.load(cached, allow_pickle=False) as archive:
-        images, native = archive["images"], archive["native_size"]
+        problem = _layout_problem(root, samples, split)
+        key = None if problem else _digest(samples)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, csv.Error) as error:
+        problem = f"GTSRB's {split} part is not complete here ({error})"
+        raise CourseError(problem, path=root, mend=_mend(root, split)) from error
+    if problem:
+        raise CourseError(problem, path=root, mend=_mend(root, split))
+    images, native = _decoded(samples, size, cache_dir() / f"gtsrb_{split}_{size}_{key}.npz", _mend(root, split))
     labels = np.array([label for _, label in samples])
     # "00017/00003_00012.ppm" is frame 12 of track 3 of class 17; the test part has no tracks.
     keys = [f"{label}/{Path(name).name.split('_')[0] if split == 'train' else name}" for name, label in samples]
@@ -155,7 +162,58 @@ def _read_torchvision(root: Path, split: str, size: int, download: bool) -> Sign
     return SignDataset(images, labels, groups=groups, attributes=attributes, name="gtsrb", split=split)
 
 
-def _decode(samples: list[tuple[str, int]], size: int, target: Path, mend: str) -> None:
+def _mend(root: Path, split: str) -> str:
+    command = "course data gtsrb --download (about 500 MB), or set COURSE_GTSRB_ROOT to where it lies"
+    folder = root / "gtsrb" / "GTSRB" / ("Training" if split == "train" else "Final_Test")
+    # torchvision takes a folder that is there for a complete one and would download nothing.
+    return f"delete {folder}, then: {command}" if folder.exists() else command
+
+
+def _layout_problem(root: Path, samples: list[tuple[str, int]], split: str) -> str | None:
+    if not samples:
+        return f"GTSRB's {split} part holds no images"
+    if split == "test":
+        wrong = {label for _, label in samples if not 0 <= label < NUM_CLASSES}
+        return f"GT-final_test.csv names classes {sorted(wrong)}" if wrong else None
+    # torchvision numbers the folders it finds: one folder less, and every later class has a wrong label.
+    folders, expected = {Path(name).parent.name for name, _ in samples}, {f"{c:05d}" for c in range(NUM_CLASSES)}
+    if folders != expected:
+        return f"GTSRB's class folders differ from 00000 … 00042: {sorted(folders ^ expected)}"
+    archive = root / "gtsrb" / "GTSRB-Training_fixed.zip"
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as content:
+            files = [entry for entry in content.infolist() if not entry.is_dir()]
+        gone = [entry.filename for entry in files if not (root / "gtsrb" / entry.filename).is_file()]
+        if gone:
+            return f"{len(gone)} of {len(files)} training files were not unpacked, {gone[0]} for one"
+    return None
+
+
+def _digest(samples: list[tuple[str, int]]) -> str:
+    """Names the files behind a cache: other files, or files written anew, get another name."""
+    digest = hashlib.sha256()
+    for name, label in samples:
+        state = os.stat(name)
+        digest.update(f"{name}/{label}/{state.st_size}/{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _decoded(samples: list[tuple[str, int]], size: int, cached: Path, mend: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, size, size), uint8, and native sizes (N,), read from the cache, or decoded where it is broken."""
+    try:
+        with np.load(cached, allow_pickle=False) as archive:
+            images, native = archive["images"], archive["native_size"]
+        if images.shape == (len(samples), 3, size, size) and native.shape == (len(samples),):
+            return images, native
+    except Exception:  # missing, cut short or altered: the zip's CRCs and numpy's headers tell, in many types
+        pass
+    images, native = _decode(samples, size, mend)
+    with atomic_path(cached) as part, open(part, "wb") as stream:
+        np.savez(stream, images=images, native_size=native)
+    return images, native
+
+
+def _decode(samples: list[tuple[str, int]], size: int, mend: str) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
 
     images = np.empty((len(samples), 3, size, size), np.uint8)
@@ -165,8 +223,7 @@ def _decode(samples: list[tuple[str, int]], size: int, target: Path, mend: str) 
             with Image.open(name) as picture:
                 native[i] = max(picture.size)
                 resized = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        except OSError as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise CourseError(f"not a readable image ({error})", path=name, mend=mend) from error
         images[i] = np.asarray(resized).transpose(2, 0, 1)
-    with atomic_path(target) as part, open(part, "wb") as stream:
-        np.savez(stream, images=images, native_size=native)
+    return images, native

@@ -49,6 +49,7 @@ Every ``Exercise`` at the top level of the module counts; nothing else needs to 
 * **What is compared** is ``outcome(fn, *arguments)``, by default what ``fn`` returns: a gradient, say, if you pass one.
 * **How**: ``difference`` with a relative ``tolerance``; ``exactly`` for codes (bit for bit, dtype included); ``None``
   where several results are right, and ``properties`` decide alone.
+* A stub with **given lines**, or a **class**, ends its open part with ``raise NotImplementedError``.
 * A **property** is ``def zero_is_exact(fn, *arguments) -> str | None``: the complaint, or None.
 
 Then ``python -m course_lib.exercises 04`` proves: the reference and the alternatives pass, the stub earns nothing,

@@ -1,11 +1,14 @@
 """Measuring.
 
-The exercises of chapter 01: what a layer costs, and what a list of times says.
+The exercises of chapter 01: what a layer costs in operations and in bytes, what a list of times says, and how fast a
+layer could be at best.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from torch import nn
 
 from course_lib.exercises.exercise import Exercise, Mistake
 from course_lib.measure.counting import total_macs
+from course_lib.measure.roofline import attainable_gflops
 
 
 def conv_macs(conv: nn.Conv2d, height: int, width: int) -> int:
@@ -167,5 +171,139 @@ times = Exercise(
         interleaved run round $i$ times both variants one after the other, so that a slower clock multiplies both and
         cancels in $a_i / b_i$. The library adds an interval by drawing rounds with replacement:
         `course_lib.measure.bootstrap_ratio`.
+    """,
+)
+
+
+def least_time_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    """The time in ms below which the roofline does not let this layer go: 2·MACs / min(P, I·B)."""
+    flop = 2 * macs
+    return flop / attainable_gflops(flop / bytes_moved, peak_gflops, bandwidth_gbs) / 1e6
+
+
+def _layer_inputs(rng: np.random.Generator) -> tuple[int, int, float, float]:
+    peak, bandwidth = float(rng.uniform(20, 200)), float(rng.uniform(5, 40))
+    bytes_moved = int(rng.integers(10_000, 1_000_000))
+    # On either side of the ridge P/B, by at least a factor of 2: no two mistakes then agree.
+    intensity = peak / bandwidth * float(rng.choice([rng.uniform(0.05, 0.5), rng.uniform(2.5, 20)]))
+    return round(intensity * bytes_moved / 2), bytes_moved, peak, bandwidth
+
+
+def _compute_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return 2 * macs / (peak_gflops * 1e6)
+
+
+def _memory_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return bytes_moved / (bandwidth_gbs * 1e6)
+
+
+roofline = Exercise(
+    id="01.3",
+    title="The least time of a layer",
+    points=2,
+    reference=least_time_ms,
+    examples=[(1_000_000, 40_000, 100.0, 10.0), (1_000_000, 1_000_000, 100.0, 10.0)],
+    inputs=_layer_inputs,
+    hints=[
+        "Two things must be done: 2·MACs operations, and moving the bytes. How long does each take alone?",
+        "The two overlap, so the slower one decides: the larger of the two times.",
+        "1 GFLOP/s is 10⁹ operations per second, which is 10⁶ per millisecond; GB/s in the same way.",
+    ],
+    mistakes=[
+        Mistake(
+            lambda *layer: max(_compute_ms(*layer) / 2, _memory_ms(*layer)),
+            "You divided MACs by FLOP/s. One MAC is a multiplication and an addition: 2 FLOP.",
+        ),
+        Mistake(
+            lambda *layer: _compute_ms(*layer) + _memory_ms(*layer),
+            "You added the two times. A processor fetches the next numbers while it computes, so at best the shorter "
+            "time hides behind the longer one.",
+        ),
+        Mistake(
+            lambda *layer: min(_compute_ms(*layer), _memory_ms(*layer)),
+            "You took the shorter time. Both jobs must be finished: speeds are limited by the smaller roof, "
+            "so times by the larger.",
+        ),
+        Mistake(lambda *layer: least_time_ms(*layer) / 1000, "The value is in seconds; milliseconds are asked for."),
+        Mistake(
+            _compute_ms,
+            "You counted operations only. A layer that moves many bytes for few operations waits for memory.",
+        ),
+        Mistake(
+            _memory_ms,
+            "You counted bytes only. A layer that does many operations per byte is limited by the arithmetic units.",
+        ),
+        Mistake(
+            lambda macs, bytes_moved, peak_gflops, bandwidth_gbs: (
+                2 * macs / min(peak_gflops, bytes_moved / (2 * macs) * bandwidth_gbs) / 1e6
+            ),
+            "Your intensity is upside down: it is operations per byte, 2·MACs / bytes.",
+        ),
+    ],
+    alternatives=[lambda *layer: max(_compute_ms(*layer), _memory_ms(*layer))],
+    explanation="""
+        $t \\ge \\max(2\\,\\mathrm{MACs}/P,\\ \\mathrm{bytes}/B)$, which is the roofline
+        $\\min(P, I \\cdot B)$ read as a time. It is a bound, no forecast: no layer is faster (unless its numbers lie
+        in a cache), and small layers are far slower.
+    """,
+)
+
+
+def weight_bytes(shape: Sequence[int], bits: int) -> int:
+    """⌈elements · bits / 8⌉ bytes of packed codes, and 4 bytes for the FP32 scale of each output channel."""
+    codes = math.ceil(math.prod(shape) * bits / 8)
+    return codes + 4 * shape[0]
+
+
+def _weight_inputs(rng: np.random.Generator) -> tuple[tuple[int, ...], int]:
+    c_out, c_in, k_h, k_w = (int(rng.choice(sizes)) for sizes in ((5, 17, 33), (3, 7, 11), (1, 3), (3, 5)))
+    return (c_out, c_in, k_h, k_w), int(rng.choice([2, 4, 8]))
+
+
+size = Exercise(
+    id="01.4",
+    title="Bytes of a quantized weight",
+    points=2,
+    reference=weight_bytes,
+    examples=[((2, 1, 3, 3), 8), ((1, 1, 3, 3), 4)],
+    inputs=_weight_inputs,
+    hints=[
+        "Two things are stored: the codes, `bits` each, and the scales that turn codes back into numbers.",
+        "A byte has 8 bits; what does not fill the last byte still takes a whole one: math.ceil.",
+        "The output channels are shape[0]; each has one scale of 4 bytes.",
+    ],
+    mistakes=[
+        Mistake(
+            lambda shape, bits: math.ceil(math.prod(shape) * bits / 8),
+            "You forgot the scales: without them nobody can turn the codes back into weights. One FP32 scale for each "
+            "output channel is 4 bytes each.",
+        ),
+        Mistake(
+            lambda shape, bits: math.ceil(math.prod(shape) * bits / 8) + 4,
+            "You stored one scale for the whole tensor; here each of the shape[0] output channels has its own.",
+        ),
+        Mistake(
+            lambda shape, bits: math.ceil(math.prod(shape) * bits / 8) + 4 * shape[1],
+            "You counted the input channels, shape[1]. A PyTorch convolution stores its weight as (C_out, C_in, k_h, "
+            "k_w), and the scales belong to the outputs.",
+        ),
+        Mistake(
+            lambda shape, bits: math.prod(shape) * bits // 8 + 4 * shape[0],
+            "You rounded down: the last codes need a byte too, even if they do not fill it.",
+        ),
+        Mistake(
+            lambda shape, bits: math.prod(shape) + 4 * shape[0],
+            "You gave each code a whole byte. Packed, two 4-bit codes or four 2-bit codes share one.",
+        ),
+        Mistake(lambda shape, bits: math.prod(shape) * bits + 32 * shape[0], "These are bits; a byte has 8 of them."),
+    ],
+    alternatives=[
+        lambda shape, bits: (math.prod(shape) * bits + 7) // 8 + 4 * shape[0],
+        lambda shape, bits: -(-math.prod(shape) * bits // 8) + np.zeros(shape[0], np.float32).nbytes,
+    ],
+    explanation="""
+        $\\lceil n \\cdot b / 8 \\rceil + 4\\,C_{out}$ bytes. FP32 → 8 bits is 4 times smaller only where the scales do
+        not count: a filter of nine weights takes 36 bytes in FP32 and 9 + 4 = 13 in INT8, 2.8 times less. The file
+        adds the graph, and whatever stays in FP32.
     """,
 )

@@ -116,19 +116,19 @@ class _Attempt:
             outcome, after = self._learner(case)
             outcomes.append((outcome, after))
             if outcome.error is TimeLimit:
-                return self._wrong("", f"{self._given(case)} {outcome.report}.", outcome)
+                return self._wrong("", f"{self._given(case)} {outcome.report}", outcome)
             if outcome.value is Ellipsis or outcome.source.startswith("raise NotImplementedError"):
                 return _not_attempted(self.exercise)
-        for case, (outcome, after) in zip(self.cases, outcomes, strict=True):
-            complaint = self._complaint(case, outcome, after)
+        for at, (outcome, after) in enumerate(outcomes):
+            complaint = self._complaint(self.cases[at], outcome, after)
             if complaint:
-                return self._wrong(self._planted(outcomes), complaint, outcome)
+                return self._wrong(self._planted(outcomes, at), complaint, outcome)
         return _right(self.exercise, outcomes[-1][0].printed)
 
     def _complaint(self, case: Arguments, outcome: Outcome, after: Arguments) -> str:
         """What is wrong with this outcome, "" if nothing is."""
         if outcome.error:
-            return f"{self._given(case)} {outcome.report}."
+            return f"{self._given(case)} {outcome.report}"
         found = self._unequal(case, outcome.value, after)
         for holds in () if found else self.exercise.properties:
             found = found or self._ask(lambda holds=holds: apply(partial(holds, self.answer), clone(case)))
@@ -164,25 +164,46 @@ class _Attempt:
                 )
         return ""
 
-    def _planted(self, outcomes: list[tuple[Outcome, Arguments]]) -> str:
-        """The message of the first planted mistake that behaves like the answer on all inputs, "" if none does."""
-        for mistake in self.exercise.mistakes:
-            if all(self._behaves_alike(mistake.wrong, *pair) for pair in zip(self.cases, outcomes, strict=True)):
-                return mistake.message
+    def _planted(self, outcomes: list[tuple[Outcome, Arguments]], at: int) -> str:
+        """The message of the first planted mistake that behaves like the answer on all inputs, "" if none does.
+
+        A result of several values may hold several mistakes: then the first wrong value decides.
+        """
+        for part in (None, self._wrong_part(self.cases[at], outcomes[at][0].value)):
+            for mistake in self.exercise.mistakes:
+                pairs = zip(self.cases, outcomes, strict=True)
+                if all(self._behaves_alike(mistake.wrong, case, *seen, part) for case, seen in pairs):
+                    return mistake.message
         return ""
 
-    def _behaves_alike(self, wrong: Callable, case: Arguments, seen: tuple[Outcome, Arguments]) -> bool:
+    def _wrong_part(self, case: Arguments, value: Any) -> Any:
+        """The index or key of the first wrong value, None if the result is not a tuple, list or dict like the right one."""
+        expected = self._run(self.exercise.reference, case, COURSE_LIMIT_S)[0].value
+        if isinstance(expected, tuple | list) and isinstance(value, tuple | list) and len(expected) == len(value):
+            parts = range(len(expected))
+        elif isinstance(expected, dict) and isinstance(value, dict) and expected.keys() == value.keys():
+            parts = expected.keys()
+        else:
+            return None
+        wrong = (p for p in parts if self._ask(lambda: difference(expected[p], value[p], self.exercise.tolerance)))
+        return next(wrong, None)
+
+    def _behaves_alike(self, wrong: Callable, case: Arguments, seen: Outcome, seen_after: Arguments, part: Any) -> bool:
         outcome, after = self._run(wrong, case, self.limit_s)
-        if outcome.error or seen[0].error:
-            return outcome.error is seen[0].error
         compare, tolerance = self.exercise.compare or difference, self.exercise.tolerance
-        pairs = (outcome.value, seen[0].value), (after, seen[1])
-        return not any(self._ask(lambda one=one, other=other: compare(one, other, tolerance)) for one, other in pairs)
+        if (outcome.error, outcome.problem) != (seen.error, seen.problem):
+            return False
+        if part is not None:
+            return not self._ask(lambda: difference(outcome.value[part], seen.value[part], tolerance))
+        if not outcome.error and self._ask(lambda: compare(outcome.value, seen.value, tolerance)):
+            return False
+        compare_after = compare if self.exercise.in_place else difference
+        return not self._ask(lambda: compare_after(after, seen_after, tolerance))
 
     def _learner(self, case: Arguments) -> tuple[Outcome, Arguments]:
         unfit = _unfit(self.answer, case, self.exercise)
         if unfit:
-            return Outcome(error=TypeError, report=unfit), case
+            return Outcome(error=TypeError, problem=unfit), case
         outcome, after = self._run(self.answer, case, max(self.left_s, 0.01))
         self.left_s -= outcome.seconds
         return outcome, after

@@ -113,7 +113,7 @@ def _html(rows: list[Row], kept: dict[str, str], reached: int, total: int, note:
 def _locked(file: Path) -> Iterator[None]:
     """Hold ``<file>.lock``; a lock older than a few seconds was left by a process that died."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = file.with_name(file.name + ".lock")
+    lock, deadline = file.with_name(file.name + ".lock"), time.monotonic() + 2 * STALE_LOCK_S
     while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -122,6 +122,8 @@ def _locked(file: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 if time.time() - lock.stat().st_mtime > STALE_LOCK_S:
                     lock.unlink()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{lock} stays locked") from None
             time.sleep(0.01)
     try:
         yield

@@ -54,17 +54,23 @@ class TimeLimit(BaseException):
 class Outcome:
     """What came of one call: a value or an error, what was printed, how long it took.
 
-    ``error`` is None, or the exception's class; ``report`` then says in words what happened and where.
-    ``line`` and ``source`` are the learner's own line (0 and "" if the error arose elsewhere).
+    ``error`` is None, or the exception's class; ``problem`` then says in words what happened, and ``line`` and
+    ``source`` are the learner's own line (0 and "" if the error arose elsewhere).
     """
 
     value: Any = None
     error: type[BaseException] | None = None
-    report: str = ""
+    problem: str = ""
     line: int = 0
     source: str = ""
     printed: str = ""
     seconds: float = 0.0
+
+    @property
+    def report(self) -> str:
+        """What happened, and in which of the learner's lines."""
+        source = f": {self.source}" if self.source else ""
+        return self.problem + (f", line {self.line}{source}" if self.line else "")
 
 
 def run(call: Callable[[], Any], learner: Any, limit_s: float) -> Outcome:
@@ -102,11 +108,10 @@ def run(call: Callable[[], Any], learner: Any, limit_s: float) -> Outcome:
     line, source = _own_line(error, learner)
     # Frames hold the learner's tensors, and the error holds the frames.
     error.__traceback__ = None
-    report = _report(error) + (f", line {line}" + (f": {source}" if source else "") if line else "")
-    return Outcome(None, type(error), report, line, source, printed.getvalue(), seconds)
+    return Outcome(None, type(error), _problem(error), line, source, printed.getvalue(), seconds)
 
 
-def _report(error: BaseException) -> str:
+def _problem(error: BaseException) -> str:
     if isinstance(error, TimeLimit):
         return "still running when its time was up, so it was stopped (an endless loop?)"
     if isinstance(error, SystemExit):

@@ -1,6 +1,29 @@
 """All figures of the course: one module a topic, one style (``plots.style``). Imported by notebooks only."""
 
 from course_lib.plots.ledger import ledger_figure
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, alt_text, finish, new_figure
+from course_lib.plots.measuring import (
+    distribution_figure,
+    drift_figure,
+    estimates_figure,
+    first_calls_figure,
+    roofline_figure,
+    speedups_figure,
+)
+from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, alt_text, finish, new_figure, styled
 
-__all__ = ["COLOURS", "MARKERS", "CourseFigure", "alt_text", "finish", "ledger_figure", "new_figure"]
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "CourseFigure",
+    "alt_text",
+    "distribution_figure",
+    "drift_figure",
+    "estimates_figure",
+    "finish",
+    "first_calls_figure",
+    "ledger_figure",
+    "new_figure",
+    "roofline_figure",
+    "speedups_figure",
+    "styled",
+]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure
+from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger
 
 
+@styled
 def ledger_figure(ledger: Ledger) -> CourseFigure:
     """Accuracy (%) over latency (ms, logarithmic): one point a row, its area the file's size, bars the 95 % interval.
 
@@ -34,13 +35,18 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
             linewidth=1.5, alpha=0.85, zorder=3 + 1 / area, label=f"{row.name}, {quantity(row.size_bytes, 'B')}",
         )  # fmt: skip
     axes.set_xscale("log")
+    times = [row.latency_ms_p50 for row in ledger]
+    # Variants that are nearly equally fast need closer ticks, or no tick falls between them.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(times) > 4 * min(times) else range(1, 10)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
     axes.margins(x=0.12, y=0.12)
     axes.set_xlabel(f"latency, ms (batch {ledger.input_shape[0]}, {ledger.threads} thread(s); point p50, bar to p95)")
     axes.set_ylabel(f"accuracy on {ledger.data} test images, %")
     axes.set_title(ledger.title)
     # Markers of one size in the legend: the bytes are written there.
-    legend = figure.legend(loc="outside right upper")
+    title = "hollow: carries a mark" if any(ledger.marks(row) for row in ledger) else None
+    legend = figure.legend(loc="outside right upper", title=title, alignment="left")
     for handle in legend.legend_handles:
         handle.set_sizes([50])
     points = "; ".join(

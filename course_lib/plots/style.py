@@ -1,10 +1,11 @@
-"""The one style of all figures. Every figure function of this package returns a figure with labelled axes, units and alt text.
+"""The one style of all figures: every figure function of this package returns one with labelled axes and alt text.
 
 Colours are those of Okabe and Ito (2008), which remain distinct with the common kinds of colour blindness; a second
 cue (marker, line style, direct label) always accompanies colour. Figures are made without pyplot, so nothing is global
 and nothing is shown twice; a notebook shows what a cell returns, as PNG, with the alt text attached to the picture.
 
-To add a figure: make it with ``new_figure``, end with ``return finish(figure, alt="…")``. The alt text says what the
+To add a figure: decorate the function with ``@styled``, begin with ``new_figure``, end with ``return finish(figure,
+alt="…")``. The alt text says what the
 picture shows, with its numbers, for a reader who cannot see it.
 """
 
@@ -33,6 +34,8 @@ STYLE = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
+# Decorates a function that draws: titles and legends read the settings when they are made, not when the figure is.
+styled = rc_context(STYLE)
 
 
 class CourseFigure(Figure):
@@ -48,12 +51,12 @@ class CourseFigure(Figure):
         return data, {"image/png": {"alt": self.alt_text}}
 
 
+@styled
 def new_figure(width: float = 7.0, height: float = 4.0, columns: int = 1, rows: int = 1) -> tuple[CourseFigure, Any]:
     """A figure of width × height inches in the course's style, and its axes (one, or an array if more)."""
-    with rc_context(STYLE):
-        figure = CourseFigure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure, figure.subplots(rows, columns)
+    figure = CourseFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
 
 
 def finish(figure: CourseFigure, *, alt: str) -> CourseFigure:

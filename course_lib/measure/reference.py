@@ -1,0 +1,30 @@
+"""What did the reference machine measure? Text for the ``reference`` of a hardware claim, read from recorded results.
+
+A number that a learner's machine is compared with is recorded by a run (``benchmarks/results/<name>.json``), never
+typed into a chapter. A record that is missing or broken must not stop a chapter: the claim then shows only what was
+measured here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from course_lib.errors import CourseError
+from course_lib.files import RESULTS
+from course_lib.measure.results import load_result
+from course_lib.measure.tables import three_digits
+
+
+def reference(name: str, figure: str, *, folder: str | Path = RESULTS) -> str | None:
+    """One recorded figure as words, such as "23.2 [22.2, 25.9] × (AMD EPYC, 1 thread)"; None if it is not recorded.
+
+    Args: name: of the recorded result, "measuring"; figure: its key in that file.
+    """
+    try:
+        content = load_result(name, folder)
+        found, machine = content["figures"][figure], content["machine"]
+        where = f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
+    except (CourseError, KeyError, TypeError):
+        return None
+    interval = "" if found.low is None else f" [{three_digits(found.low)}, {three_digits(found.high)}]"
+    return f"{three_digits(found.value)}{interval} {found.unit}".rstrip() + f" ({where})"

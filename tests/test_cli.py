@@ -1,0 +1,94 @@
+"""Every mistake at the terminal ends as one line that names the file and the mend, without a traceback."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from course_lib import cli
+from course_lib.errors import CourseError
+
+
+def lines(capsys) -> list[str]:
+    return capsys.readouterr().err.strip().splitlines()
+
+
+def test_an_unknown_data_name_is_one_line_with_the_known_ones(capsys):
+    assert cli.main(["data", "cifar"]) == 2
+    (line,) = lines(capsys)
+    assert "unknown data 'cifar': expected 'rendered', 'gtsrb' or the path of an .npz file" in line
+
+
+def test_a_missing_npz_is_one_line_naming_the_file(capsys, tmp_path):
+    assert cli.main(["demo", "--quick", "--data", str(tmp_path / "signs.npz")]) == 2
+    (line,) = lines(capsys)
+    assert "signs.npz: no such file. Mend:" in line
+
+
+def test_an_npz_with_wrong_keys_is_one_line_naming_them(capsys, tmp_path):
+    np.savez(tmp_path / "signs.npz", images=np.zeros(3))
+    assert cli.main(["data", str(tmp_path / "signs.npz")]) == 2
+    (line,) = lines(capsys)
+    assert "lacks ['track', 'x', 'y']; it has ['images']" in line
+
+
+def test_course_data_is_the_default(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", "nowhere.npz")
+    assert cli.main(["data"]) == 2
+    assert "nowhere.npz" in lines(capsys)[0]
+
+
+def test_ctrl_c_is_one_line_and_status_130(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt("training stopped after 2 of 5 epochs; the same call continues from x.pt")
+
+    monkeypatch.setattr("course_lib.data.load", interrupted)
+    assert cli.main(["data", "rendered"]) == 130
+    assert lines(capsys) == ["course: stopped. training stopped after 2 of 5 epochs; the same call continues from x.pt"]
+
+
+def test_an_error_with_line_breaks_still_is_one_line(capsys, monkeypatch):
+    def broken(*_, **__):
+        raise CourseError("two\nlines", path="a/file", mend="git checkout -- a/file")
+
+    monkeypatch.setattr("course_lib.data.load", broken)
+    assert cli.main(["data", "rendered"]) == 2
+    assert lines(capsys) == ["course: a/file: two lines. Mend: git checkout -- a/file"]
+
+
+def test_traceback_shows_where_an_error_came_from():
+    with pytest.raises(ValueError, match="unknown data"):
+        cli.main(["data", "cifar", "--traceback"])
+
+
+def test_data_shows_the_parts(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(43), 6)
+    tracks = np.tile(np.repeat(np.arange(3), 2), 43).astype("U5")
+    images = rng.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "signs.npz", x=images, y=labels.astype(np.uint8), track=tracks)
+    assert cli.main(["data", str(tmp_path / "signs.npz")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in shown] == [
+        f"SignDataset(gtsrb/{part}" for part in ("train", "validation", "test")
+    ]
+
+
+@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"course {command}" in capsys.readouterr().out
+
+
+def test_training_without_the_teacher_names_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(43), 3)
+    images = rng.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "signs.npz", x=images, y=labels, track=np.tile(np.arange(3), 43).astype("U5"))
+    monkeypatch.setattr("course_lib.checkpoints.load.__kwdefaults__", {"folder": tmp_path})
+    assert cli.main(["demo", "--data", str(tmp_path / "signs.npz")]) == 2
+    (line,) = lines(capsys)
+    assert "teacher_gtsrb.json" in line
+    assert "course train teacher --data" in line
