@@ -112,7 +112,12 @@ def require_same_split(card: dict[str, Any], splits: Splits, *, name: str) -> No
 
 def _describe(model: nn.Module) -> dict[str, Any]:
     if isinstance(model, SignTeacher):
-        return {"kind": "SignTeacher", "num_classes": model.classifier.out_features}
+        return {
+            "kind": "SignTeacher",
+            "num_classes": model.classifier.out_features,
+            "channels": list(model.channels),
+            "blocks": list(model.blocks),
+        }
     if isinstance(model, SignStudent):
         return {
             "kind": "SignStudent",

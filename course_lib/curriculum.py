@@ -78,12 +78,9 @@ Put it together
 
 def _parts() -> dict[str, tuple[Chapter, ...]]:
     parts: dict[str, tuple[Chapter, ...]] = {}
-    for line in _PLAN.strip().splitlines():
-        if re.match(r"\d\d ", line):
-            parts[part] += (Chapter(*line.split(" ", 2)),)
-        else:
-            part = line
-            parts[part] = ()
+    for block in re.split(r"\n(?=\D)", _PLAN.strip()):
+        part, *lines = block.splitlines()
+        parts[part] = tuple(Chapter(*line.split(" ", 2)) for line in lines)
     return parts
 
 

@@ -63,7 +63,7 @@ class SignTeacher(nn.Module):
     Args:
         num_classes: C ≥ 2.
         channels, blocks: one entry a stage; each stage after the first halves height and width.
-    Raises: ValueError for fewer than two classes or stages of unequal length.
+    Raises: ValueError for fewer than two classes, stages of unequal length, or a count below one.
     Source: He et al. 2016, arXiv:1512.03385, basic block.
     """
 
@@ -75,8 +75,11 @@ class SignTeacher(nn.Module):
     ):
         super().__init__()
         _check_classes(num_classes)
-        if len(channels) != len(blocks):
+        if not channels or len(channels) != len(blocks):
             raise ValueError(f"channels and blocks must have one entry a stage, got {len(channels)} and {len(blocks)}")
+        if min(*channels, *blocks) < 1:
+            raise ValueError(f"channels and blocks must be positive, got {list(channels)} and {list(blocks)}")
+        self.channels, self.blocks = tuple(channels), tuple(blocks)
         self.stem = ConvBNReLU(3, channels[0])
         layers, width = [], channels[0]
         for stage, (out, count) in enumerate(zip(channels, blocks, strict=True)):

@@ -63,7 +63,7 @@ def test_copying_every_frame_30_times_moves_the_track_interval_not_at_all_but_sh
 
 def test_the_track_interval_covers_the_true_accuracy_where_wilsons_over_frames_does_not():
     rng, covered, naive_covered = np.random.default_rng(1), [], []
-    for trial in range(150):  # 60 tracks, each all right (p = 0.8) or all wrong: 30 frames carry one frame's evidence
+    for trial in range(60):  # 60 tracks, each all right (p = 0.8) or all wrong: 30 frames carry one frame's evidence
         right = rng.random(60) < 0.8
         p, y, g = tracks(right.astype(float).tolist(), frames=30)
         clustered, naive = accuracy(p, y, g, seed=trial), accuracy(p, y)
@@ -164,7 +164,7 @@ def test_drift_that_both_share_cancels_in_the_paired_ratio():
 
 def test_the_ratio_interval_covers_the_truth_in_about_95_percent_of_runs():
     rng, covered = np.random.default_rng(6), []
-    for trial in range(200):
+    for trial in range(80):
         noise = rng.lognormal(0, 0.1, (2, 40))
         found = bootstrap_ratio(1.1 * noise[0], noise[1], seed=trial)
         covered.append(found.low <= 1.1 <= found.high)

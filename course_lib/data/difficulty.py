@@ -1,7 +1,7 @@
 """How hard the rendered signs are: every constant of the renderer that decides it, in one place.
 
 A quantity that varies is given by its quantiles: the values at 0, 25, 50, 75 and 100 % of the signs (or frames), with
-straight lines between. Two reasons. The tables read as a specification ("a quarter of the signs get less than 0.3 of
+straight lines between. Two reasons. The tables read as a specification ("a quarter of the signs get less than half of
 the light"), and mapping a uniform random number through straight lines needs only + − × ÷, which IEEE 754 defines to
 the last bit: the drawn parameters are the same on every machine, while a Gaussian from ``exp`` and ``log`` would
 not be.
@@ -33,33 +33,33 @@ class Difficulty:
     """Distributions of what varies; lengths in native pixels, angles in degrees, probabilities in [0, 1]."""
 
     # One physical sign -------------------------------------------------------------------------------------
-    first_size: Quantiles = (15, 16, 18, 22, 30)  # px, native side of the crop in the first, farthest frame
+    first_size: Quantiles = (15, 17, 20, 25, 34)  # px, native side of the crop in the first, farthest frame
     last_size: Quantiles = (24, 32, 42, 54, 64)  # px, in the last, nearest frame
-    gain: Quantiles = (0.10, 0.30, 0.60, 1.05, 2.40)  # exposure; 1 is right, above 1.5 whites clip
+    gain: Quantiles = (0.25, 0.50, 0.80, 1.10, 1.70)  # exposure; 1 is right, above 1.5 whites clip
     backlight: float = 0.18  # probability that the sign stands against bright light
-    backlight_ratio: Quantiles = (0.15, 0.25, 0.35, 0.50, 0.70)  # light on a backlit sign / light behind it
+    backlight_ratio: Quantiles = (0.30, 0.42, 0.55, 0.66, 0.80)  # light on a backlit sign / light behind it
     gamma: Quantiles = (0.75, 0.90, 1.00, 1.10, 1.35)
-    fading: Quantiles = (0.0, 0.05, 0.12, 0.30, 0.75)  # share of the paint's colour that is gone
-    dirt: Quantiles = (0.0, 0.05, 0.15, 0.30, 0.65)  # light lost in the dirtiest spots
-    rotation: Quantiles = (-18, -3.5, 0, 3.5, 18)
-    yaw: Quantiles = (-45, -15, 0, 15, 45)  # camera left or right of the sign
-    pitch: Quantiles = (-25, -8, 0, 8, 25)
+    fading: Quantiles = (0.0, 0.05, 0.12, 0.25, 0.60)  # share of the paint's colour that is gone
+    dirt: Quantiles = (0.0, 0.05, 0.12, 0.22, 0.45)  # light lost in the dirtiest spots
+    rotation: Quantiles = (-15, -3.5, 0, 3.5, 15)
+    yaw: Quantiles = (-38, -12, 0, 12, 38)  # camera left or right of the sign
+    pitch: Quantiles = (-20, -6, 0, 6, 20)
     foliage: float = 0.14  # probability of leaves in front
-    foliage_cover: Quantiles = (0.03, 0.08, 0.14, 0.22, 0.36)  # share of the sign
+    foliage_cover: Quantiles = (0.03, 0.08, 0.13, 0.20, 0.32)  # share of the sign
     sticker: float = 0.12
     sticker_cover: Quantiles = (0.01, 0.02, 0.04, 0.06, 0.10)
     shadow: float = 0.35
-    shadow_depth: Quantiles = (0.2, 0.35, 0.5, 0.65, 0.8)  # share of the light that a shadow takes
+    shadow_depth: Quantiles = (0.2, 0.3, 0.45, 0.58, 0.72)  # share of the light that a shadow takes
     rain: float = 0.10
     fog: float = 0.10
     night: float = 0.10
-    fog_density: Quantiles = (0.25, 0.40, 0.55, 0.68, 0.80)  # share of grey in the first frame
-    night_gain: Quantiles = (0.10, 0.16, 0.24, 0.36, 0.60)
+    fog_density: Quantiles = (0.12, 0.22, 0.34, 0.46, 0.60)  # share of grey in the first frame
+    night_gain: Quantiles = (0.16, 0.24, 0.34, 0.48, 0.75)
     # One frame ---------------------------------------------------------------------------------------------
-    blur: Quantiles = (0.25, 0.40, 0.60, 0.90, 1.70)  # px, standard deviation of the defocus
-    motion: float = 0.40  # probability of motion blur
-    motion_length: Quantiles = (0.5, 1.0, 1.7, 2.6, 5.0)  # px
-    noise: Quantiles = (0.004, 0.008, 0.014, 0.024, 0.050)  # standard deviation at mid grey, 1 is white
+    blur: Quantiles = (0.20, 0.35, 0.50, 0.75, 1.35)  # px, standard deviation of the defocus
+    motion: float = 0.35  # probability of motion blur
+    motion_length: Quantiles = (0.5, 1.0, 1.5, 2.2, 4.2)  # px
+    noise: Quantiles = (0.002, 0.004, 0.008, 0.014, 0.030)  # standard deviation at mid grey, 1 is white
     shift: float = 0.07  # largest shift of the sign, in half crops
     half_size: Quantiles = (0.66, 0.74, 0.78, 0.82, 0.90)  # sign's half side / crop's half side
 

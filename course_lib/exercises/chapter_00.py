@@ -209,8 +209,8 @@ affine = Exercise(
     ],
     alternatives=[_with_torch],
     explanation="""
-        $q = \\mathrm{clip}(\\mathrm{round}(x/S) + Z,\\ 0,\\ 255)$ and back $\\hat x = S\\,(q - Z)$. Inside the range the
-        error is at most $S/2$, a half step; outside it is whatever was clipped. Chapter 10 derives $S$ and $Z$, and
+        $q = \\mathrm{clip}(\\mathrm{round}(x/S) + Z,\\ 0,\\ 255)$ and back $\\hat x = S\\,(q - Z)$. Inside the range
+        the error is at most $S/2$, a half step; outside it is whatever was clipped. Chapter 10 derives $S$ and $Z$, and
         asks which range is best.
     """,
 )

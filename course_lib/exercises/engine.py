@@ -177,7 +177,7 @@ class _Attempt:
         return ""
 
     def _wrong_part(self, case: Arguments, value: Any) -> Any:
-        """The index or key of the first wrong value, None if the result is not a tuple, list or dict like the right one."""
+        """The index or key of the first wrong value; None unless both results are alike tuples, lists or dicts."""
         expected = self._run(self.exercise.reference, case, COURSE_LIMIT_S)[0].value
         if isinstance(expected, tuple | list) and isinstance(value, tuple | list) and len(expected) == len(value):
             parts = range(len(expected))
@@ -185,8 +185,8 @@ class _Attempt:
             parts = expected.keys()
         else:
             return None
-        wrong = (p for p in parts if self._ask(lambda: difference(expected[p], value[p], self.exercise.tolerance)))
-        return next(wrong, None)
+        tolerance = self.exercise.tolerance
+        return next((p for p in parts if self._ask(partial(difference, expected[p], value[p], tolerance))), None)
 
     def _behaves_alike(self, wrong: Callable, case: Arguments, seen: Outcome, seen_after: Arguments, part: Any) -> bool:
         outcome, after = self._run(wrong, case, self.limit_s)

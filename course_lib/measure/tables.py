@@ -47,12 +47,13 @@ def quantity(value: int | None, unit: str = "") -> str:
     """Three significant digits with k, M or G (powers of 1000), such as 6.29 MB or 98.6 k; "–" for None."""
     if value is None:
         return "–"
-    power = min(3, int(math.log10(value) // 3)) if value >= 1000 else 0
-    scaled = value / 1000**power
-    digits = str(value) if power == 0 else three_digits(scaled)
+    # Rounded first, so that 999,999 is 1.00 M and not 1000 k.
+    rounded = float(f"{value:.3g}")
+    power = min(3, int(math.log10(rounded) // 3)) if value >= 1000 else 0
+    digits = str(value) if power == 0 else three_digits(rounded / 1000**power)
     return f"{digits} {('', 'k', 'M', 'G')[power]}{unit}".rstrip()
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, zeros kept: 5.70, 0.100, 123."""
-    return f"{value:#.3g}".rstrip(".")
+    """Three significant digits, zeros kept: 5.70, 0.100, 123; larger numbers as integers."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")

@@ -1,5 +1,12 @@
 """All figures of the course: one module a topic, one style (``plots.style``). Imported by notebooks only."""
 
+from course_lib.plots.journey import (
+    answer_figure,
+    budget_figure,
+    course_map_figure,
+    recorded_figure,
+    temperature_figure,
+)
 from course_lib.plots.ledger import ledger_figure
 from course_lib.plots.measuring import (
     distribution_figure,
@@ -16,6 +23,9 @@ __all__ = [
     "MARKERS",
     "CourseFigure",
     "alt_text",
+    "answer_figure",
+    "budget_figure",
+    "course_map_figure",
     "distribution_figure",
     "drift_figure",
     "estimates_figure",
@@ -23,7 +33,9 @@ __all__ = [
     "first_calls_figure",
     "ledger_figure",
     "new_figure",
+    "recorded_figure",
     "roofline_figure",
     "speedups_figure",
     "styled",
+    "temperature_figure",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import FuncFormatter
 
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure
+from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger, Row
@@ -20,28 +20,7 @@ DATA_TITLES = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
 FITS, FAILS, SIDE = COLOURS[0], "#BBBBBB", "#888888"
 
 
-def contact_sheet(images: np.ndarray, titles: Sequence[str] = (), *, columns: int = 12) -> CourseFigure:
-    """Signs side by side, so that one sees what the network is given.
-
-    Args:
-        images: (N, 3, H, W), uint8. titles: one a sign, or none. columns: signs in a row.
-    Raises: ValueError: no images, images of another shape or dtype, or a number of titles other than N.
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or len(images) == 0:
-        raise ValueError(f"images must be uint8 (N, 3, H, W), N ≥ 1, got {images.dtype} {images.shape}")
-    if len(titles) not in (0, len(images)):
-        raise ValueError(f"titles must be none or {len(images)}, got {len(titles)}")
-    rows = -(-len(images) // columns)
-    figure, axes = new_figure(0.75 * columns, (0.95 if titles else 0.75) * rows, columns, rows)
-    for i, cell in enumerate(np.atleast_1d(axes).ravel()):
-        cell.set_axis_off()
-        if i < len(images):
-            cell.imshow(images[i].transpose(1, 2, 0))
-            cell.set_title(titles[i] if titles else "", fontsize=7, loc="center")
-    side = images.shape[-1]
-    return finish(figure, alt=f"{len(images)} traffic signs of {side}×{side} pixels. {', '.join(titles)}")
-
-
+@styled
 def answer_figure(
     image: np.ndarray, answers: Mapping[str, np.ndarray], class_names: Sequence[str], *, top: int = 3
 ) -> CourseFigure:
@@ -73,6 +52,7 @@ def answer_figure(
     return finish(figure, alt=f"A traffic sign and the first {top} answers of each network. {'; '.join(words)}.")
 
 
+@styled
 def temperature_figure(logits: Sequence[float], names: Sequence[str], temperatures: Sequence[float]) -> CourseFigure:
     """softmax(z/T) of the same logits at several temperatures, one panel each."""
     z = np.asarray(logits, dtype=float)
@@ -91,6 +71,7 @@ def temperature_figure(logits: Sequence[float], names: Sequence[str], temperatur
     return finish(figure, alt=f"The teacher's probabilities soften as the temperature grows. {'; '.join(words)}.")
 
 
+@styled
 def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
     """Accuracy (%) over latency (ms, logarithmic) of recorded main jobs, one panel for each data set.
 
@@ -124,6 +105,7 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
     return finish(figure, alt=f"Accuracy over latency, from the teacher to the final network. {'. '.join(words)}.")
 
 
+@styled
 def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy: float) -> CourseFigure:
     """Which variants keep a budget? Latency, size and accuracy of each row, with the three limits as lines.
 
@@ -172,11 +154,10 @@ def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy
 
 def keeps_budget(row: Row, *, latency_ms: float, size_kb: float, accuracy: float) -> bool:
     """Whether a ledger's row is fast, small (kB of 1000 bytes) and right enough, each limit included."""
-    return (
-        row.latency_ms_p50 <= latency_ms and row.size_bytes <= 1000 * size_kb and row.accuracy.value >= accuracy
-    )
+    return row.latency_ms_p50 <= latency_ms and row.size_bytes <= 1000 * size_kb and row.accuracy.value >= accuracy
 
 
+@styled
 def course_map_figure(parts: Mapping[str, Sequence[Any]], written: Sequence[str]) -> CourseFigure:
     """The course as a map: one column a part, one box a chapter, arrows in the order of reading.
 

@@ -3,58 +3,45 @@
 from __future__ import annotations
 
 import math
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from course_lib.plots.journey import budget_figure, keeps_budget
+import ipywidgets
+
+from course_lib.plots.journey import budget_figure
+from course_lib.widgets.panel import figure_panel
 
 if TYPE_CHECKING:
-    from ipywidgets import VBox
-
     from course_lib.measure import Ledger
 
+WIDE = {"continuous_update": False, "style": {"description_width": "9em"}, "layout": {"width": "32em"}}
 
-def budget_widget(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy: float) -> VBox:
-    """Sliders for latency (ms), size (kB) and accuracy (%), over ``plots.budget_figure`` and one sentence.
+
+def budget_explorer(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy: float) -> ipywidgets.VBox:
+    """``plots.budget_figure`` with a slider for each limit; the sliders' ends lie around the ledger's values.
 
     Args:
-        ledger: whose rows are sorted into the budget; the sliders' ends lie around its values.
         latency_ms, size_kb, accuracy: where the sliders start; accuracy in [0, 1].
-    Raises: ValueError: a start outside what ``budget_figure`` takes.
+    Raises: ValueError: a start that ``budget_figure`` does not take.
     """
-    import ipywidgets
-
     rows = list(ledger)
-    times, sizes = [row.latency_ms_p50 for row in rows], [row.size_bytes / 1000 for row in rows]
-    lowest = min(100 * row.accuracy.value for row in rows)
-    style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
-    latency = _log_slider("latency ≤, ms", times, latency_ms, style)
-    size = _log_slider("file ≤, kB", sizes, size_kb, style)
-    floor = ipywidgets.FloatSlider(
-        100 * accuracy, min=math.floor(min(lowest, 100 * accuracy)) - 1, max=100, step=0.1,
-        description="accuracy ≥, %", **style,
-    )  # fmt: skip
-    sentence, picture = ipywidgets.HTML(), ipywidgets.Image(format="png")
-
-    def show(_: Any = None) -> None:
-        budget = {"latency_ms": latency.value, "size_kb": size.value, "accuracy": floor.value / 100}
-        stream = BytesIO()
-        budget_figure(ledger, **budget).savefig(stream, format="png")
-        picture.value = stream.getvalue()
-        names = [row.name for row in rows if keeps_budget(row, **budget)]
-        sentence.value = f"Within the budget: <b>{', '.join(names) or 'none; give a little on one slider'}</b>."
-
-    for slider in (latency, size, floor):
-        slider.observe(show, names="value")
-    show()
-    return ipywidgets.VBox([latency, size, floor, sentence, picture])
+    lowest = min(accuracy, *(row.accuracy.value for row in rows))
+    floor = math.floor(100 * lowest) / 100
+    return figure_panel(
+        partial(budget_figure, ledger),
+        latency_ms=_limit("latency ≤, ms", [row.latency_ms_p50 for row in rows], latency_ms),
+        size_kb=_limit("file ≤, kB", [row.size_bytes / 1000 for row in rows], size_kb),
+        accuracy=ipywidgets.FloatSlider(
+            accuracy, min=floor, max=1.0, step=0.001, readout_format=".1%", description="accuracy ≥", **WIDE
+        ),
+    )
 
 
-def _log_slider(description: str, values: list[float], start: float, style: dict[str, Any]) -> Any:
-    import ipywidgets
-
-    low, high = min(*values, start) / 1.5, max(*values, start) * 1.5
+def _limit(description: str, values: list[float], start: float) -> ipywidgets.FloatLogSlider:
+    low, high = math.log10(min(values) / 1.5), math.log10(max(values) * 1.5)
+    # A start beyond the ends would be moved silently: let it be an end.
+    if start > 0:
+        low, high = min(low, math.log10(start)), max(high, math.log10(start))
     return ipywidgets.FloatLogSlider(
-        start, min=math.log10(low), max=math.log10(high), step=0.02, readout_format=".3g", description=description,
-        **style,
-    )  # fmt: skip
+        start, min=low, max=high, step=0.02, readout_format=".3g", description=description, **WIDE
+    )
