@@ -139,7 +139,9 @@ def problems(readme: Path = README, picture: Path = PICTURE, results: Path = RES
     from PIL import Image
 
     journeys, text = recorded_journeys(results), readme.read_text(encoding="utf-8")
-    found = [f"block {name} differs" for name, content in blocks(journeys).items() if filled(text, {name: content}) != text]
+    found = [
+        f"block {name} differs" for name, content in blocks(journeys).items() if filled(text, {name: content}) != text
+    ]
     if not picture.is_file():
         return [*found, f"{picture.name} was never drawn"]
     with Image.open(picture) as image:

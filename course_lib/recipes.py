@@ -45,12 +45,12 @@ class Plan:
 
     width: float = 1.25
     keep: float = 0.7
-    views: int = 6
+    views: int = 4
     temperature: float = 4.0
     alpha: float = 0.9
-    epochs: int = 36
+    epochs: int = 24
     max_lr: float = 4e-3
-    finetune_epochs: int = 18
+    finetune_epochs: int = 12
     finetune_lr: float = 2e-3
     calibration: int = 512
     seed: int = 0

@@ -1,7 +1,7 @@
 """Write README's generated parts and its picture from the recorded files, or check that they are up to date.
 
-    python scripts/readme.py            write
-    python scripts/readme.py --check    write nothing; exit status 1 if README differs from the files
+python scripts/readme.py            write
+python scripts/readme.py --check    write nothing; exit status 1 if README differs from the files
 """
 
 from __future__ import annotations

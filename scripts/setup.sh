@@ -84,7 +84,7 @@ install() {
     pip=$!
     trap 'kill $pip 2>/dev/null; echo; fail "interrupted. Mend: run the same command again"' INT TERM
     while [ -t 1 ] && kill -0 $pip 2>/dev/null; do
-        now=$(awk '/^(Collecting|Installing|Building)/ { line = $1 " " $2 } END { print line }' $log)
+        now=$(awk '/^Collecting/ { line = $1 " " $2 } /^Installing/ { line = "Installing them all" } END { print line }' $log)
         printf '\r  %4d s  %-60.60s' $(($(date +%s) - start)) "$now"
         sleep 1
     done

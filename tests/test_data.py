@@ -1,4 +1,4 @@
-"""Every image set keeps one contract, no physical sign straddles a split, and broken files are named, never guessed at."""
+"""Every image set keeps one contract, no sign straddles a split, and broken files are named, never guessed at."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_course_data_names_the_default_and_an_argument_overrules_it(rendered, mo
 
 
 def test_an_unknown_name_or_size_is_refused_with_what_is_known(rendered):
-    with pytest.raises(ValueError, match="unknown data 'cifar'.*'rendered', 'gtsrb'"):
+    with pytest.raises(ValueError, match=r"unknown data 'cifar'.*'rendered', 'gtsrb'"):
         load("cifar")
     for size in (15, 97, 0, -1):
         with pytest.raises(ValueError, match=r"16\.\.96"):
@@ -504,7 +504,7 @@ def test_a_download_that_breaks_off_is_a_course_error_that_can_be_tried_again(tm
 
     monkeypatch.setattr(gtsrb, "download_and_extract_archive", no_network)
     for download in (True, False):
-        with pytest.raises(CourseError, match="train part is not complete here.*Mend: course data gtsrb --download"):
+        with pytest.raises(CourseError, match=r"train part is not complete here.*Mend: course data gtsrb --download"):
             load_gtsrb(tmp_path / "new", download=download)
 
 

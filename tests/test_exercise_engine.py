@@ -502,7 +502,7 @@ def test_endless_code_is_stopped_in_time_and_its_line_is_known(endless):
     outcome = run(endless, endless, 0.2)
     first = endless.__code__.co_firstlineno
     assert outcome.error is TimeLimit
-    assert outcome.seconds < 5
+    assert 0.2 <= outcome.seconds < 5
     assert first < outcome.line <= first + 7
     assert outcome.source
     assert outcome.source in outcome.report
@@ -542,13 +542,23 @@ def test_the_callers_alarm_and_tracer_are_put_back():
 
 
 def test_the_whole_check_has_one_time_budget():
+    calls = []
+
     def slow(x, factor):
+        calls.append(1)
         time.sleep(0.15)
         return scaled_sum(x, factor)
 
-    started = time.perf_counter()
     assert "still running" in judge(example(trials=50), slow, time_limit_s=0.5).message
-    assert time.perf_counter() - started < 5
+    assert 2 <= len(calls) < 40
+
+
+def test_a_busy_machine_does_not_make_an_answer_late():
+    def waits(x, factor):
+        time.sleep(0.02)
+        return scaled_sum(x, factor)
+
+    assert judge(example(trials=9), waits, time_limit_s=0.15)
 
 
 def recurse():

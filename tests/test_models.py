@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -88,9 +90,7 @@ def test_wider_students_are_never_smaller_and_have_multiples_of_four_channels():
     widths = (0.01, 0.25, 0.5, 0.75, 1.0, 1.25, 2.0)
     channels = [sign_student(width).channels for width in widths]
     assert all(c % 4 == 0 and c > 0 for row in channels for c in row)
-    assert all(
-        a <= b for low, high in zip(channels, channels[1:], strict=False) for a, b in zip(low, high, strict=True)
-    )
+    assert all(a <= b for low, high in itertools.pairwise(channels) for a, b in zip(low, high, strict=True))
     assert sign_student(1.0).channels == STUDENT_CHANNELS
     assert channels[5] == (20, 40, 60, 80, 120)
 

@@ -385,6 +385,7 @@ ece = Exercise(
     alternatives=[_own_ece],
     explanation="""
         $ECE = \\sum_m \\frac{n_m}{N}\\,|acc_m - conf_m|$ (Guo et al. 2017, eq. 3). Your function returns the
-        number; the library's also keeps the bins, for the diagram. The value depends on the number of bins: always state it.
+        number; the library's also keeps the bins, for the diagram. The value depends on the
+        number of bins: always state it.
     """,
 )

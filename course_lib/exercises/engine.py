@@ -78,7 +78,7 @@ def judge(exercise: Exercise, answer: Any, *, seed: int | None = None, time_limi
         exercise: what is asked.
         answer: a function or class, or a value for a value exercise.
         seed: of the fresh inputs; None draws a new one at each call.
-        time_limit_s: seconds of the learner's code in this check; None takes the exercise's.
+        time_limit_s: seconds of the learner's code in this check; None: the exercise's own limit.
     """
     if untouched(answer):
         return _not_attempted(exercise)

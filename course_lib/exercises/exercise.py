@@ -54,7 +54,7 @@ class Exercise:
         tolerance: relative error allowed to floats.
         properties: (fn, *arguments) -> complaint or None, tried on every set of arguments after the comparison.
         in_place: the function is meant to change its arguments: they are compared as part of the outcome.
-        time_limit_s: seconds of the learner's code allowed in one check.
+        time_limit_s: seconds of the learner's code allowed in one check (CPU time; waiting counts a quarter).
         explanation: Markdown shown with the solution.
     Raises: ValueError: a field breaks one of these rules.
     """

@@ -17,6 +17,18 @@ from course_lib.plots.measuring import (
     speedups_figure,
 )
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, alt_text, finish, new_figure, styled
+from course_lib.plots.teacher import (
+    confusion_figure,
+    coverage_figure,
+    history_figure,
+    learning_rate_figure,
+    picture_grid,
+    reliability_figure,
+    selection_figure,
+    slice_figure,
+    split_figure,
+    top_answers_figure,
+)
 
 __all__ = [
     "COLOURS",
@@ -25,17 +37,27 @@ __all__ = [
     "alt_text",
     "answer_figure",
     "budget_figure",
+    "confusion_figure",
     "course_map_figure",
+    "coverage_figure",
     "distribution_figure",
     "drift_figure",
     "estimates_figure",
     "finish",
     "first_calls_figure",
+    "history_figure",
+    "learning_rate_figure",
     "ledger_figure",
     "new_figure",
+    "picture_grid",
     "recorded_figure",
+    "reliability_figure",
     "roofline_figure",
+    "selection_figure",
+    "slice_figure",
     "speedups_figure",
+    "split_figure",
     "styled",
     "temperature_figure",
+    "top_answers_figure",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from course_lib.measure.roofline import RooflinePoint, attainable_gflops, ridge_intensity
 from course_lib.measure.simulation import Estimate, Session
+from course_lib.measure.tables import three_digits
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 Interval = tuple[float, float, float]
@@ -26,6 +27,7 @@ def first_calls_figure(times_ms: Mapping[str, ArrayLike]) -> CourseFigure:
         parts.append(f"{name}: first call {ms[0]:.3g} ms, median of the others {np.median(ms[1:]):.3g} ms")
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("number of the call")
     axes.set_ylabel("time of the call, ms")
     axes.set_title("The first call pays for the set-up")
@@ -35,21 +37,20 @@ def first_calls_figure(times_ms: Mapping[str, ArrayLike]) -> CourseFigure:
 
 @styled
 def distribution_figure(times_ms: ArrayLike) -> CourseFigure:
-    """Share of calls (%) that took at most t ms, with median, mean and p95; the axis ends at the 99.5th percentile."""
+    """Share of calls (%) that took at most t ms (logarithmic), with median, mean and p95."""
     ms = np.sort(np.asarray(times_ms, float))
     figure, axes = new_figure(7.0, 3.6)
     axes.step(ms, 100 * np.arange(1, len(ms) + 1) / len(ms), where="post", color="#666666")
     marks = {"median (p50)": np.median(ms), "mean": ms.mean(), "p95": np.percentile(ms, 95)}
     for i, (name, value) in enumerate(marks.items()):
         below = 100 * float((ms <= value).mean())
-        label = f"{name}: {value:.3g} ms"
-        axes.plot(value, below, MARKERS[i], color=COLOURS[i], markersize=9, label=label, clip_on=False, zorder=3)
-    right = max(np.percentile(ms, 99.5), ms.mean())
-    axes.set_xlim(ms[0] * 0.97, right + 0.03 * (right - ms[0]))
-    axes.set_ylim(0, 100)
-    axes.set_xlabel(f"time of one call, ms (slowest call: {ms[-1]:.3g} ms, outside the picture)")
+        axes.plot(value, below, MARKERS[i], color=COLOURS[i], markersize=9, label=f"{name}: {value:.3g} ms", zorder=3)
+    axes.set_xscale("log")
+    _plain_ticks(axes.xaxis)
+    axes.set_ylim(0, 105)
+    axes.set_xlabel("time of one call, ms (logarithmic)")
     axes.set_ylabel("calls at most this slow, %")
-    axes.set_title("Most calls agree; a few are much slower and pull the mean")
+    axes.set_title("Most calls agree; a few are much slower")
     axes.legend(loc="lower right")
     shown = ", ".join(f"{name} {value:.3g} ms" for name, value in marks.items())
     return finish(figure, alt=f"Cumulative distribution of {len(ms)} call times: {shown}, slowest {ms[-1]:.3g} ms.")
@@ -111,7 +112,7 @@ def roofline_figure(
 ) -> CourseFigure:
     """Speed (GFLOP/s) over arithmetic intensity (FLOP/byte), both logarithmic: the roof and what layers achieve.
 
-    Args: points: model -> its layers; the first layer that lies highest and lowest of each model is named.
+    Args: points: model -> its layers; the slowest layer of each model is named.
     """
     figure, axes = new_figure(7.5, 4.4)
     everything = [p for layers in points.values() for p in layers]
@@ -123,7 +124,8 @@ def roofline_figure(
     bottom = min([attainable_gflops(left, peak_gflops, bandwidth_gbs), *(p.gflops for p in everything)]) / 2
     axes.text(ridge, bottom * 1.15, f" ridge {ridge:.2g} FLOP/byte", color="#555555")
     axes.text(right, peak_gflops * 1.1, f"compute: {peak_gflops:.3g} GFLOP/s", ha="right")
-    axes.text(left * 1.1, 1.5 * left * bandwidth_gbs, f"memory: {bandwidth_gbs:.3g} GB/s", rotation=0, va="bottom")
+    start = (left * ridge) ** 0.5
+    axes.text(1.15 * start, start * bandwidth_gbs, f"memory: {bandwidth_gbs:.3g} GB/s", va="top")
     for i, (model, layers) in enumerate(points.items()):
         xy = [(p.intensity, p.gflops) for p in layers]
         axes.plot(*zip(*xy, strict=True), MARKERS[i], color=COLOURS[i], alpha=0.8, markersize=7, label=model)
@@ -137,7 +139,7 @@ def roofline_figure(
     axes.set_ylim(bottom, 2 * max([peak_gflops, *(p.gflops for p in everything)]))
     axes.set_xlabel("arithmetic intensity, FLOP/byte")
     axes.set_ylabel("speed, GFLOP/s")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper left", ncols=len(points))
     parts = "; ".join(
         f"{model}: {len(layers)} layers from {min(p.gflops for p in layers):.3g} to "
         f"{max(p.gflops for p in layers):.3g} GFLOP/s"
@@ -156,7 +158,7 @@ def _interval_rows(axes, rows: Mapping[str, Interval]) -> None:
         width = [[max(0.0, value - low)], [max(0.0, high - value)]]
         style = {"color": COLOURS[y % 7], "marker": MARKERS[y % 8], "markersize": 7, "capsize": 3}
         axes.errorbar(value, y, xerr=width if high > low else None, **style)
-        axes.annotate(f"{value:.3g}", (value, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(three_digits(value), (value, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.7)
     axes.set_ylabel("measured as")

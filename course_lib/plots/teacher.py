@@ -213,3 +213,21 @@ def coverage_figure(
         f"at {thresholds[i]:.1f} %, {coverage[i]:.1f} % answered and {accuracy[i]:.2f} % of them right" for i in shown
     ]
     return finish(figure, alt=f"Coverage and accuracy against the threshold: {'; '.join(told)}.")
+
+
+@styled
+def top_answers_figure(image: ArrayLike, probabilities: ArrayLike, label: int, names: Sequence[str]) -> CourseFigure:
+    """One image (3, H, W) and the three most probable of the C classes; the true one is marked with a tick."""
+    probabilities = np.asarray(probabilities)
+    top = np.argsort(-probabilities)[:3]
+    figure, (left, right) = new_figure(8.0, 2.4, columns=2)
+    left.imshow(np.moveaxis(np.asarray(image), 0, -1), interpolation="nearest")
+    left.set_axis_off()
+    colours = [COLOURS[2] if c == label else COLOURS[1] for c in top]
+    right.barh(range(3), 100 * probabilities[top], color=colours)
+    right.set_yticks(range(3), [f"{names[c]}{' ✓' if c == label else ''}" for c in top])
+    right.invert_yaxis()
+    right.grid(axis="y", visible=False)
+    right.set(xlim=(0, 100), xlabel="probability, %", ylabel="class")
+    answers = "; ".join(f"{names[c]} {100 * probabilities[c]:.0f} %" for c in top)
+    return finish(figure, alt=f"A sign ({names[label]}) and the network's three best answers: {answers}.")

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from course_lib.data.classes import CLASS_NAMES
 from course_lib.error_analysis import coverage_curve
-from course_lib.plots.style import COLOURS, CourseFigure, finish, new_figure, styled
-from course_lib.plots.teacher import coverage_figure
+from course_lib.plots.style import CourseFigure
+from course_lib.plots.teacher import coverage_figure, top_answers_figure
 from course_lib.widgets.panel import figure_panel
 
 
@@ -46,24 +46,6 @@ def spoil(image: Tensor, *, pixels: int, blur: float, gain: float, rotation_deg:
     return (gain * out[0]).clamp(0, 1)
 
 
-@styled
-def answer_figure(image: Tensor, probabilities: ArrayLike, label: int, names: Sequence[str]) -> CourseFigure:
-    """One image and the three most probable classes; the true class is marked with a tick."""
-    probabilities = np.asarray(probabilities)
-    top = np.argsort(-probabilities)[:3]
-    figure, (left, right) = new_figure(8.0, 2.4, columns=2)
-    left.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
-    left.set_axis_off()
-    colours = [COLOURS[2] if c == label else COLOURS[1] for c in top]
-    right.barh(range(3), 100 * probabilities[top], color=colours)
-    right.set_yticks(range(3), [f"{names[c]}{' ✓' if c == label else ''}" for c in top])
-    right.invert_yaxis()
-    right.grid(axis="y", visible=False)
-    right.set(xlim=(0, 100), xlabel="probability, %", ylabel="class")
-    answers = "; ".join(f"{names[c]} {100 * probabilities[c]:.0f} %" for c in top)
-    return finish(figure, alt=f"A sign ({names[label]}) and the network's three best answers: {answers}.")
-
-
 def sign_explorer(
     model: nn.Module, images: ArrayLike, labels: ArrayLike, *, temperature: float, names: Sequence[str] = CLASS_NAMES
 ) -> ipywidgets.VBox:
@@ -80,7 +62,7 @@ def sign_explorer(
         image = spoil(torch.from_numpy(np.array(images[sign])).float() / 255, **spoiling)
         with torch.inference_mode():
             probabilities = (model(image[None])[0] / temperature).softmax(0).numpy()
-        return answer_figure(image, probabilities, int(labels[sign]), names)
+        return top_answers_figure(image, probabilities, int(labels[sign]), names)
 
     side = images.shape[-1]
     return figure_panel(

@@ -1,0 +1,89 @@
+"""The reference machine's figures for chapter 01: what its hardware claims are compared with.
+
+    python benchmarks/measuring.py            run the chapter, print the figures
+    python benchmarks/measuring.py --record   also write benchmarks/results/measuring.json
+
+The chapter's text twin is an ordinary Python program. It is run as a learner's kernel runs it, and the figures are
+taken from its variables: the chapter and the record cannot measure two different things. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import runpy
+from typing import Any
+
+import numpy as np
+
+from course_lib.files import ROOT
+from course_lib.measure import Figure, Ratio, record
+
+COMMAND = "python benchmarks/measuring.py --record"
+CHAPTER = ROOT / "notebooks" / "text" / "01_measuring.py"
+
+
+def ratio_figure(ratio: Ratio, meaning: str) -> Figure:
+    """A Figure with the ratio's interval, rounded to what a latency can tell."""
+    value, low, high = (float(f"{v:.4g}") for v in (ratio.value, ratio.low, ratio.high))
+    return Figure(value, "×", ratio.n, meaning, low, high)
+
+
+def figures(chapter: dict[str, Any]) -> dict[str, Figure]:
+    """The recorded figures, from the variables that the chapter leaves behind."""
+
+    def number(value: float, unit: str, n: int, meaning: str) -> Figure:
+        return Figure(float(f"{value:.4g}"), unit, n, meaning)
+
+    pair, calls, ways = "teacher / student, FP32, ONNX Runtime", chapter["single_calls"], chapter["measured"]
+    tail = calls.mean() / np.median(calls)
+    return {
+        "speedup": ratio_figure(chapter["speedup"], f"{pair}, batch 1, 1 thread, interleaved"),
+        "zeros_speedup": ratio_figure(chapter["zeros"], "student / student with 90 % zeros, batch 1, 1 thread"),
+        "speedup_eager": ratio_figure(chapter["eager"], "teacher / student, PyTorch, eval mode, warm, 1 thread"),
+        "speedup_batch_128": ratio_figure(chapter["ways"]["batch"], f"{pair}, batch 128, 1 thread"),
+        "speedup_all_cores": ratio_figure(chapter["ways"]["cores"], f"{pair}, batch 1, {chapter['cores']} threads"),
+        "ways_highest_over_lowest": number(
+            max(ways) / min(ways), "×", len(ways), "largest / smallest figure for one pair"
+        ),
+        "first_call_ratio": number(
+            chapter["first_ratio"]["student"], "×", 1, "student: first call / median of the others"
+        ),
+        "mean_over_median": number(tail, "×", len(calls), "single calls of the student"),
+        "aa_spread_blocks": number(chapter["aa_spread"]["blocks"], "%", 10, "A/A test, highest over lowest, in blocks"),
+        "aa_spread_interleaved": number(
+            chapter["aa_spread"]["interleaved"], "%", 10, "A/A test, the same, interleaved"
+        ),
+        "peak_compute": number(chapter["peak"].high, "GFLOP/s", chapter["peak"].samples, chapter["peak"].method),
+        "peak_bandwidth": number(
+            chapter["bandwidth"].high, "GB/s", chapter["bandwidth"].samples, chapter["bandwidth"].method
+        ),
+        "layer_speed_spread": number(
+            chapter["fastest"].gflops / chapter["slowest"].gflops,
+            "×",
+            len(chapter["everything"]),
+            "fastest / slowest layer",
+        ),
+        "amdahl_forecast": number(chapter["amdahl"], "×", 60, "speed-up forecast from the MACs ratio and the floor"),
+        "floor": number(chapter["floor"].p50("empty"), "ms", 60, "student with one channel a layer, batch 1, 1 thread"),
+    }
+
+
+def main() -> None:
+    """Run the chapter, print its figures, and write them if asked to."""
+    parser = argparse.ArgumentParser(description="Measure the reference figures of chapter 01.")
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/measuring.json")
+    options = parser.parse_args()
+    os.environ["COURSE_PROGRESS"] = "off"
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = figures(runpy.run_path(str(CHAPTER)))
+    for name, figure in found.items():
+        print(f"{name:26} {figure.value:8.4g} {figure.unit:8} {figure.meaning}")
+    if options.record:
+        print(f"Written: {record('measuring', COMMAND, found, seeds=[0], threads=1)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,785 @@
+# %% [markdown]
+# # 01 Measuring: what do "faster" and "smaller" mean?
+#
+# **You will be able to**
+#
+# - count parameters, multiply-accumulates (MACs), bytes and non-zeros of a network, by hand and with the library;
+# - time a network so that another person, on another day, finds the same ratio;
+# - give every speed-up its interval, and say which question it answers;
+# - measure your machine's roofline and say why a network with few MACs is slower than its MACs promise.
+#
+# **Prerequisites:** you have trained a small network in PyTorch; chapter 00 helps.
+# **Time:** 90 min to work through. The notebook itself runs in about 1 min on two cores, without a network connection.
+
+# %%
+import copy
+import gzip
+import os
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_lib import measure, plots, widgets
+from course_lib.deploy.onnx import export_onnx, open_session
+from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
+from course_lib.measure import claim
+from course_lib.measure.reference import reference
+from course_lib.measure.tables import text_table
+from course_lib.models import SignStudent, sign_student, sign_teacher
+
+IMAGE = (1, 3, 32, 32)  # one image: batch, channels, height, width
+torch.manual_seed(0)
+teacher, student = sign_teacher().eval(), sign_student().eval()
+
+# %% [markdown]
+# The weights are random. For time that makes no difference: a multiplication by 0.3 takes as long as one by 0.7.
+# (One exception: numbers below about $10^{-38}$, called denormals, are slow on some processors.)
+#
+# Here is a benchmark as you find it in many posts. Make both models, call each once, divide.
+
+
+# %% tags=["nbval-ignore-output"]
+def call_ms(function):
+    """Milliseconds of one call."""
+    start = perf_counter()
+    function()
+    return 1000 * (perf_counter() - start)
+
+
+def careless_speedup():
+    image, big, small = torch.rand(IMAGE), sign_teacher(), sign_student()
+    return call_ms(lambda: big(image)) / call_ms(lambda: small(image))
+
+
+careless = [careless_speedup()]
+print(f"The student is {careless[0]:.1f} times faster than the teacher.")
+
+# %% [markdown]
+# Run that cell a few times. The answer changes, and at the end of this chapter you will see that it is not even near
+# the one that matters. It has at least six faults. Can you name three?
+#
+# ## Predict first
+#
+# Before you measure anything: how many times faster is the student?
+
+# %%
+macs = {name: measure.total_macs(model, IMAGE) for name, model in {"teacher": teacher, "student": student}.items()}
+macs_ratio = macs["teacher"] / macs["student"]
+print(f"The student needs {macs_ratio:.1f} times fewer multiplications than the teacher.")
+print("One image at a time, on one thread: how many times faster is it?")
+
+# %%
+guess = None  # your number here; the chapter comes back to it
+
+# %% [markdown]
+# ## Smaller: four counts
+#
+# "Smaller" has four meanings: fewer **parameters**, fewer **MACs**, fewer **bytes**, more **zeros**. They are not the
+# same, and none of them is time.
+#
+# ### Parameters and MACs
+#
+# A convolution slides $C_{out}$ filters over its input. Each filter has $C_{in}/g$ channels of $k_h \times k_w$
+# weights, where $C_{in}$ is the number of input channels and $g$ the number of groups (1 in an ordinary convolution).
+# So, without bias,
+#
+# $$\text{parameters} = C_{out} \cdot \frac{C_{in}}{g} \cdot k_h \cdot k_w .$$
+#
+# Each number of the output is one dot product of a filter with a patch of the input. Its length is
+# $\frac{C_{in}}{g} k_h k_w$, and every step multiplies and adds: one **multiply-accumulate**, MAC. There are
+# $C_{out} \cdot H_{out} \cdot W_{out}$ outputs for each of $B$ images, so
+#
+# $$\text{MACs} = B \cdot C_{out} \cdot H_{out} \cdot W_{out} \cdot \frac{C_{in}}{g} \cdot k_h \cdot k_w ,
+# \qquad \text{FLOP} = 2 \cdot \text{MACs}.$$
+#
+# The 2 is where papers disagree. 1 MAC is one multiplication and one addition, 2 floating-point operations (FLOP). Many
+# tables head a column of MACs "FLOPs". Always say which you mean.
+#
+# **Four outputs by hand.** Take $x = \begin{pmatrix}1&0&2\\3&1&0\\0&2&1\end{pmatrix}$ and the filter
+# $w = \begin{pmatrix}1&2\\3&4\end{pmatrix}$. The filter fits in four places:
+#
+# - top left: $1\cdot1 + 2\cdot0 + 3\cdot3 + 4\cdot1 = 14$; top right: $1\cdot0 + 2\cdot2 + 3\cdot1 + 4\cdot0 = 7$;
+# - bottom left: $1\cdot3 + 2\cdot1 + 3\cdot0 + 4\cdot2 = 13$; bottom right: $1\cdot1 + 2\cdot0 + 3\cdot2 + 4\cdot1 = 11$.
+#
+# Four weights, four outputs, $4 \cdot 4 = 16$ MACs, 32 FLOP. Now the same, one MAC at a time, in code.
+
+
+# %%
+def naive_conv(x, w):
+    """Convolution of x (C_in, H, W) with w (C_out, C_in, k, k), no padding, stride 1; counts its MACs."""
+    c_out, c_in, k, _ = w.shape
+    y, count = torch.zeros(c_out, x.shape[1] - k + 1, x.shape[2] - k + 1), 0
+    for o, i, j in np.ndindex(*y.shape):
+        for c, u, v in np.ndindex(c_in, k, k):
+            y[o, i, j] += w[o, c, u, v] * x[c, i + u, j + v]
+            count += 1
+    return y, count
+
+
+x = torch.tensor([[[1.0, 0, 2], [3, 1, 0], [0, 2, 1]]])
+y, count = naive_conv(x, torch.tensor([[[[1.0, 2], [3, 4]]]]))
+print(y[0].tolist(), count, "MACs")
+
+# %%
+conv = nn.Conv2d(3, 4, 3, bias=False)
+x = torch.rand(3, 8, 8)
+y, count = naive_conv(x, conv.weight.detach())
+claim("The naive loop computes what PyTorch computes", torch.allclose(y, conv(x), atol=1e-5))
+
+# %%
+claim("and counts as many MACs as the library", count == measure.total_macs(conv, (1, 3, 8, 8)))
+
+# %% [markdown]
+# From here on the library counts. Do not believe it blindly: PyTorch has a counter of its own, which looks at the
+# operations that are executed instead of the layers. It reports FLOP.
+
+# %%
+flop = {}
+for name, model in {"teacher": teacher, "student": student}.items():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.rand(IMAGE))
+    flop[name] = counter.get_total_flops()
+claim("For both networks PyTorch's counter reports exactly 2 FLOP per MAC", all(flop[n] == 2 * macs[n] for n in macs))
+
+# %% [markdown]
+# Where do the student's MACs and parameters sit?
+
+# %%
+layers = measure.count_layers(student, IMAGE)
+rows = [
+    [row.name, "×".join(map(str, row.output_shape[1:])), f"{row.parameters:,}", f"{row.macs:,}"]
+    for row in layers.values()
+]
+print(text_table(["layer", "output", "parameters", "MACs"], rows))
+
+# %%
+first, last = layers["features.0.0"], layers["features.4.0"]
+print(f"The last convolution has {last.parameters / first.parameters:.0f} times the parameters of the first,")
+print(f"but only {last.macs / first.macs:.0f} times the MACs: its output has fewer pixels.")
+
+# %% [markdown]
+# That is the pattern of most networks for images: MACs sit early, where maps are large; parameters sit late, where
+# channels are many. Cutting one does not cut the other.
+#
+# **Your turn.** Count the MACs of any convolution: stride, padding, groups, rectangular kernels. The output's height is
+# $H_{out} = \lfloor (H + 2p - k_h)/s \rfloor + 1$ with padding $p$ and stride $s$.
+
+
+# %%
+def conv_macs(conv: nn.Conv2d, height: int, width: int) -> int:
+    """MACs of ``conv`` for one image of height × width."""
+    ...
+
+
+check("01.1", conv_macs)
+
+# %% [markdown]
+# ### Bytes
+#
+# A parameter in FP32 takes 4 bytes. What you ship is a file, and the file holds the graph as well: names, shapes,
+# operators. So export the models and measure the files.
+
+# %%
+folder = tempfile.TemporaryDirectory()
+files = {
+    name: export_onnx(model, Path(folder.name) / f"{name}.onnx")
+    for name, model in {"teacher": teacher, "student": student}.items()
+}
+counts = {name: measure.onnx_counts(path) for name, path in files.items()}
+rows = [
+    [name, f"{measure.count_parameters(model):,}", f"{c.parameters:,}", measure.quantity(4 * c.parameters, "B"),
+     measure.quantity(c.deployable_bytes, "B"), f"{100 * (c.deployable_bytes / (4 * c.parameters) - 1):.1f} %"]
+    for (name, c), model in zip(counts.items(), (teacher, student), strict=True)
+]  # fmt: skip
+print(text_table(["model", "parameters", "in the file", "× 4 bytes", "file", "beyond the weights"], rows))
+
+# %%
+claim(
+    "The file is the weights at 4 bytes each plus less than 2 % for the graph",
+    all(4 * c.parameters < c.deployable_bytes < 1.02 * 4 * c.parameters for c in counts.values()),
+)
+
+# %% [markdown]
+# The file has fewer parameters than the PyTorch model. Nothing is lost: the export folds each BatchNorm's scale and shift
+# into the convolution before it (chapter 15 derives how). So say which you counted: the file that you deploy.
+#
+# **Fewer bits.** Four weights in FP32 take 16 bytes. Quantized to INT8 they take 4 bytes, *plus* the scale that turns
+# codes back into numbers, 4 bytes: $16/8 = 2\times$ smaller, not $4\times$. The factor 4 is the limit for large tensors.
+# And it is 4, not 2: posts that say "INT8 halves the size" divide 32 by the wrong number.
+#
+# **Your turn.** How many bytes does a convolution's weight take at $b$ bits? The codes are packed without gaps, and each
+# output channel has one scale in FP32. There is no zero point (the codes are symmetric).
+
+
+# %%
+def weight_bytes(shape: tuple, bits: int) -> int:
+    """Bytes of the packed codes of a weight (C_out, C_in, k_h, k_w), and of one FP32 scale per output channel."""
+    ...
+
+
+check("01.4", weight_bytes)
+
+# %% [markdown]
+# ### Zeros
+#
+# Set the 90 % smallest weights of every layer to zero. Is the file smaller now?
+
+# %%
+sparse = copy.deepcopy(student)
+with torch.no_grad():
+    for weight in (p for p in sparse.parameters() if p.ndim > 1):
+        weight[weight.abs() < weight.abs().quantile(0.9)] = 0
+files["sparse"] = export_onnx(sparse, Path(folder.name) / "sparse.onnx")
+counts["sparse"] = measure.onnx_counts(files["sparse"])
+zipped = {name: len(gzip.compress(files[name].read_bytes())) for name in ("student", "sparse")}
+rows = [
+    [name, f"{counts[name].parameters:,}", f"{counts[name].nonzeros:,}",
+     measure.quantity(counts[name].deployable_bytes, "B"), measure.quantity(round(zipped[name], -3), "B")]
+    for name in ("student", "sparse")
+]  # fmt: skip
+print(text_table(["model", "parameters", "not zero", "file", "file in gzip"], rows))
+
+# %%
+claim(
+    "Zeros do not shrink the file by a single byte",
+    counts["sparse"].deployable_bytes == counts["student"].deployable_bytes,
+)
+
+# %% [markdown]
+# A zero in FP32 takes 4 bytes like any number. A general compressor finds the zeros, so the *download* shrinks; the
+# file that the runtime opens does not. Does the runtime at least skip the zeros? We will time it.
+#
+# ## Faster: one call is no measurement
+#
+# From here on the models run in ONNX Runtime, as they would in a car: one image at a time (batch 1), one thread.
+
+
+# %% tags=["nbval-ignore-output"]
+def runner(name, *, threads=1, batch=1):
+    """A function without arguments that runs the exported model once, in a session of its own."""
+    session = open_session(files[name], threads=threads)
+    feed = {"images": np.random.default_rng(0).random((batch, 3, 32, 32), dtype=np.float32)}
+    return lambda: session.run(None, feed)
+
+
+features = measure.cpu_features()
+print(f"{features['model']}, {features['cores']} cores, {', '.join(features['isa'])}")
+
+# %% [markdown]
+# ### Warm up
+#
+# Open a fresh session and time each call.
+
+# %% tags=["nbval-ignore-output"]
+first_calls = {}
+for name in ("teacher", "student"):
+    run = runner(name)
+    first_calls[name] = np.array([call_ms(run) for _ in range(20)])
+plots.first_calls_figure(first_calls)
+
+# %% tags=["nbval-ignore-output"]
+first_ratio = {name: ms[0] / np.median(ms[1:]) for name, ms in first_calls.items()}
+claim(
+    "The first call is slower than the later ones",
+    all(ratio > 1 for ratio in first_ratio.values()),
+    hardware=True,
+    measured=f"student {first_ratio['student']:.1f} ×, teacher {first_ratio['teacher']:.1f} × the median of the others",
+    reference=reference("measuring", "first_call_ratio"),
+)
+
+# %% [markdown]
+# The first call allocates memory, maps the weights, picks kernels and finds every cache empty. It is real: if your program
+# makes only one call, it is *the* number. A camera makes 30 calls a second for hours. So throw the first calls away,
+# and say how many.
+#
+# ### Median and p95, not the mean
+#
+# **Four calls by hand.** You time 2, 2, 2 and 10 ms: another program had the core during the last call. The mean is
+# $(2+2+2+10)/4 = 4$ ms, a time that *no call took*. The median, the middle of the sorted times, is 2 ms, and it stays 2 ms if
+# the slow call takes 10 seconds.
+
+# %%
+for slowest in (10, 10_000):
+    times = np.array([2, 2, 2, slowest])
+    print(f"slowest {slowest:6} ms: mean {times.mean():6.0f} ms, median {np.median(times):.0f} ms")
+
+# %% [markdown]
+# Now 2,000 real calls of the student.
+
+# %% tags=["nbval-ignore-output"]
+run = runner("student")
+single_calls = np.array([call_ms(run) for _ in range(2000)])[20:]
+plots.distribution_figure(single_calls)
+
+# %% tags=["nbval-ignore-output"]
+claim(
+    "The mean lies above the median: the distribution has a long tail to the slow side",
+    single_calls.mean() > np.median(single_calls),
+    hardware=True,
+    measured=f"mean / median = {single_calls.mean() / np.median(single_calls):.2f}",
+    reference=reference("measuring", "mean_over_median"),
+)
+
+# %% [markdown]
+# Nothing makes a call much *faster* than usual, and many things make it slower. So report two numbers: the **median** (p50), what a
+# call usually takes, and **p95**, the time that 95 % of the calls keep. A brake that must act within a deadline cares about the second.
+#
+# ### Interleave
+#
+# Processors slow down when they get hot. Neighbours wake up. If you time all calls of A and then all calls of B,
+# B meets another machine than A did.
+#
+# On a real machine you do not know the truth, so no method can be proved right there. So simulate a machine whose truth you
+# know. Variant A takes 2 ms and B takes 1 ms, so the true ratio is $r = 2$. The clock slows down evenly by a fraction $d$
+# over the session. In blocks, A meets on average the slow-down $d/4$ and B $3d/4$, so you will measure
+#
+# $$r \cdot \frac{1 + d/4}{1 + 3d/4} .$$
+#
+# Interleaved, A and B take turns. Both meet $d/2$ on average, and it cancels.
+
+# %%
+from course_lib.measure.simulation import simulate_session
+
+drift = 0.5
+common = {"rounds": 100, "drift": drift, "interruptions": 0.0, "seed": 0}
+blocks = simulate_session(2.0, interleaved=False, **common)
+mixed = simulate_session(2.0, interleaved=True, **common)
+plots.drift_figure(blocks, mixed, 2.0)
+
+# %%
+expected = 2.0 * (1 + drift / 4) / (1 + 3 * drift / 4)
+in_blocks = blocks.a_ms.mean() / blocks.b_ms.mean()
+claim("In blocks you measure what the formula says, within 2 %", abs(in_blocks / expected - 1) < 0.02)
+
+# %%
+paired = measure.bootstrap_ratio(mixed.a_ms, mixed.b_ms, seed=0)
+print(f"blocks {in_blocks:.2f}, by the formula {expected:.2f}; interleaved {paired.value:.2f}; truth 2")
+claim("Interleaved you measure the truth within 2 %", abs(paired.value / 2.0 - 1) < 0.02)
+
+# %% [markdown]
+# **And on your machine?** There is one ratio whose truth you know anywhere: a model against *itself*. It is 1. This is the
+# A/A test, and any benchmark should pass it. Each line below repeats it ten times, with the same number of calls.
+
+# %% tags=["nbval-ignore-output"]
+same = {"first": runner("student"), "second": runner("student")}
+aa = {"blocks": [], "interleaved": []}
+for seed in range(10):
+    times = [np.median([call_ms(run) for _ in range(60)]) for run in same.values()]
+    aa["blocks"].append(times[0] / times[1])
+    rounds = np.array([[call_ms(run) for run in same.values()] for _ in range(60)])
+    aa["interleaved"].append(measure.bootstrap_ratio(rounds[:, 0], rounds[:, 1], seed=seed).value)
+for design, ratios in aa.items():
+    print(f"{design:12} ratio of a model to itself: from {min(ratios):.3f} to {max(ratios):.3f}")
+
+# %% tags=["nbval-ignore-output"]
+aa_spread = {design: 100 * (max(ratios) / min(ratios) - 1) for design, ratios in aa.items()}
+claim(
+    "Interleaving makes the A/A test narrower",
+    aa_spread["interleaved"] < aa_spread["blocks"],
+    hardware=True,
+    measured=f"highest over lowest: blocks {aa_spread['blocks']:.1f} %, interleaved {aa_spread['interleaved']:.1f} %",
+    reference=reference("measuring", "aa_spread_interleaved"),
+)
+
+# %% [markdown]
+# ### An interval for the ratio
+#
+# Round $i$ times both variants, $a_i$ and $b_i$, within milliseconds. What disturbs both cancels in $a_i/b_i$. How do you
+# sum up the rounds?
+#
+# **Two rounds by hand.** $a = (2, 1)$ ms, $b = (1, 2)$ ms. The variants are equally fast. The ratios $a_i/b_i$ are 2 and ½, and
+# their mean is 1.25: "B is 25 % faster". But the ratios $b_i/a_i$ are ½ and 2, so A is 25 % faster, too. A mean of ratios
+# can prove anything. Take logarithms: $\log 2$ and $-\log 2$, whose middle is 0, and $e^0 = 1$. So the course's ratio is
+#
+# $$\hat r = \exp\left(\operatorname{median}_i \log \frac{a_i}{b_i}\right).$$
+#
+# How far could $\hat r$ be off? If you could repeat the session 2,000 times you would see it vary. The **bootstrap** (Efron 1979)
+# does this with what you have: draw $n$ rounds out of your $n$, *with replacement*, compute $\hat r$, repeat, and keep the middle 95 %.
+
+
+# %%
+def naive_interval(a, b, seed):
+    """The middle 95 % of the ratio over 2,000 re-drawn sessions."""
+    log_ratio, rng = np.log(a / b), np.random.default_rng(seed)
+    draws = rng.integers(0, len(a), size=(2000, len(a)))
+    return np.exp(np.quantile(np.median(log_ratio[draws], axis=1), [0.025, 0.975]))
+
+
+low, high = naive_interval(mixed.a_ms, mixed.b_ms, seed=0)
+print(f"ratio {paired.value:.2f}, 95 % interval [{low:.2f}, {high:.2f}]")
+claim("The six-line bootstrap equals the library's", np.allclose([low, high], [paired.low, paired.high]))
+
+# %% [markdown]
+# Does a 95 % interval hold what it promises? With a known truth you can ask. Simulate 100 sessions with drift and with 5 % of
+# the calls interrupted, and count how often the interval holds the truth.
+
+# %%
+held = 0
+for seed in range(100):
+    session = simulate_session(2.0, 40, drift=0.5, interruptions=0.05, interleaved=True, seed=seed)
+    interval = measure.bootstrap_ratio(session.a_ms, session.b_ms, seed=seed)
+    held += interval.low <= 2.0 <= interval.high
+print(f"The interval holds the truth in {held} of 100 sessions.")
+claim("About 95 % of the 95 % intervals hold the truth", 89 <= held <= 99)
+
+# %% [markdown]
+# Now break a benchmark yourself. First as a picture, then with sliders: which of the four methods survives drift? Which
+# survives interruptions? What do more rounds mend, and what do they *not* mend?
+
+# %%
+widgets.benchmark_figure(rounds=40, drift=50, interruptions=5, seed=0)
+
+# %% tags=["nbval-ignore-output"]
+widgets.benchmark_explorer()
+
+# %%
+from course_lib.measure.simulation import speedup_estimates
+
+many = {e.method: e for e in speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)}
+for e in many.values():
+    print(f"{e.method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
+claim(
+    "With 1,000 rounds in blocks the interval of the medians is narrow and does not hold the truth",
+    many["blocks, ratio of medians"].high < 1.9,
+)
+
+# %% [markdown]
+# An interval tells how much your answer would move if you did the *same* again. It cannot tell that you did the wrong thing.
+#
+# **Your turn.** Sum up an interleaved run: median and p95 of the variant, and the ratio.
+
+
+# %%
+def compare_times(baseline_ms, variant_ms):
+    """(p50 of the variant, p95 of the variant, ratio baseline / variant); entry i of both belongs to round i."""
+    ...
+
+
+check("01.2", compare_times)
+
+# %% [markdown]
+# ## One pair of models, several "speed-ups"
+#
+# You have the tools. `measure.latency` does all of it: warm-up, rounds in shuffled order, medians, the interval. Here is the
+# pair as it should be measured, with the sparse student beside it.
+
+# %% tags=["nbval-ignore-output"]
+report = measure.latency(
+    {name: runner(name) for name in ("teacher", "student", "sparse")}, warmup=20, repeats=100, threads=1, seed=0
+)
+speedup = report.ratio("teacher", "student")
+report
+
+# %% tags=["nbval-ignore-output"]
+zeros = report.ratio("student", "sparse")
+claim(
+    "90 % zeros make the student no faster: a dense kernel multiplies by zero like by any number",
+    0.9 < zeros.value < 1.1,
+    hardware=True,
+    measured=f"{zeros.value:.2f} × [{zeros.low:.2f}, {zeros.high:.2f}]",
+    reference=reference("measuring", "zeros_speedup"),
+)
+
+# %% [markdown]
+# Now the other ways, all of the same two models, all on this machine, all seen in published comparisons.
+
+# %% tags=["nbval-ignore-output"]
+careless += [careless_speedup() for _ in range(8)]
+image = torch.rand(IMAGE)
+with torch.inference_mode(), measure.torch_threads(1):
+    eager = measure.latency(
+        {"teacher": lambda: teacher(image), "student": lambda: student(image)},
+        warmup=5, repeats=30, threads=1, seed=0,
+    ).ratio("teacher", "student")  # fmt: skip
+cores = max(2, os.cpu_count() or 2)
+ways = {}
+for way, options, repeats in (("batch", {"batch": 128}, 8), ("cores", {"threads": cores}, 40)):
+    variants = {name: runner(name, **options) for name in ("teacher", "student")}
+    ways[way] = measure.latency(
+        variants, warmup=1, repeats=repeats, threads=options.get("threads", 1), seed=0
+    ).ratio("teacher", "student")  # fmt: skip
+
+
+# %% tags=["nbval-ignore-output"]
+def interval(ratio):
+    return ratio.value, ratio.low, ratio.high
+
+
+speedups = {
+    "eager PyTorch, train mode, first call, one run": (careless[0], min(careless), max(careless)),
+    "eager PyTorch, eval mode, warm": interval(eager),
+    "ONNX Runtime, batch 128": interval(ways["batch"]),
+    f"ONNX Runtime, batch 1, {cores} threads": interval(ways["cores"]),
+    "ONNX Runtime, batch 1, 1 thread": interval(speedup),
+    "MACs: no time at all": (macs_ratio, macs_ratio, macs_ratio),
+}
+plots.speedups_figure(speedups)
+
+# %% tags=["nbval-ignore-output"]
+rows = [
+    [way, f"{v:.1f}", "–" if low == high else f"{low:.1f} to {high:.1f}"] for way, (v, low, high) in speedups.items()
+]
+print(text_table(["measured as", "times faster", "interval (first row: range of 9 tries)"], rows))
+print("Your guess:", "none yet" if guess is None else f"{guess} times")
+
+# %% tags=["nbval-ignore-output"]
+measured = [value for way, (value, _, _) in speedups.items() if "no time" not in way]
+claim(
+    "The largest of these figures is more than 1.5 times the smallest: one pair of models, one machine",
+    max(measured) > 1.5 * min(measured),
+    hardware=True,
+    measured=f"from {min(measured):.1f} to {max(measured):.1f} ×, and {macs_ratio:.1f} by MACs",
+    reference=reference("measuring", "ways_highest_over_lowest"),
+)
+
+# %% [markdown]
+# Each row is a quotient of two real times. They differ because they answer different questions:
+#
+# - **Eager, train mode, first call, one run.** Autograd records the graph, BatchNorm computes statistics, memory is allocated, and
+#   one call decides. You measure the set-up of PyTorch. The range of nine tries shows that the number is an accident.
+# - **Eager, eval mode, warm.** A fair timing of *PyTorch*. Every layer costs some microseconds of Python and dispatch, whatever its
+#   size. A small network consists mostly of that.
+# - **Batch 128.** A question about servers. Work per call grows 128-fold, and fixed costs per call vanish. A car
+#   cannot wait for 128 images.
+# - **More threads.** Splitting a layer and joining the results costs a fixed time. Large layers win more than small ones, and on
+#   a busy machine either may lose.
+# - **Batch 1, one thread, the runtime that ships, interleaved, with an interval.** The question of this course.
+# - **MACs.** Not a time. It is the answer to "how much arithmetic?", and it is often printed as a speed-up.
+#
+# So never write "23 times faster". Write *than what, on what, in which runtime, at which batch and thread count, ± what*.
+#
+# ## Why MACs mislead
+#
+# Write a latency as work over speed: $t = 2\,\text{MACs} / v$, where $v$ is the speed that was reached, in FLOP/s. Then, for
+# teacher $T$ and student $S$,
+#
+# $$\frac{t_T}{t_S} = \frac{\text{MACs}_T}{\text{MACs}_S} \cdot \frac{v_S}{v_T} .$$
+#
+# A MACs ratio is a speed-up if and only if both networks run at the same speed.
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.measure.roofline import achieved_gflops
+
+speed = {name: achieved_gflops(macs[name], report.p50(name)) for name in macs}
+print(f"teacher {speed['teacher']:.1f} GFLOP/s, student {speed['student']:.1f} GFLOP/s")
+product = macs_ratio * speed["student"] / speed["teacher"]
+print(f"{macs_ratio:.1f} × {speed['student'] / speed['teacher']:.2f} = {product:.1f}")
+claim(
+    "MACs ratio × ratio of speeds = ratio of medians",
+    np.isclose(product, report.p50("teacher") / report.p50("student")),
+)
+
+# %% [markdown]
+# ### The roofline
+#
+# Why do layers run at different speeds? A layer must do $W = 2\,\text{MACs}$ operations and move $Q$ bytes (weights, input, output).
+# Let $P$ be the processor's peak in FLOP/s and $\beta$ the memory's bandwidth in bytes/s. Then it needs at least $W/P$
+# seconds to compute and $Q/\beta$ seconds to move. At best the two overlap, and the longer one decides:
+#
+# $$t \ge \max\left(\frac{W}{P}, \frac{Q}{\beta}\right) \iff v = \frac{W}{t} \le \min(P,\ I \cdot \beta), \qquad
+# I = \frac{W}{Q} .$$
+#
+# $I$ is the **arithmetic intensity**: FLOP per byte moved. Drawn over $I$, the right side looks like a roof.
+#
+# **By hand.** One output from four inputs and four weights: 4 MACs, so $W = 8$ FLOP; $4 + 4 + 1 = 9$ numbers of 4 bytes, so $Q = 36$ bytes.
+# $I = 8/36 = 0.22$. A matrix times a vector is always like that: every weight is used once. A convolution uses each weight at
+# every position, so its intensity is high.
+
+# %%
+tiny = nn.Linear(4, 1, bias=False)
+(row,) = measure.count_layers(tiny, (1, 4)).values()
+claim("The library finds the same 8 FLOP over 36 bytes", (2 * row.macs, row.bytes_moved) == (8, 36))
+
+# %% [markdown]
+# $P$ and $\beta$ come from *your* machine: a large matrix product for compute, a long sum of arrays for memory. A roof is the best that was
+# ever reached, so take the fastest sample, not the median.
+
+# %% tags=["nbval-ignore-output"]
+peak = measure.peak_compute_gflops(threads=1, seconds=1.0)
+bandwidth = measure.peak_bandwidth_gbs(threads=1, seconds=1.0, array_mib=128)
+print(f"compute   {peak.high:6.1f} GFLOP/s  ({peak.method})")
+print(f"memory    {bandwidth.high:6.1f} GB/s     ({bandwidth.method})")
+print(f"ridge     {peak.high / bandwidth.high:6.1f} FLOP/byte: below this intensity, memory is the limit")
+
+# %% [markdown]
+# ONNX Runtime can write down how long each operator took. Put every layer of both networks under the roof.
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.measure.onnx_profile import layer_times_ms
+from course_lib.measure.roofline import roofline_points
+
+one_image = np.random.default_rng(0).random(IMAGE, dtype=np.float32)
+points, layer_ms = {}, {}
+for name, model in {"teacher": teacher, "student": student}.items():
+    layer_counts = measure.count_layers(model, IMAGE)
+    layer_ms[name] = layer_times_ms(files[name], one_image, layer_counts, threads=1, warmup=20, repeats=100)
+    points[name] = roofline_points(layer_counts, layer_ms[name])
+plots.roofline_figure(peak.high, bandwidth.high, points)
+
+# %% tags=["nbval-ignore-output"]
+rows = [
+    [f"{name} {p.name}", f"{p.intensity:.1f}", f"{p.gflops:.1f}",
+     f"{100 * p.gflops / min(peak.high, p.intensity * bandwidth.high):.0f} %"]
+    for name, layers in points.items() for p in sorted(layers, key=lambda p: p.gflops)[:4]
+]  # fmt: skip
+print(text_table(["slowest layers", "FLOP/byte", "GFLOP/s", "of the roof"], rows))
+
+# %% tags=["nbval-ignore-output"]
+everything = [p for layers in points.values() for p in layers]
+fastest, slowest = (choose(everything, key=lambda p: p.gflops) for choose in (max, min))
+claim(
+    "Layers of the same two networks run at speeds that differ more than tenfold",
+    fastest.gflops > 10 * slowest.gflops,
+    hardware=True,
+    measured=f"{slowest.name} {slowest.gflops:.1f}, {fastest.name} {fastest.gflops:.1f} GFLOP/s",
+    reference=reference("measuring", "layer_speed_spread"),
+)
+
+# %% [markdown]
+# How to read it:
+#
+# - **Far right, at the roof:** the teacher's 3×3 convolutions on large maps. They do dozens of operations for each byte. Only
+#   fewer operations, or narrower ones (INT8), make them faster.
+# - **Middle, below the roof:** 1×1 shortcuts, the first layer with its 3 channels, maps of 4×4 pixels. Too few numbers to fill
+#   the vector units.
+# - **Far left:** the classifiers, matrix times vector. Each weight is fetched for one MAC.
+#
+# Two honest remarks. A point may lie a little *above* the roof. The flat roof is what one matrix product reached, and a better kernel
+# can beat it. The slanted roof is main memory, and weights that lie in a cache come faster. And each operator takes a few
+# microseconds, known only to one microsecond: points on the left are rough.
+#
+# **Your turn.** Turn the roofline into a bound on time.
+
+
+# %%
+def least_time_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    """The time in ms below which the roofline does not let this layer go."""
+    ...
+
+
+check("01.3", least_time_ms)
+
+# %% [markdown]
+# Move one convolution under your roof. When does it leave the slanted part? What does "depthwise" (one filter for each channel,
+# $g = C_{in}$) do to it? What does a larger batch do for a 1×1 map?
+
+# %% tags=["nbval-ignore-output"]
+widgets.layer_roofline_figure(peak.high, bandwidth.high, channels=32, size=16, kernel=3, kind="depthwise", batch=1)
+
+# %% tags=["nbval-ignore-output"]
+widgets.roofline_explorer(peak.high, bandwidth.high)
+
+# %%
+dense, depthwise = (
+    measure.count_layers(nn.Conv2d(32, 32, 3, padding=1, groups=g, bias=False), (1, 32, 16, 16))["" ] for g in (1, 32)
+)  # fmt: skip
+print(f"dense: {dense.macs:,} MACs at {dense.arithmetic_intensity:.1f} FLOP/byte")
+print(f"depthwise: {depthwise.macs:,} MACs at {depthwise.arithmetic_intensity:.1f} FLOP/byte")
+claim("Depthwise: 32 times fewer MACs, at less than a tenth of the intensity",
+      dense.macs == 32 * depthwise.macs and depthwise.arithmetic_intensity < 0.1 * dense.arithmetic_intensity)  # fmt: skip
+
+# %% [markdown]
+# ### The floor
+#
+# One cost is under no roof: the call itself. Build a student with *one* channel in each layer. It has next to no
+# arithmetic left, and as many layers.
+
+# %% tags=["nbval-ignore-output"]
+empty = SignStudent(channels=[1] * 5).eval()
+files["empty"] = export_onnx(empty, Path(folder.name) / "empty.onnx")
+floor = measure.latency(
+    {n: runner(n) for n in ("teacher", "student", "empty")}, warmup=20, repeats=60, threads=1, seed=0
+)
+print(f"{macs['student'] / measure.total_macs(empty, IMAGE):.0f} times fewer MACs than the student")
+floor
+
+# %% [markdown]
+# **Amdahl's law** (1967). Let a fraction $f$ of the time shrink $s$-fold; the rest stays. Then the speed-up is
+#
+# $$\frac{1}{(1 - f) + f/s} \;\le\; \frac{1}{1-f} .$$
+#
+# By hand: $f = ¾$ of the time is arithmetic and shrinks $s = 4$-fold. $1/(¼ + 3/16) = 16/7 = 2.3$, not 4, and never more than 4 whatever $s$.
+# Take the floor as the part that stays, and the MACs ratio as $s$:
+
+# %% tags=["nbval-ignore-output"]
+fixed = floor.p50("empty") / floor.p50("teacher")  # 1 − f: the part of the teacher's time that stays
+amdahl = 1 / (fixed + (1 - fixed) / macs_ratio)
+now = floor.ratio("teacher", "student").value
+print(f"MACs alone: {macs_ratio:.1f} ×.  Amdahl with the floor: {amdahl:.1f} ×.  Measured: {now:.1f} ×.")
+print(f"The floor is {100 * floor.p50('empty') / floor.p50('student'):.0f} % of the student's time.")
+print(f"No network of so many layers is more than {1 / fixed:.0f} times faster than the teacher here.")
+
+# %% tags=["nbval-ignore-output"]
+claim(
+    "With the floor, the forecast is nearer to what is measured than MACs alone",
+    abs(amdahl - now) < abs(macs_ratio - now),
+    hardware=True,
+    measured=f"forecast {amdahl:.1f}, measured {now:.1f}, MACs {macs_ratio:.1f} ×",
+    reference=reference("measuring", "amdahl_forecast"),
+)
+
+# %% [markdown]
+# The smaller the network, the larger the share of the floor. From here on you can save MACs and gain nothing: then fewer *layers*,
+# fused layers (chapter 15) or another runtime (chapter 16) help.
+#
+# ## Pitfalls
+#
+# | what is done | what goes wrong | instead |
+# |---|---|---|
+# | time one call, or the first | you measure the set-up, or an accident | warm up, 100 rounds, say so |
+# | report the mean | one interruption moves it | median and p95 |
+# | time A, then B | drift becomes a speed-up | interleave; run an A/A test |
+# | train mode, autograd on | another computation than the one that ships | eval mode, or better the exported file |
+# | other batch, other threads | another question | state both, always |
+# | a MACs ratio called speed-up | speeds differ between layers | measure; explain with the roofline |
+# | zeros called speed-up | dense kernels multiply zeros | remove channels (chapter 08), or a sparse format (09) |
+# | parameters × 4 called file size | graph, scales and folded layers are missed | measure the file |
+# | a ratio without interval | noise gets a story | bootstrap over rounds |
+#
+# ## Recap
+
+# %% tags=["nbval-ignore-output"]
+parameters_ratio = counts["teacher"].parameters / counts["student"].parameters
+bytes_ratio = counts["teacher"].deployable_bytes / counts["student"].deployable_bytes
+display(
+    Markdown(f"""
+1. **Smaller is four numbers.** Teacher over student: {parameters_ratio:.1f} × parameters, {bytes_ratio:.1f} × bytes,
+   {macs_ratio:.1f} × MACs. Zeroing 90 % of the weights changed the file by 0 bytes and the latency by a factor of {zeros.value:.2f}.
+2. **Faster is a ratio with an interval and conditions.** {speedup.value:.1f} × [{speedup.low:.1f}, {speedup.high:.1f}]: ONNX Runtime,
+   batch 1, one thread, {speedup.n} interleaved rounds, on this {features["model"]}.
+3. **Timed carelessly, the same pair** is anything from {min(careless):.1f} to {max(careless):.1f} × faster.
+4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave {in_blocks:.2f},
+   interleaving {paired.value:.2f}.
+5. **MACs are not time.** The student runs at {100 * speed["student"] / speed["teacher"]:.0f} % of the teacher's speed, and
+   {100 * floor.p50("empty") / floor.p50("student"):.0f} % of its time is the floor that no MAC pays for.
+""")
+)
+
+# %% tags=["nbval-ignore-output"]
+claim(
+    "The speed-up that counts is smaller than the MACs ratio",
+    speedup.high < macs_ratio,
+    hardware=True,
+    measured=f"{speedup.value:.1f} × [{speedup.low:.1f}, {speedup.high:.1f}] against {macs_ratio:.1f}",
+    reference=reference("measuring", "speedup"),
+)
+
+# %% [markdown]
+# ## References
+#
+# - G. Amdahl 1967, "Validity of the single processor approach to achieving large scale computing capabilities", AFIPS 30. The law in words;
+#   today's formula is later.
+# - B. Efron 1979, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1); B. Efron and R. Tibshirani 1993, *An
+#   Introduction to the Bootstrap*, section 13.3 (the percentile interval used here).
+# - P. Fleming and J. Wallace 1986, "How not to lie with statistics: the correct way to summarize benchmark results", CACM 29(3): why
+#   ratios must not be averaged by the arithmetic mean.
+# - J. McCalpin 1995, "Memory bandwidth and machine balance in current high performance computers": STREAM, the triad.
+# - S. Williams, A. Waterman, D. Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures",
+#   CACM 52(4): attainable GFLOP/s = min(peak, bandwidth × operational intensity).
+# - M. Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381: reports MACs *and* milliseconds on a phone, as one should.
