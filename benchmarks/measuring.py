@@ -66,6 +66,9 @@ def figures(chapter: dict[str, Any]) -> dict[str, Figure]:
             len(chapter["everything"]),
             "fastest / slowest layer",
         ),
+        "highest_share_of_roof": number(
+            100 * chapter["highest"], "%", len(chapter["everything"]), "speed of the layer nearest to its roof"
+        ),
         "amdahl_forecast": number(chapter["amdahl"], "×", 60, "speed-up forecast from the MACs ratio and the floor"),
         "floor": number(chapter["floor"].p50("empty"), "ms", 60, "student with one channel a layer, batch 1, 1 thread"),
     }

@@ -110,7 +110,7 @@ def _page(chapter: Chapter, path: Path) -> Page:
     promise = re.search(r"[Yy]ou will be able to\W*?(?:\n#)*\s*[-*]?\s*(\w.+)", text)
     if not (title and minutes and promise):
         raise CourseError("the header lacks a title, “You will be able to” or the minutes", path=path, mend="add them")
-    return Page(chapter, title[1].strip(), _clause(promise[1]), int(minutes[1]))
+    return Page(chapter, title[1].split(":")[0].strip(), _clause(promise[1]), int(minutes[1]))
 
 
 def _clause(text: str) -> str:

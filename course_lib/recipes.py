@@ -9,6 +9,8 @@ the same views, the same schedule and as many epochs as the distilled one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.data import Splits
 from course_lib.distillation import distillation_training_loss, teacher_logits
 from course_lib.errors import CourseError
-from course_lib.files import CHECKPOINTS, cache_dir
+from course_lib.files import CHECKPOINTS, atomic_path, cache_dir
 from course_lib.models import SignStudent, SignTeacher, sign_student, sign_teacher
 from course_lib.pruning import prune_channels, pruned_widths
 from course_lib.training import History, Recipe, fit
@@ -50,8 +54,8 @@ class Plan:
     alpha: float = 0.9
     epochs: int = 24
     max_lr: float = 4e-3
-    finetune_epochs: int = 12
-    finetune_lr: float = 2e-3
+    finetune_epochs: int = 24
+    finetune_lr: float = 4e-3
     calibration: int = 512
     seed: int = 0
 
@@ -65,7 +69,7 @@ class Plan:
 
 
 FULL = Plan()
-LIVE = Plan(views=2, epochs=8, finetune_epochs=4)
+LIVE = Plan(views=2, epochs=8, finetune_epochs=6)
 
 
 def data_key(data: str) -> str:
@@ -143,7 +147,7 @@ def train_students(
     teacher, card = checkpoints.load(name, folder=folder)
     checkpoints.require_same_split(card, splits, name=name)
     say(f"the teacher's logits for {plan.views} views")
-    table = teacher_logits(teacher, splits.train, plan.recipe(), progress=options.get("progress", True))
+    table = _kept_logits(teacher, card["sha256"], splits, plan.recipe(), progress=options.get("progress", True))
 
     def keep(model: SignStudent, role: str, recipe: Recipe, history: History) -> None:
         extra = {"plan": asdict(plan), "teacher_sha256": card["sha256"] if role != "alone" else None}
@@ -187,6 +191,25 @@ def resume_path(role: str, key: str) -> Path:
     if not re.fullmatch(r"[a-z0-9_]+", f"{role}_{key}"):
         raise CourseError(f"not a name for a checkpoint: {role}_{key}", mend="use lower case letters and digits")
     return cache_dir() / "unfinished" / f"{role}_{key}.pt"
+
+
+def _kept_logits(
+    teacher: SignTeacher, teacher_sha256: str, splits: Splits, recipe: Recipe, *, progress: bool
+) -> Tensor:
+    """``teacher_logits``, kept in the cache so that a killed ``course train`` need not run the teacher again.
+
+    The name holds the teacher's weights, the split, the views and the augmentation: whatever changes a logit.
+    """
+    made_of = [digest, checkpoints.fingerprint(splits), recipe.views, asdict(recipe.augmentation)]
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_dir() / "logits" / f"{key}.safetensors"
+    try:
+        return load_file(path)["logits"]
+    except (OSError, SafetensorError, KeyError):  # not there, or not whole: made below
+        table = teacher_logits(teacher, splits.train, recipe, progress=progress)
+    with atomic_path(path) as part:
+        save_file({"logits": table}, part)
+    return table
 
 
 def _loss(plan: Plan, teacher_table: Tensor):

@@ -180,3 +180,11 @@ def test_a_checkpoint_of_another_split_is_refused_and_one_of_this_split_is_not()
     for other in ({}, {"data_fingerprint": None}, card):
         with pytest.raises(CourseError, match=r"teacher_rendered.*another split.*course train teacher --data rendered"):
             checkpoints.require_same_split(other, splits(moved=True), name="teacher_rendered")
+
+
+def test_gtsrbs_official_test_part_is_new_to_every_network_trained_on_real_signs():
+    official = splits(moved=True)
+    official.test.split = "official test"
+    checkpoints.require_same_split({"data": "gtsrb", "data_fingerprint": "another"}, official, name="teacher_gtsrb")
+    with pytest.raises(CourseError, match="another split"):
+        checkpoints.require_same_split({"data": "rendered"}, official, name="teacher_rendered")

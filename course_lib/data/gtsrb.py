@@ -2,8 +2,8 @@
 
 Two ways in. ``load_gtsrb`` reads torchvision's layout (and lets torchvision download it, with its MD5 sums): its
 training part is split by *track* into train and validation, its official test part is the test set. ``load_npz``
-reads one file with arrays ``x`` (N, H, W, 3) uint8, ``y`` (N,) and ``track`` (N,), for measuring offline: it is split
-by track into all three parts.
+reads one file with arrays ``x`` (N, H, W, 3) uint8, ``y`` (N,) and ``track`` (N,), for measuring offline: images of the
+official *training* part, split by track into all three parts.
 
 A track is one physical sign filmed as the car drove by: about 30 frames that differ little. Frames of one track in
 both train and test would measure memory, not skill (chapter 02 measures by how much).
@@ -26,6 +26,7 @@ from course_lib.errors import CourseError
 from course_lib.files import atomic_path, cache_dir
 
 NUM_CLASSES = 43
+OFFICIAL_TEST = "official test"  # the split's name of GTSRB's own test part: no network trained on the rest has seen it
 _NPZ_CONTRACT = "x uint8 (N, H, W, 3), y integers (N,) in 0..42, track (N,)"
 
 
@@ -75,6 +76,7 @@ def load_gtsrb(root: str | Path | None = None, *, size: int = 32, seed: int = 0,
     kept = np.isin(train.groups, np.unique(np.concatenate([rest.train.groups, rest.test.groups])))
     # Each part numbers its signs from 0: without the step, train's sign 5 and test's sign 5 would look like one.
     test.groups = test.groups + train.groups.max() + 1
+    test.split = OFFICIAL_TEST
     return Splits(train.subset(kept, split="train"), rest.validation, test)
 
 
