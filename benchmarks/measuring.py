@@ -48,6 +48,7 @@ def figures(chapter: dict[str, Any]) -> dict[str, Figure]:
         "ways_highest_over_lowest": number(
             max(ways) / min(ways), "×", len(ways), "largest / smallest figure for one pair"
         ),
+        "crowding": number(chapter["crowding"], "×", 100, "teacher: median call / fastest call; 1 on a quiet machine"),
         "first_call_ratio": number(
             chapter["first_ratio"]["student"], "×", 1, "student: first call / median of the others"
         ),

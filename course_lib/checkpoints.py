@@ -29,9 +29,11 @@ def save(model: nn.Module, name: str, provenance: dict[str, Any], *, folder: str
     Args:
         provenance: what the card says besides file, sum and architecture: command, data, recipe, seed, scores, …
     Returns: the path of the weights.
+    Raises: TypeError for a network that a card cannot describe.
     """
     from safetensors.torch import save_file
 
+    architecture = _describe(model)  # refuses before anything is written
     path = Path(folder) / f"{name}.safetensors"
     with atomic_path(path) as part:
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, part)
@@ -39,7 +41,7 @@ def save(model: nn.Module, name: str, provenance: dict[str, Any], *, folder: str
         "file": path.name,
         "sha256": sha256(path),
         "bytes": path.stat().st_size,
-        "architecture": _describe(model),
+        "architecture": architecture,
         "date": date.today().isoformat(),
         **provenance,
     }

@@ -17,9 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from course_lib import checkpoints
@@ -198,17 +197,19 @@ def _kept_logits(
 ) -> Tensor:
     """``teacher_logits``, kept in the cache so that a killed ``course train`` need not run the teacher again.
 
-    The name holds the teacher's weights, the split, the views and the augmentation: whatever changes a logit.
+    The name holds the teacher's weights, the images, the views and the augmentation: whatever changes a logit.
     """
-    made_of = [digest, checkpoints.fingerprint(splits), recipe.views, asdict(recipe.augmentation)]
+    shape = splits.train.images.shape
+    made_of = [teacher_sha256, splits.train.digest(), shape, recipe.views, asdict(recipe.augmentation)]
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_dir() / "logits" / f"{key}.safetensors"
+    path = cache_dir() / "logits" / f"{key}.npz"
     try:
-        return load_file(path)["logits"]
-    except (OSError, SafetensorError, KeyError):  # not there, or not whole: made below
+        with np.load(path, allow_pickle=False) as archive:
+            return torch.from_numpy(archive["logits"])
+    except Exception:  # not there, cut short or altered (a zip keeps checksums), in many types: made below
         table = teacher_logits(teacher, splits.train, recipe, progress=progress)
-    with atomic_path(path) as part:
-        save_file({"logits": table}, part)
+    with atomic_path(path) as part, open(part, "wb") as stream:
+        np.savez(stream, logits=table.numpy())
     return table
 
 

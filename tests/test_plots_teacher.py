@@ -76,7 +76,8 @@ def test_the_confusion_figure_writes_counts_and_names_the_greatest_error_true_cl
     figure = plots.confusion_figure([[8, 2, 0], [0, 5, 1]], ["30", "80", "other"], title="t")
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["1", "2", "5", "8"]
     assert "Most frequent errors: 30 called 80 2 times, 80 called other 1 times" in figure.alt_text
-    assert (figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()) == ("true", "predicted")
+    assert figure.axes[0].get_ylabel() == "true"
+    assert figure.axes[0].get_xlabel().startswith("predicted")
 
 
 def test_the_selection_figure_draws_simulated_points_and_derived_lines():

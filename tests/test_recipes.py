@@ -145,6 +145,34 @@ def test_students_that_were_stopped_while_pruning_are_continued_to_the_same_file
     assert unfinished() == []
 
 
+def test_the_teacher_s_logits_are_kept_for_the_same_images_and_made_again_when_damaged_or_others(
+    tmp_path, monkeypatch, isolated_cache
+):
+    model, _ = teacher(tmp_path)
+    made = []
+    real = recipes.teacher_logits
+    monkeypatch.setattr(recipes, "teacher_logits", lambda *a, **options: made.append(1) or real(*a, **options))
+
+    def logits(splits=SPLITS, sha="a", plan=PLAN):
+        return recipes._kept_logits(model, sha, splits, plan.recipe(), progress=False)
+
+    first = logits()
+    assert torch.equal(logits(), first)
+    assert len(made) == 1
+    (kept,) = (isolated_cache / "logits").iterdir()
+    content = kept.read_bytes()
+    for damage in (content[:100], b"", content[:500] + bytes([content[500] ^ 1]) + content[501:]):
+        kept.write_bytes(damage)
+        assert torch.equal(logits(), first)
+    assert len(made) == 4
+    inverted = SPLITS._replace(train=SignDataset(255 - SPLITS.train.images, SPLITS.train.labels))
+    smaller = SPLITS._replace(train=SignDataset(SPLITS.train.images[:, :, ::2, ::2], SPLITS.train.labels))
+    for options in ({"splits": inverted}, {"splits": smaller}, {"sha": "b"}, {"plan": Plan(views=1)}):
+        made.clear()
+        logits(**options)
+        assert made == [1]
+
+
 def test_a_student_alone_learns_from_labels_and_a_distilled_one_from_the_teacher_only_where_alpha_is_one(monkeypatch):
     plan = Plan(width=0.25, views=1, epochs=1, alpha=1.0)
     table = torch.zeros(1, 24, 43)
@@ -185,7 +213,7 @@ def test_the_control_gets_the_student_s_recipe_and_fine_tuning_the_teacher_s_vie
         student, finetune = plan.recipe(), plan.finetune_recipe()
         assert student.views == finetune.views == plan.views
         assert student.augmentation == finetune.augmentation
-        assert student.seed != finetune.seed
+        assert student.seed != finetune.seed  # another order of the images
         assert (student.epochs, finetune.epochs) == (plan.epochs, plan.finetune_epochs)
         assert (student.max_lr, finetune.max_lr) == (plan.max_lr, plan.finetune_lr)
 

@@ -36,6 +36,14 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _ctrl_c_arrives():
+    # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def colours(count=48, seed=0):
     """Noise with one bright channel, which is the label: three classes that any network learns."""
     rng = np.random.default_rng(seed)

@@ -12,6 +12,7 @@ than 128 calls, and at this size a worker process costs more than it saves.
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +85,12 @@ class SignDataset(Dataset):
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images (N, 3, H, W), uint8, and labels (N,), int64, copied into memory."""
         return torch.from_numpy(np.array(self.images)), torch.from_numpy(self.labels.copy())
+
+    def digest(self) -> str:
+        """SHA-256 over labels, groups and about every 64th part of the images: other data, another digest."""
+        some = self.images[:: max(1, len(self) // 64)]
+        arrays = (self.labels, self.groups, some)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
     def subset(self, indices: np.ndarray, *, split: str | None = None) -> SignDataset:
         """The images at ``indices`` (or where a Boolean mask is true) with everything known about them."""

@@ -226,6 +226,10 @@ roofline = Exercise(
         ),
         Mistake(lambda *layer: least_time_ms(*layer) / 1000, "The value is in seconds; milliseconds are asked for."),
         Mistake(
+            lambda *layer: least_time_ms(*layer) * 1e9 / 2**30,
+            "You took giga for 2³⁰. In GFLOP/s and GB/s it is 10⁹ (2³⁰ bytes are a GiB).",
+        ),
+        Mistake(
             _compute_ms,
             "You counted operations only. A layer that moves many bytes for few operations waits for memory.",
         ),
@@ -294,6 +298,15 @@ size = Exercise(
         Mistake(
             lambda shape, bits: math.prod(shape) + 4 * shape[0],
             "You gave each code a whole byte. Packed, two 4-bit codes or four 2-bit codes share one.",
+        ),
+        Mistake(
+            lambda shape, bits: math.prod(shape) * bits / 8 + 4 * shape[0],
+            "A file has no half bytes: round the codes up to whole bytes (math.ceil).",
+        ),
+        Mistake(
+            lambda shape, bits: math.ceil(math.prod(shape) * bits / 8) + 8 * shape[0],
+            "8 bytes for each channel: a scale and a zero point? These codes are symmetric, 0 stands for 0.0, and no "
+            "zero point is stored.",
         ),
         Mistake(lambda shape, bits: math.prod(shape) * bits + 32 * shape[0], "These are bits; a byte has 8 of them."),
     ],

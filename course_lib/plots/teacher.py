@@ -157,8 +157,7 @@ def confusion_figure(counts: ArrayLike, names: Sequence[str], *, title: str) -> 
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = new_figure(1.6 + 0.55 * counts.shape[1], 1.2 + 0.42 * len(counts))
     shown = np.ma.masked_equal(100 * fractions, 0)
-    picture = axes.imshow(shown, cmap="cividis", norm=LogNorm(0.1, 100), aspect="auto")
-    figure.colorbar(picture, ax=axes, label="% of the row (logarithmic)")
+    axes.imshow(shown, cmap="cividis", norm=LogNorm(0.1, 100), aspect="auto")
     for (i, j), count in np.ndenumerate(counts):
         if count:
             dark = fractions[i, j] < 0.05
@@ -166,7 +165,7 @@ def confusion_figure(counts: ArrayLike, names: Sequence[str], *, title: str) -> 
     axes.grid(visible=False)
     axes.set_xticks(range(counts.shape[1]), names)
     axes.set_yticks(range(len(counts)), names[: len(counts)])
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted (colour: share of the row, logarithmic)", ylabel="true", title=title)
     wrong = [(counts[i, j], names[i], names[j]) for i, j in np.ndindex(counts.shape) if i != j and counts[i, j]]
     top = ", ".join(f"{a} called {b} {n} times" for n, a, b in sorted(wrong, reverse=True)[:3])
     return finish(figure, alt=f"Confusion matrix of {len(counts)} true classes. Most frequent errors: {top or 'none'}.")
