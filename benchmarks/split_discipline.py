@@ -24,7 +24,7 @@ from course_lib.training import Recipe
 
 NAME = "split_discipline_gtsrb"
 SEEDS = (0, 1, 2)
-RECIPE = Recipe(epochs=6, max_lr=4e-3)
+RECIPE = Recipe(epochs=4, max_lr=4e-3)
 THREADS = 1
 
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,7 +68,7 @@ def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.nda
 def accuracy_by_slice(
     predictions: ArrayLike, labels: ArrayLike, slices: ArrayLike, groups: ArrayLike | None = None
 ) -> dict[str, Accuracy]:
-    """Accuracy with its 95 % interval in every slice, sorted by name.
+    """Accuracy with its 95 % interval in every slice, sorted by the number its name starts with.
 
     Args:
         predictions, labels: (N,) class ids. slices: (N,) the name of each image's slice.
@@ -80,11 +81,16 @@ def accuracy_by_slice(
             f"predictions, labels and slices must be (N,), got {predictions.shape}, {labels.shape}, {slices.shape}"
         )
     found = {}
-    for name in np.unique(slices):
+    for name in sorted(np.unique(slices), key=_leading_number):
         inside = slices == name
         chosen = None if groups is None else np.asarray(groups)[inside]
         found[str(name)] = accuracy(predictions[inside], labels[inside], chosen)
     return found
+
+
+def _leading_number(name: str) -> tuple[float, str]:
+    number = re.match(r"\d+(\.\d+)?", name)
+    return (float(number[0]) if number else math.inf, name)
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:

@@ -55,6 +55,12 @@ def test_slices_partition_the_errors_and_keep_the_tracks():
     assert found["near"] == accuracy(predictions[:24], labels[:24], groups[:24])
 
 
+def test_slices_come_in_the_order_of_their_numbers_and_words_last():
+    names = ["rain", "10–20 px", "9–10 px", "> 20 px", "clear"]
+    ones = np.ones(5, int)
+    assert list(accuracy_by_slice(ones, ones, names)) == ["9–10 px", "10–20 px", "> 20 px", "clear", "rain"]
+
+
 def test_slices_of_another_length_are_refused():
     with pytest.raises(ValueError, match="must be"):
         accuracy_by_slice([1, 2], [1, 2], ["a"])

@@ -19,7 +19,18 @@ import torch
 from torch import nn
 
 from course_lib import exercises
-from course_lib.exercises import Exercise, Mistake, check, difference, engine, exactly, hint, progress, solution
+from course_lib.exercises import (
+    Exercise,
+    Mistake,
+    check,
+    difference,
+    engine,
+    exactly,
+    hint,
+    progress,
+    sandbox,
+    solution,
+)
 from course_lib.exercises import __main__ as command
 from course_lib.exercises import exercise as registry
 from course_lib.exercises.display import Verdict
@@ -541,24 +552,21 @@ def test_the_callers_alarm_and_tracer_are_put_back():
     assert sys.gettrace() is tracer
 
 
-def test_the_whole_check_has_one_time_budget():
-    calls = []
-
-    def slow(x, factor):
-        calls.append(1)
-        time.sleep(0.15)
-        return scaled_sum(x, factor)
-
-    assert "still running" in judge(example(trials=50), slow, time_limit_s=0.5).message
-    assert 2 <= len(calls) < 40
+def test_the_whole_check_has_one_time_budget(monkeypatch):
+    monkeypatch.setattr(sandbox._Clock, "seconds", lambda clock: 0.2)
+    attempt = engine._Attempt(example(trials=5), scaled_sum, 0, 5.0)
+    assert attempt.verdict()
+    assert attempt.left_s == pytest.approx(5.0 - 6 * 0.2)
 
 
-def test_a_busy_machine_does_not_make_an_answer_late():
-    def waits(x, factor):
-        time.sleep(0.02)
-        return scaled_sum(x, factor)
-
-    assert judge(example(trials=9), waits, time_limit_s=0.15)
+@pytest.mark.parametrize(("wall", "cpu", "counted"), [(8, 8, 8), (8, 16, 8), (8, 0, 2), (8, 3, 3)])
+def test_time_counts_as_cpu_time_and_waiting_as_a_quarter(monkeypatch, wall, cpu, counted):
+    monkeypatch.setattr(sandbox.time, "perf_counter", lambda: 100.0)
+    monkeypatch.setattr(sandbox.time, "process_time", lambda: 50.0)
+    clock = sandbox._Clock()
+    monkeypatch.setattr(sandbox.time, "perf_counter", lambda: 100.0 + wall)
+    monkeypatch.setattr(sandbox.time, "process_time", lambda: 50.0 + cpu)
+    assert clock.seconds() == counted
 
 
 def recurse():
@@ -834,7 +842,7 @@ def test_concurrent_writers_lose_nothing(record):
         "for i in range(15): assert remember(f'{sys.argv[1]}.{i + 1}') == ''"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, chapter]) for chapter in ("11", "12")]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(300) for writer in writers] == [0, 0]
     assert len(json.loads(record.read_text())["passed"]) == 30
     assert list(record.parent.iterdir()) == [record]
 

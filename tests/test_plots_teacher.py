@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from course_lib import plots
+from course_lib.data.classes import CLASS_NAMES
 from course_lib.measure import Accuracy, Calibration, ReliabilityBin
+from course_lib.plots.teacher import SHORT_NAMES
 from course_lib.split_discipline import SplitScore
 
 
@@ -26,6 +28,12 @@ def test_a_picture_grid_shows_each_image_under_its_caption_and_hides_the_rest():
 def test_a_picture_grid_needs_one_caption_an_image(count, captions):
     with pytest.raises(ValueError, match="one caption an image"):
         plots.picture_grid(np.zeros((count, 3, 4, 4)), ["x"] * captions, columns=2, title="t", alt="a")
+
+
+def test_every_class_has_its_own_short_name():
+    assert len(set(SHORT_NAMES)) == len(CLASS_NAMES)
+    assert (SHORT_NAMES[14], SHORT_NAMES[38], SHORT_NAMES[42]) == ("stop", "keep right", "end no pass. truck")
+    assert not any("\n" in name or len(name) > 18 for name in SHORT_NAMES)
 
 
 def test_the_split_figure_joins_test_and_unseen_and_tells_the_means():

@@ -21,7 +21,7 @@ from course_lib.exercises.engine import judge
 from course_lib.exercises.exercise import Exercise, apply
 
 ROUNDS = 4
-LOOP_S = 0.1
+LOOP_S = 0.25
 _STUBS = (
     '"""Your turn."""',
     "...",

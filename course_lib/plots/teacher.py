@@ -10,6 +10,15 @@ from numpy.typing import ArrayLike
 
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
+# The 43 classes in so few letters that a caption fits over a small picture.
+SHORT_NAMES: tuple[str, ...] = tuple(
+    """20, 30, 50, 60, 70, 80, end 80, 100, 120, no passing, no passing truck, right of way, priority, yield, stop,
+    no vehicles, no trucks, no entry, caution, curve left, curve right, double curve, bumpy, slippery, narrows right,
+    road work, signals, pedestrians, children, bicycles, ice or snow, animals, end all limits, turn right, turn left,
+    ahead, ahead or right, ahead or left, keep right, keep left, roundabout, end no passing,
+    end no pass. truck""".replace(",\n   ", ",").split(", ")
+)
+
 if TYPE_CHECKING:
     from course_lib.measure import Accuracy, Calibration
     from course_lib.split_discipline import SplitScore
@@ -186,6 +195,8 @@ def selection_figure(
         axes.plot(k, points, color=COLOURS[i], marker=MARKERS[i], linestyle="none", label=f"{n:,} test images")
         told.append(f"{n} images: {np.asarray(points)[-1]:.2f} points with {np.asarray(k)[-1]} candidates")
     axes.set_xscale("log")
+    axes.set_xticks(list(k), [f"{count}" for count in k])
+    axes.minorticks_off()
     axes.set_xlabel("candidates k among which the test set chose")
     axes.set_ylabel("winner's score − its truth, points")
     axes.legend(title="points simulated, lines derived")

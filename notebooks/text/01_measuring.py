@@ -482,7 +482,7 @@ report = measure.latency(
     {name: runner(name) for name in ("teacher", "student", "sparse")}, warmup=20, repeats=100, threads=1, seed=0
 )
 speedup = report.ratio("teacher", "student")
-report
+print(report)
 
 # %% [markdown]
 # Can you trust it? Interleaving cancels what slows both variants by the same factor. It does not cancel this: on a machine with more
@@ -624,7 +624,7 @@ claim("The library finds the same 8 FLOP over 36 bytes", (2 * row.macs, row.byte
 # ever reached, so take the fastest sample, not the median.
 
 # %% tags=["nbval-ignore-output"]
-peak = measure.peak_compute_gflops(threads=1, seconds=1.0)
+peak = measure.peak_compute_gflops(threads=1, seconds=1.0, size=512)
 bandwidth = measure.peak_bandwidth_gbs(threads=1, seconds=1.0, array_mib=128)
 print(f"compute   {peak.high:6.1f} GFLOP/s  ({peak.method})")
 print(f"memory    {bandwidth.high:6.1f} GB/s     ({bandwidth.method})")
@@ -730,7 +730,7 @@ floor = measure.latency(
     {n: runner(n) for n in ("teacher", "student", "empty")}, warmup=20, repeats=60, threads=1, seed=0
 )
 print(f"{macs['student'] / measure.total_macs(empty, IMAGE):.0f} times fewer MACs than the student")
-floor
+print(floor)
 
 # %% [markdown]
 # **Amdahl's law** (1967). Let a fraction $f$ of the time shrink $s$-fold; the rest stays. Then the speed-up is
