@@ -20,7 +20,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from course_lib.data.rendering import FRAMES, render_split
+from course_lib.data.rendered import FRAMES, render_split
 from course_lib.measure import Figure, record
 
 RUNS, TRACKS, SIZE, THREADS = 7, 384, 32, 2

@@ -60,7 +60,7 @@ def figures_table(results: Results) -> str:
         figures = [result["figures"][name] for result in results.values()]
         rows.append([words, *map(_value, figures), figures[0].target or ""])
     notes = [
-        f"{DATA[key].capitalize()}: {r['figures']['final_accuracy'].n:,} test images; `{r['command']}`, {r['date']}, "
+        f"{_capital(DATA[key])}: {r['figures']['final_accuracy'].n:,} test images; `{r['command']}`, {r['date']}, "
         f"{r['machine'].get('cpu', 'unknown CPU')}."
         for key, r in results.items()
     ]
@@ -76,7 +76,7 @@ def ladder_table(results: Results) -> str:
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
     cells = [[name, *(cell for rows in ledgers.values() for cell in _rung(rows.get(name)))] for name in names]
-    captions = [f"- {DATA[key].capitalize()}: {result['ledger']['caption']}" for key, result in results.items()]
+    captions = [f"- {_capital(DATA[key])}: {result['ledger']['caption']}" for key, result in results.items()]
     return "\n".join([markdown_table(header, cells), "", *captions])
 
 
@@ -161,6 +161,11 @@ def write(readme: Path = README, picture: Path = PICTURE, results: Path = RESULT
     with atomic_path(picture) as part:
         metadata = {"Software": None, "Source": digest(journeys)}
         recorded_figure(journeys).savefig(part, format="png", dpi=120, metadata=metadata)
+
+
+def _capital(words: str) -> str:
+    """With a capital first letter, the others as they are (``str.capitalize`` would write Gtsrb)."""
+    return words[:1].upper() + words[1:]
 
 
 def _value(figure: Figure) -> str:

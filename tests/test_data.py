@@ -217,9 +217,9 @@ def test_a_sign_of_two_classes_is_refused():
 def rendered(monkeypatch):
     """Calls of the renderer, which is not run: its tests are elsewhere."""
     calls = []
-    module = types.ModuleType("course_lib.data.rendering")
+    module = types.ModuleType("course_lib.data.rendered")
     module.load_rendered = lambda **options: calls.append(options) or "splits"
-    monkeypatch.setitem(sys.modules, "course_lib.data.rendering", module)
+    monkeypatch.setitem(sys.modules, "course_lib.data.rendered", module)
     monkeypatch.delenv("COURSE_DATA", raising=False)
     return calls
 

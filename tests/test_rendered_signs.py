@@ -148,6 +148,16 @@ def test_occlusion_is_the_difference_to_the_same_sign_uncovered():
     assert not changed[full.attributes["occlusion"] == 0].any()
 
 
+@pytest.mark.parametrize("effect", ["rain", "fog", "night"])
+def test_switching_one_weather_off_leaves_all_other_tracks_as_they_were(signs, effect):
+    kind = {"rain": 1, "fog": 2, "night": 3}[effect]
+    other = render_split("train", tracks=129, frames=4, difficulty=DEFAULT.without(effect))
+    before = signs.attributes["weather"]
+    assert (before == kind).any()
+    assert np.array_equal(other.attributes["weather"], np.where(before == kind, 0, before))
+    assert np.array_equal(other.images[before != kind], signs.images[before != kind])
+
+
 def test_an_effect_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="got 'snow'"):
         DEFAULT.without("snow")
@@ -161,7 +171,9 @@ def test_quantiles_are_the_distribution_they_name():
 
 def test_a_template_shows_through(signs):
     # A stop sign is red, a "keep right" blue: among the bright pictures the middle's colour must say so.
-    bright = (signs.attributes["gain"] > 0.8) & (signs.attributes["weather"] == 0) & (signs.attributes["occlusion"] == 0)
+    bright = (
+        (signs.attributes["gain"] > 0.8) & (signs.attributes["weather"] == 0) & (signs.attributes["occlusion"] == 0)
+    )
     middle = signs.images[:, :, 8:24, 8:24].mean((2, 3))
     for label, channel in ((14, 0), (17, 0), (38, 2), (33, 2)):
         rows = bright & (signs.labels == label)
@@ -172,7 +184,9 @@ def test_a_template_shows_through(signs):
 def test_classes_have_gtsrbs_numbers():
     assert len(CLASS_NAMES) == 43
     assert (CLASS_NAMES[14], CLASS_NAMES[38]) == ("Stop", "Keep right")
-    assert [CLASS_NAMES[c] for c in SPEED_LIMITS] == [f"Speed limit ({v}km/h)" for v in (20, 30, 50, 60, 70, 80, 100, 120)]
+    assert [CLASS_NAMES[c] for c in SPEED_LIMITS] == [
+        f"Speed limit ({v}km/h)" for v in (20, 30, 50, 60, 70, 80, 100, 120)
+    ]
     assert sorted(CLASS_GROUPS) == list(range(43))
 
 

@@ -47,6 +47,7 @@ def test_the_sliders_reach_every_variant_and_the_start(ledger):
     assert (latency.value, size.value, floor.value) == pytest.approx((50, 1, 0.5))
 
 
-def test_an_impossible_start_is_refused(ledger):
+@pytest.mark.parametrize("wrong", [{"latency_ms": -1}, {"size_kb": 0}, {"accuracy": 97}])
+def test_an_impossible_start_is_refused(ledger, wrong):
     with pytest.raises(ValueError, match="must be positive"):
-        budget_explorer(ledger, latency_ms=-1, size_kb=400, accuracy=0.9)
+        budget_explorer(ledger, **({"latency_ms": 1, "size_kb": 400, "accuracy": 0.9} | wrong))

@@ -37,7 +37,7 @@ def load(name: str | os.PathLike[str] | None = None, *, size: int = 32, seed: in
     if not 16 <= size <= 96:
         raise ValueError(f"size must be in 16..96 pixels, got {size}")
     if name == "rendered":
-        from course_lib.data.rendering import load_rendered
+        from course_lib.data.rendered import load_rendered
 
         return load_rendered(size=size, seed=seed)
     if name == "gtsrb":

@@ -43,7 +43,9 @@ def frame_parameters(tracks: Tracks, difficulty: Difficulty, shadow: np.ndarray)
     gain = gain * (0.85 + 0.30 * frame["gain"])
     backlit = (track["backlight"] < difficulty.backlight) & ~night
     ratio = np.where(backlit, quantile(track["backlight_ratio"], difficulty.backlight_ratio), 1.0)
-    motion = np.where(frame["motion"] < difficulty.motion, quantile(frame["motion_length"], difficulty.motion_length), 0)
+    motion = np.where(
+        frame["motion"] < difficulty.motion, quantile(frame["motion_length"], difficulty.motion_length), 0
+    )
     return {
         "native_size": native,
         "blur": quantile(frame["blur"], difficulty.blur) + np.where(weather == RAIN, 0.35 * frame["drops"], 0.0),
@@ -51,7 +53,8 @@ def frame_parameters(tracks: Tracks, difficulty: Difficulty, shadow: np.ndarray)
         "gain": gain * ratio,
         "background_gain": gain,
         "rotation": quantile(track["rotation"], difficulty.rotation) + 4 * frame["rotation"] - 2,
-        "fog": np.where(weather == FOG, quantile(track["density"], difficulty.fog_density), 0.0) * np.sqrt(first / native),
+        "fog": np.where(weather == FOG, quantile(track["density"], difficulty.fog_density), 0.0)
+        * np.sqrt(first / native),
         "noise": quantile(frame["noise"], difficulty.noise) * np.where(night, 2.0, 1.0),
         "half_size": quantile(frame["half_size"], difficulty.half_size),
         "shadow": np.broadcast_to(shadow[:, None], native.shape),
@@ -61,8 +64,13 @@ def frame_parameters(tracks: Tracks, difficulty: Difficulty, shadow: np.ndarray)
 
 
 def photograph(
-    planes: Tensor, background: Tensor, tracks: Tracks, facts: dict[str, np.ndarray], key: tuple[int, int, np.ndarray],
-    difficulty: Difficulty, size: int,
+    planes: Tensor,
+    background: Tensor,
+    tracks: Tracks,
+    facts: dict[str, np.ndarray],
+    key: tuple[int, int, np.ndarray],
+    difficulty: Difficulty,
+    size: int,
 ) -> Tensor:
     """All frames of all tracks: uint8 (T·F, 3, size, size), frame by frame within each track.
 
@@ -140,7 +148,9 @@ def _sample(scene: Tensor, side: int, facts: dict, draws: dict, track: dict, dif
     on_sign = (mapped[..., :2] / mapped[..., 2:].clamp(min=0.05)) * (SIGN / CANVAS)
     plane = F.grid_sample(scene[:, :5], on_sign.view(-1, side, side, 2), align_corners=False)
     zoom = column(0.35 + 0.45 * track["background_zoom"]).view(-1, 1, 1)
-    offset = torch.from_numpy(np.stack([track["background_x"], track["background_y"]], 1).astype(np.float32) * 0.4 - 0.2)
+    offset = torch.from_numpy(
+        np.stack([track["background_x"], track["background_y"]], 1).astype(np.float32) * 0.4 - 0.2
+    )
     behind = (points[:, :2] * zoom + offset[:, None]).view(-1, side, side, 2)
     back = F.grid_sample(scene[:, 5:], behind, padding_mode="reflection", align_corners=False)
     colour, alpha, shadow = plane[:, :3], plane[:, 3:4], plane[:, 4:]
@@ -161,9 +171,11 @@ def _weather(light: Tensor, facts: dict, draws: dict, track: dict) -> Tensor:
     across = axis.view(1, 1, 1, -1) + slant * axis.view(1, 1, -1, 1)
     streaks = ((torch.sin(across * 23 + phase) * torch.sin(across * 7 + 2 * phase)) - 0.55).clamp(min=0)
     veil = 0.55 * column(np.clip(facts["background_gain"], 0.1, 1.0))
-    light = torch.lerp(light, veil.expand_as(light), rain * (0.22 + 0.8 * streaks))
+    light = torch.lerp(light, veil.expand_as(light), rain * (0.15 + 0.8 * streaks))
     night = column((facts["weather"] == NIGHT).astype(np.float32))
-    distance = axis.view(1, 1, 1, -1).square() + (axis.view(1, 1, -1, 1) - column(track["horizon"] * 0.8 - 0.4)).square()
+    distance = (
+        axis.view(1, 1, 1, -1).square() + (axis.view(1, 1, -1, 1) - column(track["horizon"] * 0.8 - 0.4)).square()
+    )
     return light * (1 - night * (0.30 * distance).clamp(0, 0.7))
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.data.difficulty import Difficulty, quantile
+from course_lib.data.difficulty import DEFAULT, Difficulty, quantile
 
 SIGN, CANVAS = 64, 96
 MARGIN = (CANVAS - SIGN) // 2
@@ -87,14 +87,16 @@ def draw_tracks(
         for side, piece in zip(NOISE_GRIDS, pieces, strict=True)
     }
     frame = np.stack([generator(seed, split, int(t), 1).random((frames, len(FRAME_DRAWS))) for t in indices])
-    edges = np.cumsum([difficulty.rain, difficulty.fog, difficulty.night])
     named = dict(zip(TRACK_DRAWS, track.T, strict=True))
-    # The weather is read from the top of [0, 1), so that switching one kind off leaves the others' tracks alone.
-    weather = np.select(
-        [named["weather"] < edges[0], named["weather"] < edges[1], named["weather"] < edges[2]],
-        [RAIN, FOG, NIGHT],
-        CLEAR,
-    )
+    # Each kind of weather has its own interval, as wide as its probability: switching one off leaves the others alone.
+    kinds = {RAIN: "rain", FOG: "fog", NIGHT: "night"}
+    starts = np.cumsum([0.0] + [getattr(DEFAULT, name) for name in kinds.values()])[:-1]
+    drawn = named["weather"]
+    inside = [
+        (start <= drawn) & (drawn < start + getattr(difficulty, name))
+        for start, name in zip(starts, kinds.values(), strict=True)
+    ]
+    weather = np.select(inside, list(kinds), CLEAR)
     return Tracks(labels, named, dict(zip(FRAME_DRAWS, np.moveaxis(frame, 2, 0), strict=True)), fields, weather)
 
 
@@ -205,7 +207,9 @@ def surroundings(templates: Tensor, tracks: Tracks) -> Tensor:
     other = torch.cat((0.03 * other[:, 3:] + 0.8 * other[:, :3], other[:, 3:]), dim=1)
     rows = MARGIN - 3  # the gap between two plates on a post
     for where, is_there in (("below", draws["neighbour"] < 0.14), ("above", draws["neighbour"] > 0.88)):
-        target, source = (slice(-rows, None), slice(0, rows)) if where == "below" else (slice(0, rows), slice(-rows, None))
+        target, source = (
+            (slice(-rows, None), slice(0, rows)) if where == "below" else (slice(0, rows), slice(-rows, None))
+        )
         part = other[:, :, source] * column(is_there)
         plane[:, :, target, MARGIN:-MARGIN] = over(part, plane[:, :, target, MARGIN:-MARGIN])
     return plane

@@ -113,11 +113,7 @@ def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy
         latency_ms: p50 allowed, ms. size_kb: bytes allowed, in kB of 1000 bytes. accuracy: floor, in [0, 1].
     Raises: ValueError: a limit that is not positive, or an accuracy above 1.
     """
-    if not (latency_ms > 0 and size_kb > 0 and 0 <= accuracy <= 1):
-        raise ValueError(
-            "latency_ms and size_kb must be positive and accuracy in [0, 1], "
-            f"got {latency_ms}, {size_kb} and {accuracy}"
-        )
+    require_budget(latency_ms, size_kb, accuracy)
     rows = list(ledger)
     fits = [keeps_budget(row, latency_ms=latency_ms, size_kb=size_kb, accuracy=accuracy) for row in rows]
     figure, axes = new_figure(10.0, 0.6 + 0.36 * len(rows) + 0.8, 3)
@@ -150,6 +146,15 @@ def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy
     names = ", ".join(row.name for row, good in zip(rows, fits, strict=True) if good) or "none"
     budget = f"{latency_ms:.3g} ms, {size_kb:.3g} kB and {100 * accuracy:.1f} %"
     return finish(figure, alt=f"Latency, size and accuracy of {len(rows)} variants. Within {budget}: {names}.")
+
+
+def require_budget(latency_ms: float, size_kb: float, accuracy: float) -> None:
+    """Raise ValueError unless latency and size are positive and the accuracy is a fraction."""
+    if not (latency_ms > 0 and size_kb > 0 and 0 <= accuracy <= 1):
+        raise ValueError(
+            "latency_ms and size_kb must be positive and accuracy in [0, 1], "
+            f"got {latency_ms}, {size_kb} and {accuracy}"
+        )
 
 
 def keeps_budget(row: Row, *, latency_ms: float, size_kb: float, accuracy: float) -> bool:

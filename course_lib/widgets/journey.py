@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from course_lib.plots.journey import budget_figure
+from course_lib.plots.journey import budget_figure, require_budget
 from course_lib.widgets.panel import figure_panel
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def budget_explorer(ledger: Ledger, *, latency_ms: float, size_kb: float, accura
         latency_ms, size_kb, accuracy: where the sliders start; accuracy in [0, 1].
     Raises: ValueError: a start that ``budget_figure`` does not take.
     """
+    require_budget(latency_ms, size_kb, accuracy)  # sliders would move such a start without a word
     rows = list(ledger)
     lowest = min(accuracy, *(row.accuracy.value for row in rows))
     floor = math.floor(100 * lowest) / 100
@@ -38,10 +39,8 @@ def budget_explorer(ledger: Ledger, *, latency_ms: float, size_kb: float, accura
 
 
 def _limit(description: str, values: list[float], start: float) -> ipywidgets.FloatLogSlider:
-    low, high = math.log10(min(values) / 1.5), math.log10(max(values) * 1.5)
-    # A start beyond the ends would be moved silently: let it be an end.
-    if start > 0:
-        low, high = min(low, math.log10(start)), max(high, math.log10(start))
+    ends = (min(values) / 1.5, max(values) * 1.5, start)
+    low, high = math.log10(min(ends)), math.log10(max(ends))
     return ipywidgets.FloatLogSlider(
         start, min=low, max=high, step=0.02, readout_format=".3g", description=description, **WIDE
     )
