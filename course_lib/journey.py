@@ -150,7 +150,8 @@ def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Pat
     """Write ``benchmarks/results/journey_<key>.json`` from a ledger of the main job."""
     first, last = ledger[TEACHER], ledger[FINAL]
     n, change, speed = first.accuracy.n, last.accuracy_change, last.speedup
-    assert change is not None and speed is not None  # the final row is not the first
+    assert change is not None  # the final row is not the first
+    assert speed is not None
     where = f"on the test part of {ledger.data}"
     figures = {
         "teacher_accuracy": _accuracy_figure(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),

@@ -1,4 +1,4 @@
-"""The main job: every rung becomes a file that computes what its network computes, and the figures come from the ledger."""
+"""The main job: every rung becomes a file that computes what its network computes; figures come from the ledger."""
 
 from __future__ import annotations
 
