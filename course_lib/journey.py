@@ -72,7 +72,7 @@ def run(
     say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
     students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
-    files = export_rungs(teacher, students, splits, out, (FULL[key] if quick else LIVE).calibration)
+    files = export_rungs(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
     say("measuring every rung on the test part, interleaved, one thread")
     images = splits.test.batch(range(len(splits.test)))[0].numpy()
     ledger = Ledger.measure(

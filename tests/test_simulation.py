@@ -60,3 +60,9 @@ def test_arguments_outside_their_range_are_refused(wrong):
     arguments = {"truth": 2.0, "rounds": 10, "drift": 0.0, "interruptions": 0.0} | wrong
     with pytest.raises(ValueError, match="need truth > 0"):
         simulate_session(interleaved=True, seed=0, **arguments)
+
+
+def test_the_clock_slows_down_as_the_session_goes_on():
+    s = simulate_session(1.0, 400, drift=1.0, interruptions=0.0, interleaved=False, seed=0)
+    assert s.a_ms[-100:].mean() > 1.2 * s.a_ms[:100].mean()
+    assert s.b_ms[:100].mean() > s.a_ms[:100].mean()
