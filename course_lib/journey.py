@@ -183,14 +183,17 @@ def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Pat
         for row in ledger
     ]
     extra = {"ledger": {"title": ledger.title, "caption": ledger.caption(), "rows": rows}}
-    return record(f"journey_{key}", command, _with_notes(figures), seeds=[seed], threads=ledger.threads, extra=extra)
+    return record(f"journey_{key}", command, _with_notes(figures, ledger), seeds=[seed], threads=ledger.threads, extra=extra)
 
 
 def _accuracy_figure(accuracy, meaning: str) -> Figure:
     return Figure(accuracy.value, "", accuracy.n, meaning, low=accuracy.low, high=accuracy.high)
 
 
-def _with_notes(figures: dict[str, Figure]) -> dict[str, Figure]:
-    """A missed target is recorded too, and says that it was missed; the reasons stand in the chapter."""
-    note = "missed with the shipped networks on this machine; see the ledger's rows for where it was lost"
+def _with_notes(figures: dict[str, Figure], ledger: Ledger) -> dict[str, Figure]:
+    """A missed target is recorded too; its note says at which rung the points were lost."""
+    rungs = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
+    values = [100 * ledger[name].accuracy.value for name in rungs]
+    steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
+    note = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
     return {k: dataclasses.replace(f, note=note) if f.met is False else f for k, f in figures.items()}

@@ -10,7 +10,7 @@ import pytest
 from course_lib.curriculum import PARTS
 from course_lib.measure import Accuracy, Ledger, Row
 from course_lib.plots import answer_figure, budget_figure, course_map_figure, recorded_figure, temperature_figure
-from course_lib.plots.journey import keeps_budget, percent
+from course_lib.plots.journey import keeps_budget, percent, quantity_text
 
 
 def row(name: str, *, ms: float, kb: float, right: float) -> Row:
@@ -106,6 +106,24 @@ def test_a_recorded_job_is_one_panel_with_a_line_through_the_ladder_only():
     hollow = {c.get_label(): (c.get_facecolor() == 1).all() for c in beside if c.get_label() in names}
     assert hollow == {name: name == "teacher INT8" for name in names}
     assert "real signs (GTSRB): teacher FP32 98.0 % at 2 ms" in figure.alt_text
+
+
+def test_a_rung_far_below_the_others_stands_on_the_edge_with_its_number():
+    job = recorded("teacher FP32", "student pruned INT8", "… with 50 % zeros")
+    job["ledger"]["rows"][2]["accuracy"] = {"value": 0.76, "low": 0.7, "high": 0.8}
+    figure = recorded_figure({"rendered": job})
+    low, high = figure.axes[0].get_ylim()
+    assert 85 < low < 90
+    assert 99 < high < 101
+    zeros = next(c for c in figure.axes[0].collections if c.get_label() == "… with 50 % zeros")
+    np.testing.assert_allclose(zeros.get_offsets(), [(0.02, low)])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["76 % ↓"]
+    assert "… with 50 % zeros 76.0 % at 0.02 ms" in figure.alt_text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.11513, "0.115"), (88.4, "88.4"), (661.2, "661"), (5705.4, "5,710")])
+def test_numbers_have_three_digits_and_no_exponent(value, text):
+    assert quantity_text(value) == text
 
 
 @pytest.mark.parametrize("results", [{}, {"rendered": {}}, {"rendered": {"ledger": {"rows": []}}}])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The rungs that lead from the teacher to what is shipped; all other rows stand beside this path.
 LADDER = ("teacher FP32", "student distilled FP32", "student pruned FP32", "student pruned INT8")
 DATA_TITLES = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
+FAR = 4.0
 FITS, FAILS, SIDE = COLOURS[0], "#BBBBBB", "#888888"
 
 
@@ -75,7 +76,8 @@ def temperature_figure(logits: Sequence[float], names: Sequence[str], temperatur
 def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
     """Accuracy (%) over latency (ms, logarithmic) of recorded main jobs, one panel for each data set.
 
-    A line joins the rungs from the teacher to the final network; hollow points stand beside that path.
+    A line joins the rungs from the teacher to the final network; hollow points stand beside that path. A rung more
+    than ``FAR`` points below that path would squeeze all others: it stands on the lower edge, with its number.
     Args:
         results: "rendered", "gtsrb" → the content of ``journey_<key>.json`` (``measure.load_result``).
     Raises: ValueError: no results, or a result without a ledger's rows.
@@ -84,15 +86,17 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         raise ValueError(f"results must hold at least one recorded ledger with rows, got {list(results)}")
     figure, panels = new_figure(4.2 * len(results) + 2.6, 3.8, len(results))
     words, names = [], list(dict.fromkeys(row["name"] for r in results.values() for row in r["ledger"]["rows"]))
+    edges = _accuracy_limits([row for r in results.values() for row in r["ledger"]["rows"]])
     for (key, result), axes in zip(results.items(), np.atleast_1d(panels), strict=True):
         rows = {row["name"]: row for row in result["ledger"]["rows"]}
         path = [(rows[n]["latency_ms_p50"], 100 * rows[n]["accuracy"]["value"]) for n in LADDER if n in rows]
         axes.plot(*zip(*path, strict=True), color=SIDE, linewidth=1, zorder=1)
         for name, row in rows.items():
-            _recorded_point(axes, row, names.index(name), on_path=name in LADDER)
+            _recorded_point(axes, row, names.index(name), edges[0], on_path=name in LADDER)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
-        axes.margins(x=0.12, y=0.12)
+        axes.margins(x=0.12)
+        axes.set_ylim(*edges)
         title = DATA_TITLES.get(key, key)
         axes.set(xlabel="latency p50, ms (batch 1, one thread)", ylabel="accuracy on test images, %", title=title)
         points = (
@@ -131,14 +135,18 @@ def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy
         panel.axvline(limit, color=COLOURS[1], linewidth=2)
         if logarithmic:
             panel.set_xscale("log")
-            panel.set_xlim(0.6 * min(*values, limit), 2.2 * max(*values, limit))
+            panel.set_xlim(0.6 * min(*values, limit), 3.5 * max(*values, limit))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         else:
-            panel.set_xlim(floor, max(100.2, *values))
+            panel.set_xlim(floor, 100 + 0.25 * (100 - floor))
         for y, value in enumerate(values):
             bad = value > limit if sign == "≤" else value < limit
-            text = f" {value:.3g}" if logarithmic else f" {value:.1f}"
-            panel.text(value, y, text + (" ✗" if bad else ""), va="center", fontsize=8)
+            text = quantity_text(value) if logarithmic else f"{value:.1f}"
+            box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+            panel.annotate(
+                text + (" ✗" if bad else ""), (value, y), (4, 0), textcoords="offset points", va="center", fontsize=8,
+                bbox=box,
+            )  # fmt: skip
         panel.set_yticks(range(len(rows)), [row.name for row in rows] if panel is axes[0] else [""] * len(rows))
         panel.invert_yaxis()
         panel.set(xlabel=f"{label} ({sign} {limit:.3g})", ylabel="variant" if panel is axes[0] else " ")
@@ -170,7 +178,7 @@ def course_map_figure(parts: Mapping[str, Sequence[Any]], written: Sequence[str]
         parts: part → chapters (``curriculum.PARTS``). written: numbers of the chapters that exist, drawn filled.
     """
     height = max(len(chapters) for chapters in parts.values())
-    figure, axes = new_figure(11.0, 0.62 * height + 0.9)
+    figure, axes = new_figure(10.0, 0.52 * height + 0.8)
     axes.set_axis_off()
     axes.set(xlim=(0, len(parts)), ylim=(-height - 0.1, 0.75))
     for column, (part, chapters) in enumerate(parts.items()):
@@ -188,10 +196,15 @@ def course_map_figure(parts: Mapping[str, Sequence[Any]], written: Sequence[str]
             if row + 1 < len(chapters):
                 _arrow(axes, (column + 0.46, -row - 0.72), (column + 0.46, -row - 1.06))
         if column + 1 < len(parts):
-            _arrow(axes, (column + 0.66, 0.4), (column + 1.26, 0.4))
+            _arrow(axes, (column + 0.89, 0.4), (column + 1.05, 0.4))
     words = "; ".join(f"{part}: {', '.join(c.number for c in chapters)}" for part, chapters in parts.items())
     alt = f"Map of the course, part by part. {words}. Written so far: {', '.join(written) or 'none'}."
     return finish(figure, alt=alt)
+
+
+def quantity_text(value: float) -> str:
+    """Three significant digits without an exponent: 0.115, 88.4, 5,710."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def percent(p: float) -> str:
@@ -201,15 +214,28 @@ def percent(p: float) -> str:
     return ">99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
 
 
-def _recorded_point(axes: Any, row: Mapping[str, Any], index: int, *, on_path: bool) -> None:
+def _accuracy_limits(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Lower and upper end of the accuracy axis in %: all rows, but none that lies far below the ladder's."""
+    ladder = [row for row in rows if row["name"] in LADDER] or rows
+    lowest = min(100 * row["accuracy"]["value"] for row in ladder)
+    near = [row for row in rows if 100 * row["accuracy"]["value"] >= lowest - FAR]
+    low = min(100 * row["accuracy"]["low"] for row in near)
+    high = max(100 * row["accuracy"]["high"] for row in near)
+    return low - 0.15 * (high - low) - 0.1, high + 0.05 * (high - low) + 0.1
+
+
+def _recorded_point(axes: Any, row: Mapping[str, Any], index: int, edge: float, *, on_path: bool) -> None:
     x, accuracy, colour = row["latency_ms_p50"], row["accuracy"], COLOURS[index % 7]
     y = 100 * accuracy["value"]
+    style = {"marker": MARKERS[index % 8], "edgecolor": colour, "facecolor": colour if on_path else "white"}
+    if y < edge:
+        text = f"{y:.0f} % ↓"
+        axes.annotate(text, (x, edge), (8, 2), textcoords="offset points", va="bottom", color=colour, fontsize=9)
+        axes.scatter(x, edge, 60, linewidth=1.5, zorder=3, label=row["name"], clip_on=False, **style)
+        return
     bars = [[y - 100 * accuracy["low"]], [100 * accuracy["high"] - y]]
     axes.errorbar(x, y, bars, color=colour, linewidth=1, capsize=2, zorder=2)
-    axes.scatter(
-        x, y, 60, marker=MARKERS[index % 8], facecolor=colour if on_path else "white", edgecolor=colour,
-        linewidth=1.5, zorder=3, label=row["name"],
-    )  # fmt: skip
+    axes.scatter(x, y, 60, linewidth=1.5, zorder=3, label=row["name"], **style)
 
 
 def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:

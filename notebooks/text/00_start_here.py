@@ -44,16 +44,16 @@ print(*splits, sep="\n")
 
 # %%
 some = np.random.default_rng(3).choice(len(splits.validation), 1000, replace=False)
-signs = splits.validation.subset(some[:24])
+signs = splits.validation.subset(some[:22])
 plots.picture_grid(
-    signs.images, [f"class {label}" for label in signs.labels], columns=12, title="What the network is given", inch=0.75,
-    alt="24 traffic signs of 32×32 pixels: sharp and blurred, bright and dark, some partly hidden.",
+    signs.images, [f"class {label}" for label in signs.labels], columns=11, title="What the network is given", inch=0.7,
+    alt="22 traffic signs of 32×32 pixels: sharp and blurred, bright and dark, some partly hidden.",
 )  # fmt: skip
 
 # %% [markdown]
 # A network that does the job well is already trained: a residual network, the **teacher**. (How it was trained: [02 · the teacher](02_the_teacher.ipynb).) For each picture it gives 43 numbers, the logits $z_1, \dots, z_{43}$; softmax turns them into probabilities, $p_i = e^{z_i} / \sum_j e^{z_j}$.
 #
-# Below is the picture, of 1,000 from the validation part, that the teacher gets right with the least confidence. Keep its three bars in mind: the second and the third answer are not noise.
+# Below is a picture that the teacher gets right without being sure. Its second and third answers are no accident: they tell what else this sign might have been, which no label says.
 
 # %% tags=["nbval-ignore-output"]
 teacher, card = checkpoints.load(f"teacher_{key}")
@@ -61,7 +61,8 @@ checkpoints.require_same_split(card, splits, name=f"teacher_{key}")
 sample = splits.validation.subset(some)
 p_teacher = predict_logits(teacher, sample).softmax(dim=1)  # (1000, 43)
 sure, answer = p_teacher.max(dim=1)
-hard = int(torch.where(answer == torch.from_numpy(sample.labels), sure, 2.0).argmin())
+wrong = answer != torch.from_numpy(sample.labels)
+hard = int(((sure - 0.6).abs() + wrong).argmin())  # right, and as near to 60 % sure as any of the 1,000
 plots.answer_figure(sample.images[hard], {"teacher": p_teacher[hard].numpy()}, CLASS_NAMES)
 
 # %%
@@ -134,9 +135,9 @@ claim("cutting computes what zeroing computes", answers[1] == answers[2])
 # In a convolution a neuron is a **channel**: cutting one removes a filter here and an input slice in the next layer.
 
 # %%
-from course_lib.pruning import masked_student, prune_channels, pruned_widths
+from course_lib.pruning import masked_student, prune_channels
 
-pruned, kept = prune_channels(students.distilled, pruned_widths(students.distilled, recipes.FULL.keep))
+pruned, kept = prune_channels(students.distilled, students.pruned.channels)
 zero_twin = masked_student(students.distilled, kept)
 images, _ = sample.batch(range(64))
 with torch.inference_mode():
@@ -148,10 +149,13 @@ claim("the cut network computes what the network with zeroed channels computes",
 # What did cutting cost, and what did fine-tuning bring back? Three networks on the same 1,000 validation pictures:
 
 # %% tags=["nbval-ignore-output"]
+percents = {}
 for name, model in {"distilled": students.distilled, "cut": pruned, "cut, fine-tuned": students.pruned}.items():
     right = accuracy(predict_logits(model, sample).argmax(1).numpy(), sample.labels, sample.groups)
+    percents[name] = 100 * right.value
     print(f"{name:16} {100 * right.value:5.1f} %  [{100 * right.low:.1f}, {100 * right.high:.1f}]")
-claim("the shipped pruned student has exactly these channels", students.pruned.channels == pruned.channels)
+lost, found = percents["distilled"] - percents["cut"], percents["cut, fine-tuned"] - percents["cut"]
+claim("fine-tuning brings back most of what cutting cost", found > 0.5 * lost > 0)
 
 # %% [markdown]
 # (Chapters 07–09: which channels, how many, where.)
@@ -279,7 +283,7 @@ print(
 claim("both students' files have the same number of bytes", alone.size_bytes == distilled.size_bytes)
 
 # %% [markdown]
-# **50 % zeros: nothing.** Half of the distilled student's weights were set to zero. The file has the same bytes to the last one, since a zero takes as much room as any other number; and the same time, since the kernels multiply by zero as carefully as by 0.3. Only the accuracy changed, and not for the better.
+# **50 % zeros: nothing.** Half of the distilled student's weights were set to zero. The file has the same bytes to the last one, since a zero takes as much room as any other number; and the same time, since the kernels multiply by zero as carefully as by 0.3. Only the accuracy changed: nobody trained the network again after the zeros.
 
 # %% tags=["nbval-ignore-output"]
 zeros = ledger["… with 50 % zeros"]
@@ -287,7 +291,8 @@ display(claim("half zeros: exactly the same number of bytes", zeros.size_bytes =
 ratio = ledger.speedup("student distilled FP32", "… with 50 % zeros")
 claim(
     "half zeros: not even 10 % faster", ratio.low < 1.1, hardware=True,
-    measured=f"{ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]", reference="no speed-up",
+    measured=f"{ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]",
+    reference=f"{saved['student distilled FP32']['latency_ms_p50'] / saved['… with 50 % zeros']['latency_ms_p50']:.2f}×",
 )  # fmt: skip
 
 # %% [markdown]
@@ -299,12 +304,24 @@ faster = ledger.speedup("student distilled FP32", "student pruned FP32")
 print(
     f"MACs: {distilled.macs / small.macs:.2f} times fewer; time: {faster.value:.2f} times less [{faster.low:.2f}, {faster.high:.2f}]"
 )
-claim("pruning and fine-tuning left a file less than 0.7 times as large", small.size_bytes < 0.7 * distilled.size_bytes)
+claim("pruning and fine-tuning left a file less than 3/4 as large", small.size_bytes < 0.75 * distilled.size_bytes)
 
 # %% [markdown]
-# **Pruned INT8: what is shipped.** The last rung is quantized like the teacher was. On so small a network the fixed parts weigh more: the graph and its names in the file, and the start of each kernel in the time.
+# **Pruned INT8: what is shipped.** The bytes are divided by nearly four once more. The time is another story: between the layers numbers must be turned into codes, and on so small a network there is little multiplication left to pay for that. Whether it pays depends on the processor:
+
+# %% tags=["nbval-ignore-output"]
+gain = ledger.speedup("student pruned FP32", journey.FINAL)
+p50 = {name: row["latency_ms_p50"] for name, row in saved.items()}
+claim(
+    "INT8 makes the pruned student at most 1.5 times faster", gain.low <= 1.5, hardware=True,
+    measured=f"{gain.value:.2f}× [{gain.low:.2f}, {gain.high:.2f}]",
+    reference=f"{p50['student pruned FP32'] / p50[journey.FINAL]:.2f}×",
+)  # fmt: skip
+
+# %% [markdown]
+# So on a processor without 8-bit products this rung is climbed for the bytes alone; below 1 it even costs time.
 #
-# Is it still the same recognizer? Here are the teacher and the final network on the picture from the beginning.
+# Is it still the same recognizer? Here are the teacher and the final network on the picture from the beginning. Where the teacher was not sure itself, the two may part; how often they do on all pictures stands in the ledger's column "same class".
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.deploy.onnx import open_session, run_session
@@ -333,7 +350,7 @@ plots.recorded_figure(recorded)
 budget = {
     "latency_ms": round(first.latency_ms_p50 / 8, 2),
     "size_kb": 400,
-    "accuracy": round(first.accuracy.value - 0.01, 3),
+    "accuracy": round(first.accuracy.value - 0.02, 3),
 }
 plots.budget_figure(ledger, **budget)
 
@@ -401,10 +418,10 @@ claim("this chapter and the next one are written", {"00", "01"} <= set(there))
 # %% tags=["nbval-ignore-output"]
 display(
     Markdown(f"""
-- From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster** [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:+.2f} points lost** on {final.accuracy.n:,} test images.
+- From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster** [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
 - Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}× faster before any pruning. Distillation itself changed neither; against the teacher the student lost {-alone.accuracy_change.points:.2f} points alone and {-distilled.accuracy_change.points:.2f} distilled.
-- Cutting channels made it {faster.value:.2f}× faster; writing zeros made it {ratio.value:.2f}× faster.
-- INT8 shrank the teacher {int8.size_ratio:.2f}× and sped it up {int8.speedup.value:.2f}× here.
+- Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.points:.1f} points.
+- INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
 """)
 )
 claim("the final network loses at most 2 points on this third of the test signs", measured["points lost"] <= 2)
