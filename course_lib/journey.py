@@ -183,7 +183,9 @@ def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Pat
         for row in ledger
     ]
     extra = {"ledger": {"title": ledger.title, "caption": ledger.caption(), "rows": rows}}
-    return record(f"journey_{key}", command, _with_notes(figures, ledger), seeds=[seed], threads=ledger.threads, extra=extra)
+    return record(
+        f"journey_{key}", command, _with_notes(figures, ledger), seeds=[seed], threads=ledger.threads, extra=extra
+    )
 
 
 def _accuracy_figure(accuracy, meaning: str) -> Figure:
