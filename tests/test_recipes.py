@@ -24,10 +24,10 @@ QUIET = {"progress": False}
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch, isolated_cache):
-    """One thread, a cache of its own, and a teacher of 9 k parameters: what is tested is the path, not the network."""
+    """One thread, a cache of its own, and a tiny teacher: what is tested is the path, not the network."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(recipes, "sign_teacher", lambda: SignTeacher(channels=(4, 8, 8, 8), blocks=(1, 1, 1, 1)))
+    monkeypatch.setattr(recipes, "sign_teacher", lambda: SignTeacher(channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1)))
     yield
     torch.set_num_threads(before)
 
