@@ -76,7 +76,10 @@ def ladder_table(results: Results) -> str:
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
     cells = [[name, *(cell for rows in ledgers.values() for cell in _rung(rows.get(name)))] for name in names]
-    captions = [f"- {_capital(DATA[key])}: {result['ledger']['caption']}" for key, result in results.items()]
+    captions = [
+        f"- {_capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
+        for key, result in results.items()
+    ]
     return "\n".join([markdown_table(header, cells), "", *captions])
 
 
@@ -93,7 +96,8 @@ def chapter_table(pages: tuple[Page, ...]) -> str:
     for part, chapters in PARTS.items():
         missing = [f"{c.number} {c.topic.replace('_', ' ')}" for c in chapters if c.number not in there]
         planned += [f"{part}: {', '.join(missing)}"] if missing else []
-    table = markdown_table(header, rows)
+    # Words to the left, the two counts to the right.
+    table = markdown_table(header, rows).replace("| --- | ---: | ---: |", "| --- | --- | --- |", 1)
     return table + (f"\n\nPlanned. {'. '.join(planned)}." if planned else "")
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.patches import FancyBboxPatch
 
 from course_lib.curriculum import PARTS
 from course_lib.measure import Accuracy, Ledger, Row
@@ -168,6 +169,8 @@ def test_the_map_has_one_box_a_chapter_and_fills_those_that_are_written():
     chapters = [chapter.number for part in PARTS.values() for chapter in part]
     assert [number for number in labels if number.isdigit()] == chapters
     assert [number for number, colour in labels.items() if colour == "white"] == ["00", "02"]
+    boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    assert [chapters[i] for i, box in enumerate(boxes) if box.get_facecolor() != (1, 1, 1, 1)] == ["00", "02"]
     assert figure.alt_text.endswith("Written so far: 00, 02.")
 
 

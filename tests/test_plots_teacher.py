@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from course_lib import plots
 from course_lib.data.classes import CLASS_NAMES
@@ -28,6 +30,16 @@ def test_a_picture_grid_shows_each_image_under_its_caption_and_hides_the_rest():
 def test_a_picture_grid_needs_one_caption_an_image(count, captions):
     with pytest.raises(ValueError, match="one caption an image"):
         plots.picture_grid(np.zeros((count, 3, 4, 4)), ["x"] * captions, columns=2, title="t", alt="a")
+
+
+def test_a_figure_shows_itself_with_few_colours_in_fewer_bytes_and_keeps_its_alt_text():
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+    figure = plots.picture_grid(images, ["x"] * 6, columns=3, title="t", alt="noise")
+    data, metadata = figure._repr_mimebundle_()
+    plain, _ = plots.CourseFigure._repr_mimebundle_(figure)
+    assert len(data["image/png"]) < 0.6 * len(plain["image/png"])
+    assert Image.open(BytesIO(data["image/png"])).size == Image.open(BytesIO(plain["image/png"])).size
+    assert metadata["image/png"]["alt"] == "noise"
 
 
 def test_every_class_has_its_own_short_name():

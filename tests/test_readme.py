@@ -53,7 +53,7 @@ def place(tmp_path):
             },
             "ledger": {
                 "title": "t",
-                "caption": "How it was measured.",
+                "caption": f"{key}: how it was measured.",
                 "rows": [rung(n, i) for i, n in enumerate(NAMES)],
             },
         }
@@ -102,7 +102,7 @@ def test_the_ladder_shows_every_rung_on_both_sets(place):
     assert lines[2] == "| teacher FP32 | 98.50 | – | 5.70 MB | – | 1.50 | – | 98.50 | – | 5.70 MB | – | 1.50 | – |"
     last = "| student pruned INT8 | 98.00 | −0.50 | 95.0 kB | 60.0 | 0.0750 | 20.50 | – | – | – | – | – | – |"
     assert lines[3] == last
-    assert "- Real signs (GTSRB): How it was measured." in lines
+    assert "- Real signs (GTSRB): how it was measured." in lines
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,7 @@ def test_the_chapter_table_links_what_is_written_and_names_what_is_planned():
     table = readme.chapter_table(pages)
     for page in pages:
         assert f"(notebooks/{page.chapter.name}.ipynb) | {page.chapter.question} | {page.promise} | " in table
+    assert table.splitlines()[1] == "| --- | --- | --- | ---: | ---: |"
     there = {page.chapter.number for page in pages}
     planned = table.split("Planned. ")[1] if len(there) < len(CHAPTERS) else ""
     assert re.findall(r"\d\d", planned) == [c.number for c in CHAPTERS if c.number not in there]

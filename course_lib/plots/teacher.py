@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import ArrayLike
+from PIL import Image
 
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
+from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, styled
 
 # The 43 classes in so few letters that a caption fits over a small picture.
 SHORT_NAMES: tuple[str, ...] = tuple(
@@ -22,6 +25,22 @@ SHORT_NAMES: tuple[str, ...] = tuple(
 if TYPE_CHECKING:
     from course_lib.measure import Accuracy, Calibration
     from course_lib.split_discipline import SplitScore
+
+
+class PaletteFigure(CourseFigure):
+    """Shows itself with at most 256 colours: pictures of signs are noise to PNG, and a notebook has a size to keep."""
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**options)
+        stream = BytesIO()
+        Image.open(BytesIO(data["image/png"])).convert("RGB").quantize(256).save(stream, format="png", optimize=True)
+        return data | {"image/png": stream.getvalue()}, metadata
+
+
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[PaletteFigure, Any]:
+    figure = PaletteFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
 
 
 @styled
@@ -38,7 +57,7 @@ def picture_grid(
         raise ValueError(f"one caption an image, at least one: got {len(images)} images and {len(captions)} captions")
     rows = -(-len(images) // columns)
     lines = 1 + max(caption.count("\n") for caption in captions)
-    figure, axes = new_figure(inch * columns, (inch + 0.13 * lines) * rows + 0.35, columns=columns, rows=rows)
+    figure, axes = _figure(inch * columns, (inch + 0.13 * lines) * rows + 0.35, columns=columns, rows=rows)
     for axis in np.ravel(axes):
         axis.set_axis_off()
     for axis, image, caption in zip(np.ravel(axes), images, captions, strict=False):
@@ -52,7 +71,7 @@ def picture_grid(
 def split_figure(scores: Sequence[SplitScore]) -> CourseFigure:
     """Each student's score on its own test part joined to its score on unseen signs, one panel a kind of split."""
     kinds = list(dict.fromkeys(score.split for score in scores))
-    figure, panels = new_figure(7.5, 3.4, columns=len(kinds))
+    figure, panels = _figure(7.5, 3.4, columns=len(kinds))
     told = []
     for axes, kind, colour in zip(np.ravel(panels), kinds, COLOURS, strict=False):
         pairs = np.array([(100 * s.test, 100 * s.unseen) for s in scores if s.split == kind])  # (seeds, 2)
@@ -71,7 +90,7 @@ def split_figure(scores: Sequence[SplitScore]) -> CourseFigure:
 @styled
 def learning_rate_figure(rates: Mapping[str, ArrayLike], steps_per_epoch: int) -> CourseFigure:
     """Learning rate at every step of a training, one panel a schedule; dotted lines end the epochs."""
-    figure, panels = new_figure(9.0, 2.8, columns=len(rates))
+    figure, panels = _figure(9.0, 2.8, columns=len(rates))
     told = []
     for axes, (name, values), colour in zip(np.ravel(panels), rates.items(), COLOURS, strict=False):
         values = np.asarray(values)
@@ -89,7 +108,7 @@ def learning_rate_figure(rates: Mapping[str, ArrayLike], steps_per_epoch: int) -
 @styled
 def history_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> CourseFigure:
     """Training loss (left) and validation accuracy (right) after each epoch, one line a training."""
-    figure, (left, right) = new_figure(8.0, 3.0, columns=2)
+    figure, (left, right) = _figure(8.0, 3.0, columns=2)
     told = []
     for i, (name, rows) in enumerate(histories.items()):
         style = {"color": COLOURS[i % 7], "marker": MARKERS[i % 8], "label": name}
@@ -111,7 +130,7 @@ def history_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Co
 def slice_figure(slices: Mapping[str, Mapping[str, Accuracy]], overall: Accuracy) -> CourseFigure:
     """Accuracy with its 95 % interval in every slice of every axis, and the whole set's as a line."""
     rows = [(axis, name, score) for axis, found in slices.items() for name, score in found.items()]
-    figure, axes = new_figure(8.0, 0.9 + 0.2 * (len(rows) + len(slices)))
+    figure, axes = _figure(8.0, 0.9 + 0.2 * (len(rows) + len(slices)))
     y, ticks, labels = 0.0, [], []
     for i, (axis, found) in enumerate(slices.items()):
         axes.text(0.01, y - 0.1, axis, transform=axes.get_yaxis_transform(), weight="bold", fontsize=9)
@@ -139,7 +158,7 @@ def slice_figure(slices: Mapping[str, Mapping[str, Accuracy]], overall: Accuracy
 @styled
 def reliability_figure(calibrations: Mapping[str, Calibration]) -> CourseFigure:
     """Reliability diagrams side by side: accuracy over confidence in each bin, and how many images lie in it."""
-    figure, panels = new_figure(8.0, 3.6, columns=len(calibrations))
+    figure, panels = _figure(3.2 * len(calibrations), 3.4, columns=len(calibrations))
     told = []
     for axes, (name, calibration), colour in zip(np.ravel(panels), calibrations.items(), COLOURS, strict=False):
         bins = [b for b in calibration.bins if b.count]
@@ -152,7 +171,7 @@ def reliability_figure(calibrations: Mapping[str, Calibration]) -> CourseFigure:
             [100 * b.confidence for b in bins], [100 * b.accuracy for b in bins], sizes, color=colour, zorder=3
         )
         axes.set(xlim=(0, 104), ylim=(0, 106), xlabel="mean confidence in the bin, %", ylabel="accuracy in the bin, %")
-        axes.set_title(f"{name}: ECE {100 * calibration.ece:.2f} points")
+        axes.set_title(f"{name}: ECE {100 * calibration.ece:.1f} points", fontsize=10)
         told.append(f"{name}: expected calibration error {100 * calibration.ece:.2f} points over {len(bins)} bins")
     return finish(figure, alt=f"Accuracy against confidence; the dashed diagonal is honest. {'; '.join(told)}.")
 
@@ -164,7 +183,7 @@ def confusion_figure(counts: ArrayLike, names: Sequence[str], *, title: str) -> 
 
     counts = np.asarray(counts)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = new_figure(1.6 + 0.55 * counts.shape[1], 1.2 + 0.42 * len(counts))
+    figure, axes = _figure(1.6 + 0.55 * counts.shape[1], 1.2 + 0.42 * len(counts))
     shown = np.ma.masked_equal(100 * fractions, 0)
     axes.imshow(shown, cmap="cividis", norm=LogNorm(0.1, 100), aspect="auto")
     for (i, j), count in np.ndenumerate(counts):
@@ -188,7 +207,7 @@ def selection_figure(
 
     Args: inflation: test images n → (k, points simulated). curves: n → points derived for each of the same k.
     """
-    figure, axes = new_figure(7.0, 3.4)
+    figure, axes = _figure(7.0, 3.4)
     told = []
     for i, (n, (k, points)) in enumerate(inflation.items()):
         axes.plot(k, curves[n], color=COLOURS[i], linewidth=1.2)
@@ -209,7 +228,7 @@ def coverage_figure(
 ) -> CourseFigure:
     """Coverage and accuracy of the answers whose confidence reaches a threshold; ``chosen`` marks one of them."""
     thresholds, coverage, accuracy = (100 * np.asarray(values, float) for values in (thresholds, coverage, accuracy))
-    figure, axes = new_figure(7.0, 3.2)
+    figure, axes = _figure(7.0, 3.2)
     axes.plot(thresholds, coverage, color=COLOURS[0], label="coverage: images answered")
     axes.plot(thresholds, accuracy, color=COLOURS[1], linestyle="--", label="accuracy of these answers")
     if chosen is not None:
@@ -230,7 +249,7 @@ def top_answers_figure(image: ArrayLike, probabilities: ArrayLike, label: int, n
     """One image (3, H, W) and the three most probable of the C classes; the true one is marked with a tick."""
     probabilities = np.asarray(probabilities)
     top = np.argsort(-probabilities)[:3]
-    figure, (left, right) = new_figure(8.0, 2.4, columns=2)
+    figure, (left, right) = _figure(8.0, 2.4, columns=2)
     left.imshow(np.moveaxis(np.asarray(image), 0, -1), interpolation="nearest")
     left.set_axis_off()
     colours = [COLOURS[2] if c == label else COLOURS[1] for c in top]

@@ -18,6 +18,7 @@
 # %%
 import copy
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -230,8 +231,11 @@ ledger = Ledger.measure(
 )  # fmt: skip
 ledger
 
+# %% [markdown]
+# The same as a picture, without the rung of zeros, which lies far below:
+
 # %% tags=["nbval-ignore-output"]
-plots.ledger_figure(ledger)
+plots.ledger_figure(replace(ledger, rows=tuple(row for row in ledger if row.name != "… with 50 % zeros")))
 
 # %% [markdown]
 # ### Your guess and the result
@@ -248,6 +252,7 @@ display(Markdown("\n".join(["| | your guess | measured here |", "|---|---:|---:|
 
 # %%
 recorded = {name: load_result(f"journey_{name}") for name in ("rendered", "gtsrb")}
+saved = {row["name"]: row for row in recorded[key]["ledger"]["rows"]}
 claim("the final file is at least 50 times smaller than the teacher's", final.size_ratio >= 50)
 
 # %% tags=["nbval-ignore-output"]
@@ -265,7 +270,6 @@ claim(
 # %% tags=["nbval-ignore-output"]
 int8 = ledger["teacher INT8"]
 display(claim("the teacher's INT8 file is 3 to 4 times smaller, not 2", 3 < int8.size_ratio < 4))
-saved = {row["name"]: row for row in recorded[key]["ledger"]["rows"]}
 claim(
     "INT8 makes the teacher less than 4 times faster",
     int8.speedup.value < 4, hardware=True, measured=f"{int8.speedup.value:.2f}×",
@@ -273,13 +277,26 @@ claim(
 )  # fmt: skip
 
 # %% [markdown]
-# **Alone and distilled: the same bytes, the same time.** Distillation makes nothing smaller. The small network does, and distillation pays back part of the accuracy that smallness costs. What it paid stands in the difference of the two rows, and you should ask whether the interval leaves that difference standing (chapter 05 asks it with several seeds).
+# **Alone and distilled: the same bytes, the same time.** Distillation makes nothing smaller: the small network does. Distillation may pay back part of the accuracy that smallness costs. Does it? The recorded runs, on rendered and on real signs, do not give one answer:
+
+# %%
+recorded_rows = {name: {row["name"]: row for row in result["ledger"]["rows"]} for name, result in recorded.items()}
+bought = {
+    name: 100 * (rows["student distilled FP32"]["accuracy"]["value"] - rows["student alone FP32"]["accuracy"]["value"])
+    for name, rows in recorded_rows.items()
+}
+for name, points in bought.items():
+    print(f"{name:9} distilled minus alone: {points:+.2f} points")
+claim("distillation bought more on the real signs than on the rendered ones", bought["gtsrb"] > bought["rendered"])
+
+# %% [markdown]
+# A possible reason: rendered signs are all different, so labels alone teach much already; the real set films few physical signs many times, and there an opinion on each frame adds something. That is a guess from one training each, not a finding; chapter 05 repeats it with several seeds. Here, on the pictures of your run:
 
 # %% tags=["nbval-ignore-output"]
 alone, distilled = ledger["student alone FP32"], ledger["student distilled FP32"]
-print(
-    f"points against the teacher: alone {alone.accuracy_change.points:+.2f}, distilled {distilled.accuracy_change.points:+.2f}"
-)
+for row in (alone, distilled):
+    change = row.accuracy_change
+    print(f"{row.name:24} {change.points:+.2f} points against the teacher [{change.low:+.2f}, {change.high:+.2f}]")
 claim("both students' files have the same number of bytes", alone.size_bytes == distilled.size_bytes)
 
 # %% [markdown]
@@ -350,7 +367,7 @@ plots.recorded_figure(recorded)
 budget = {
     "latency_ms": round(first.latency_ms_p50 / 8, 2),
     "size_kb": 400,
-    "accuracy": round(first.accuracy.value - 0.02, 3),
+    "accuracy": round(first.accuracy.value - 0.025, 3),
 }
 plots.budget_figure(ledger, **budget)
 
@@ -410,7 +427,7 @@ claim("this chapter and the next one are written", {"00", "01"} <= set(there))
 # - **Zeros are not speed.** A sparse matrix in a dense file is as large and as slow as before, unless runtime and hardware know its pattern.
 # - **A ratio of MACs is not a ratio of milliseconds**, and neither is a ratio of parameters one of bytes. Measure what you mean.
 # - **No control, no conclusion.** A distilled student is compared with the same student, trained as long, on labels alone.
-# - **Averages hide.** One point of accuracy may be a thirtieth of every class or all of one. Chapter 20 looks class by class.
+# - **Averages hide.** One point of accuracy may be a little of every class, or almost half of a single one. Chapter 20 looks class by class.
 # - **Your machine is not the car.** INT8 may gain twice as much there, or nothing.
 #
 # ## Recap
@@ -419,12 +436,16 @@ claim("this chapter and the next one are written", {"00", "01"} <= set(there))
 display(
     Markdown(f"""
 - From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster** [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
-- Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}× faster before any pruning. Distillation itself changed neither; against the teacher the student lost {-alone.accuracy_change.points:.2f} points alone and {-distilled.accuracy_change.points:.2f} distilled.
+- Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}× faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
 - Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.points:.1f} points.
 - INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
 """)
 )
-claim("the final network loses at most 2 points on this third of the test signs", measured["points lost"] <= 2)
+whole = recorded[key]["figures"]["accuracy_drop_points"].value
+claim(
+    "a third of the signs tells the whole test part's loss to within 1.5 points",
+    abs(measured["points lost"] - whole) < 1.5,
+)
 
 # %% [markdown]
 # Next: [01 · measuring](01_measuring.ipynb). You have just seen many ratios; it is time to ask what they are worth.
