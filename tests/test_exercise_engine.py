@@ -504,11 +504,21 @@ def loop_catching_everything():
             pass
 
 
+def loop_inside_a_handler():
+    try:
+        while True:
+            pass
+    except Exception:
+        return "swallowed"
+
+
 def sleep_long():
     time.sleep(60)
 
 
-@pytest.mark.parametrize("endless", [loop_forever, loop_catching_exceptions, loop_catching_everything, sleep_long])
+@pytest.mark.parametrize(
+    "endless", [loop_forever, loop_catching_exceptions, loop_catching_everything, loop_inside_a_handler, sleep_long]
+)
 def test_endless_code_is_stopped_in_time_and_its_line_is_known(endless):
     outcome = run(endless, endless, 0.2)
     first = endless.__code__.co_firstlineno
@@ -519,7 +529,7 @@ def test_endless_code_is_stopped_in_time_and_its_line_is_known(endless):
     assert outcome.source in outcome.report
 
 
-@pytest.mark.parametrize("endless", [loop_forever, loop_catching_exceptions])
+@pytest.mark.parametrize("endless", [loop_forever, loop_catching_exceptions, loop_inside_a_handler])
 def test_endless_code_is_stopped_where_no_signal_can_reach(endless):
     found = []
     thread = threading.Thread(target=lambda: found.append(run(endless, endless, 0.2)))
@@ -600,6 +610,16 @@ def test_a_crash_is_reported_with_the_learners_own_line(crash, text):
 def test_a_crash_in_a_helper_of_the_learner_is_reported_there():
     outcome = run(lambda: crash_in_numpy(), lambda: None, 5)
     assert outcome.source == "return np.zeros(3).reshape(2, 2)"
+
+
+def test_a_notebooks_own_exit_is_not_called():
+    called = []
+    space = {"exit": lambda: called.append("kernel stops")}
+    exec("def f(x, factor):\n    exit()", space)
+    kept = space["exit"]
+    assert "it calls exit()" in judge(example(), space["f"]).message
+    assert called == []
+    assert space["exit"] is kept
 
 
 def test_the_streams_stay_open_after_exit():

@@ -209,15 +209,11 @@ class _Attempt:
         return outcome, after
 
     def _run(self, function: Callable, case: Arguments, limit_s: float) -> tuple[Outcome, Arguments]:
-        """Run on a copy of the arguments, with the same global seeds for whoever is run."""
+        """Run on a copy of the arguments. The sandbox puts random states back: whoever is run meets the same ones."""
         arguments = clone(case)
-
-        def call() -> Any:
-            torch.manual_seed(self.seed)
-            np.random.seed(self.seed % 2**32)  # noqa: NPY002 a learner may use the global state
-            return apply(partial(self.exercise.outcome, function), arguments)
-
-        return sandbox.run(call, function, limit_s), arguments
+        return sandbox.run(
+            lambda: apply(partial(self.exercise.outcome, function), arguments), function, limit_s
+        ), arguments
 
     def _wrong(self, reason: str, complaint: str, outcome: Outcome) -> Verdict:
         return _verdict(self.exercise, "wrong", f"{reason}\n{complaint}", outcome.printed)

@@ -94,7 +94,7 @@ class Row:
     twin: Twin | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # the generated repr would print every latency sample
 class Ledger:
     """Rows measured together, and the conditions that they share. The first row is the reference.
 
@@ -203,6 +203,8 @@ class Ledger:
         header, rows = self._cells()
         worth, cost = (text_table(*_columns(header, rows, part)) for part in (WORTH, COST))
         return "\n".join([self.title, "", worth, "", cost, "", self.caption(), *self.notes()])
+
+    __repr__ = __str__
 
     def to_markdown(self) -> str:
         """The table for a README, its caption below, then one line per mark."""
