@@ -301,8 +301,7 @@ def _load_state(path, model, optimizer, scheduler, run):
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
         state = torch.load(path, weights_only=True)
-        # Checkpoints of the first days have no "data".
-        found = {"fingerprint": state["fingerprint"], "data": state.get("data", run["data"])}
+        found = {"fingerprint": state["fingerprint"], "data": state["data"]}
     except Exception as error:  # torch.load raises many types for a broken file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CourseError(f"not a readable training checkpoint ({reason})", path=path, mend=mend) from error
