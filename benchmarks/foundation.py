@@ -99,8 +99,7 @@ def main() -> int:
     try:
         figures |= test_figures(not options.no_tests)
     except CourseError as error:
-        print(f"foundation: {error}", file=sys.stderr)
-        return 2
+        print(f"foundation: recorded without tests_minutes ({error})", file=sys.stderr)
     for name, figure in figures.items():
         print(f"{name}: {figure.value} {figure.unit} ({figure.target or 'no target'})")
     print(f"Written: {record('foundation', COMMAND, figures, seeds=[0], threads=2)}")

@@ -758,6 +758,11 @@ def test_the_proof_finds_an_engine_that_lets_all_pass(claim, monkeypatch):
     assert dict(prove(example()))[claim]
 
 
+def test_the_proof_finds_a_mistake_that_gets_the_message_of_another():
+    twins = example(mistakes=[Mistake(lambda x, factor: x.sum(), text) for text in ("One.", "Two.", "Three.")])
+    assert dict(prove(twins))["mistakes_get_their_message"].startswith("'Two.': seed 0: ")
+
+
 def test_value_exercises_are_proved_too():
     assert [text for _, text in prove(value_example()) if text] == []
     swapped = value_example(mistakes=[Mistake(0.25, "right"), Mistake(1, "one"), Mistake(2, "two")])

@@ -254,6 +254,12 @@ def _confusion_inputs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray,
     return labels, predictions, k
 
 
+def _each_pair_once(labels: Any, predictions: Any, num_classes: int) -> np.ndarray:
+    counts = np.zeros((num_classes, num_classes))
+    counts[labels, predictions] += 1
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
 def _empty_is_nan(labels: Any, predictions: Any, num_classes: int) -> np.ndarray:
     counts = confusion_matrix(labels, predictions, num_classes)
     with np.errstate(invalid="ignore"):
@@ -292,6 +298,11 @@ confusion = Exercise(
         Mistake(
             lambda labels, predictions, num_classes: _divided(labels, predictions, num_classes, lambda c: c.sum()),
             "You divided by all images: a frequent class then looks important and a rare one harmless.",
+        ),
+        Mistake(
+            _each_pair_once,
+            "You wrote counts[labels, predictions] += 1: with index arrays NumPy adds once to each place, however often "
+            "it is named. np.add.at(counts, (labels, predictions), 1) adds every time.",
         ),
         Mistake(
             lambda labels, predictions, num_classes: confusion_matrix(labels, predictions, num_classes),
