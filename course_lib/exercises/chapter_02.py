@@ -97,6 +97,13 @@ def _linear_rate(step: int, total_steps: int, max_lr: float) -> float:
     return float(np.interp(step, [0, top, total_steps - 1], [max_lr / 25, max_lr, max_lr / 25 / 1e4]))
 
 
+def _peak_late(step: int, total_steps: int, max_lr: float) -> float:
+    top = 0.2 * total_steps
+    angle = np.pi * step / top if step <= top else np.pi * (1 + (step - top) / (total_steps - top))
+    floor = max_lr / 25 if step <= top else max_lr / 250_000
+    return floor + (max_lr - floor) * (1 - np.cos(angle)) / 2
+
+
 def _from_zero(step: int, total_steps: int, max_lr: float) -> float:
     top = 0.2 * total_steps - 1
     if step <= top:
@@ -126,6 +133,10 @@ schedule = Exercise(
         Mistake(
             _from_zero,
             "You start at 0, so that the first batches teach nothing. The cycle starts at max_lr / 25.",
+        ),
+        Mistake(
+            _peak_late,
+            "One step late: steps count from 0, so the peak is at 0.2·total_steps − 1 and the end at total_steps − 1.",
         ),
         Mistake(
             lambda step, total_steps, max_lr: one_cycle_rate(total_steps - 1 - step, total_steps, max_lr),
@@ -301,8 +312,8 @@ confusion = Exercise(
         ),
         Mistake(
             _each_pair_once,
-            "You wrote counts[labels, predictions] += 1: with index arrays NumPy adds once to each place, however often "
-            "it is named. np.add.at(counts, (labels, predictions), 1) adds every time.",
+            "You wrote counts[labels, predictions] += 1: with index arrays NumPy adds once to each place, however "
+            "often it is named. np.add.at(counts, (labels, predictions), 1) adds every time.",
         ),
         Mistake(
             lambda labels, predictions, num_classes: confusion_matrix(labels, predictions, num_classes),
