@@ -87,12 +87,12 @@ def test_a_student_s_parameters_equal_the_sum_written_out_by_hand():
 
 
 def test_wider_students_are_never_smaller_and_have_multiples_of_four_channels():
-    widths = (0.01, 0.25, 0.5, 0.75, 1.0, 1.25, 2.0)
+    widths = (0.01, 0.25, 0.33, 0.5, 0.75, 0.9, 1.0, 1.25, 2.0)
     channels = [sign_student(width).channels for width in widths]
     assert all(c % 4 == 0 and c > 0 for row in channels for c in row)
     assert all(a <= b for low, high in itertools.pairwise(channels) for a, b in zip(low, high, strict=True))
     assert sign_student(1.0).channels == STUDENT_CHANNELS
-    assert channels[5] == (20, 40, 60, 80, 120)
+    assert sign_student(1.25).channels == (20, 40, 60, 80, 120)
 
 
 def test_channels_given_one_by_one_are_the_layers_own_and_classes_the_head_s():
