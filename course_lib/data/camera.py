@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.data.difficulty import Difficulty, quantile
-from course_lib.data.scene import CANVAS, FOG, NIGHT, RAIN, SIGN, Tracks, column, generator
+from course_lib.data.scene import CANVAS, FOG, NIGHT, RAIN, SIGN, Tracks, column, generator, resample
 
 SMALLEST, LARGEST = 15, 64  # native sizes in pixels
 _LEVELS = (24, 32, 48, 64, CANVAS)  # sides of the prefiltered copies that small frames are sampled from
@@ -85,7 +85,7 @@ def photograph(
     draws = {name: values.ravel() for name, values in tracks.frame.items()}
     noise = _sensor_noise(key, native.reshape(count, frames))
     scene = torch.cat((planes, background), dim=1)  # (T, 8, CANVAS, CANVAS)
-    pyramid = {side: _shrink(scene, side) for side in _LEVELS}
+    pyramid = {side: resample(scene, side, "bilinear") for side in _LEVELS}
     out = torch.empty(count * frames, 3, size, size, dtype=torch.uint8)
     for side in np.unique(native):
         rows = np.flatnonzero(native == side)
@@ -99,12 +99,6 @@ def photograph(
         picture = _expose(light, part, owned, torch.stack([noise[row] for row in rows]), difficulty)
         out[torch.from_numpy(rows)] = _to_bytes(picture, size)
     return out
-
-
-def _shrink(images: Tensor, side: int) -> Tensor:
-    if side == images.shape[-1]:
-        return images
-    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _sensor_noise(key: tuple[int, int, np.ndarray], native: np.ndarray) -> list[Tensor]:
@@ -206,9 +200,4 @@ def _expose(light: Tensor, facts: dict, track: dict, noise: Tensor, difficulty: 
 
 
 def _to_bytes(picture: Tensor, size: int) -> Tensor:
-    resized = _shrink(picture, size) if size < picture.shape[-1] else _enlarge(picture, size)
-    return (resized * 255).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _enlarge(picture: Tensor, size: int) -> Tensor:
-    return F.interpolate(picture, size=(size, size), mode="bilinear", align_corners=False)
+    return (resample(picture, size, "bilinear") * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -39,7 +39,7 @@ from course_lib.data.templates import load_templates, templates_digest
 from course_lib.errors import CourseError
 from course_lib.files import atomic_path, cache_dir, read_json, sha256, write_json
 
-VERSION = 1  # of the renderer: a change of any pixel is a new version, and a new cache
+VERSION = 2  # of the renderer: a change of any pixel is a new version, and a new cache
 SPLITS = {"train": 4816, "validation": 602, "test": 1204}  # tracks: 112, 14 and 28 of each class
 FRAMES = 6
 GROUP_OFFSET = 1_000_000  # groups are unique over the splits: split number · offset + track
