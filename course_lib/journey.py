@@ -103,11 +103,11 @@ def shipped_students(splits: Splits, key: str) -> Students:
 
 def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool, say: Say) -> Students:
     """Distil, prune and fine-tune now, by ``plan``."""
-    from course_lib.distillation import teacher_logits
+    from course_lib.distillation import teacher_table
 
     started = time.perf_counter()
     say(f"the teacher comments on {plan.views} views of {len(splits.train):,} training images")
-    table = teacher_logits(teacher, splits.train, plan.recipe(), progress=progress)
+    table = teacher_table(teacher, splits.train, plan.recipe(), progress=progress)
     say(f"distilling the student, {plan.epochs} epochs")
     distilled, _ = train_student(splits, plan, table, progress=progress)
     say(f"pruning to {plan.keep:.0%} of the channels, fine-tuning {plan.finetune_epochs} epochs")

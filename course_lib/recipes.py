@@ -9,23 +9,19 @@ the same views, the same schedule and as many epochs as the distilled one.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.data import Splits
-from course_lib.distillation import distillation_training_loss, teacher_logits
+from course_lib.distillation import Distiller, TeacherTable, soft_target_terms, teacher_table
 from course_lib.errors import CourseError
-from course_lib.files import CHECKPOINTS, atomic_path, cache_dir
+from course_lib.files import CHECKPOINTS, cache_dir
 from course_lib.models import SignStudent, SignTeacher, sign_student, sign_teacher
 from course_lib.pruning import prune_channels, pruned_widths
 from course_lib.training import History, Recipe, fit
@@ -101,12 +97,12 @@ def train_teacher(
 
 
 def train_student(
-    splits: Splits, plan: Plan, teacher_table: Tensor | None, *, checkpoint: Path | None = None, **options: Any
+    splits: Splits, plan: Plan, table: TeacherTable | None, *, checkpoint: Path | None = None, **options: Any
 ) -> tuple[SignStudent, History]:
-    """Train a student of ``plan`` on the teacher's logits, or on the labels alone where ``teacher_table`` is None."""
+    """Train a student of ``plan`` on the teacher's logits, or on the labels alone where ``table`` is None."""
     torch.manual_seed(plan.seed)
     student = sign_student(plan.width)
-    loss = None if teacher_table is None else _loss(plan, teacher_table)
+    loss = None if table is None else _distiller(student, plan, table)
     history = fit(student, splits.train, splits.validation, plan.recipe(), loss=loss, checkpoint=checkpoint, **options)
     return student, history
 
@@ -115,14 +111,14 @@ def prune_and_finetune(
     student: SignStudent,
     splits: Splits,
     plan: Plan,
-    teacher_table: Tensor,
+    table: TeacherTable,
     *,
     checkpoint: Path | None = None,
     **options: Any,
 ) -> tuple[SignStudent, History]:
     """Cut the student's channels to ``plan.keep`` and train what is left with the teacher's logits."""
     small, _ = prune_channels(student, pruned_widths(student, plan.keep))
-    recipe, loss = plan.finetune_recipe(), _loss(plan, teacher_table)
+    recipe, loss = plan.finetune_recipe(), _distiller(small, plan, table)
     history = fit(small, splits.train, splits.validation, recipe, loss=loss, checkpoint=checkpoint, **options)
     return small, history
 
@@ -146,7 +142,7 @@ def train_students(
     teacher, card = checkpoints.load(name, folder=folder)
     checkpoints.require_same_split(card, splits, name=name)
     say(f"the teacher's logits for {plan.views} views")
-    table = _kept_logits(teacher, card["sha256"], splits, plan.recipe(), progress=options.get("progress", True))
+    table = teacher_table(teacher, splits.train, plan.recipe(), progress=options.get("progress", True))
 
     def keep(model: SignStudent, role: str, recipe: Recipe, history: History) -> None:
         extra = {"plan": asdict(plan), "teacher_sha256": card["sha256"] if role != "alone" else None}
@@ -192,26 +188,6 @@ def resume_path(role: str, key: str) -> Path:
     return cache_dir() / "unfinished" / f"{role}_{key}.pt"
 
 
-def _kept_logits(
-    teacher: SignTeacher, teacher_sha256: str, splits: Splits, recipe: Recipe, *, progress: bool
-) -> Tensor:
-    """``teacher_logits``, kept in the cache so that a killed ``course train`` need not run the teacher again.
-
-    The name holds the teacher's weights, the images, the views and the augmentation: whatever changes a logit.
-    """
-    shape = splits.train.images.shape
-    made_of = [teacher_sha256, splits.train.digest(), shape, recipe.views, asdict(recipe.augmentation)]
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_dir() / "logits" / f"{key}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return torch.from_numpy(archive["logits"])
-    except Exception:  # not there, cut short or altered (a zip keeps checksums), in many types: made below
-        table = teacher_logits(teacher, splits.train, recipe, progress=progress)
-    with atomic_path(path) as part, open(part, "wb") as stream:
-        np.savez(stream, logits=table.numpy())
-    return table
-
-
-def _loss(plan: Plan, teacher_table: Tensor):
-    return distillation_training_loss(teacher_table, temperature=plan.temperature, alpha=plan.alpha)
+def _distiller(student: SignStudent, plan: Plan, table: TeacherTable) -> Distiller:
+    """The plan's loss; it taps no layer, so it has no hooks to close."""
+    return Distiller(student, None, soft_target_terms(temperature=plan.temperature, alpha=plan.alpha), table=table)

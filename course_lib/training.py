@@ -19,9 +19,7 @@ Industrial loops add mixed precision, gradient accumulation, several devices and
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,7 +33,7 @@ from torch.nn import functional as F
 from course_lib.data.augment import Augmentation
 from course_lib.data.dataset import SignDataset
 from course_lib.errors import CourseError
-from course_lib.files import atomic_path
+from course_lib.resume import fingerprint, load_state, save_state
 
 
 class Batch(NamedTuple):
@@ -48,6 +46,16 @@ class Batch(NamedTuple):
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
+
+
+class LearnedLoss(nn.Module):
+    """A loss that has parameters of its own, trained along with the model, or something to do between epochs."""
+
+    def start(self, train: SignDataset, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+        """Called once, before the first step; the place to refuse what does not fit."""
+
+    def end_epoch(self) -> None:
+        """Called after the last step of each epoch, before validation."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +152,22 @@ def fit(
             raise ValueError(f"{part} must hold at least one image, got {dataset!r}")
     loss = loss or _cross_entropy(recipe.label_smoothing)
     steps = -(-len(train) // recipe.batch_size)
-    optimizer = make_optimizer(model, recipe)
+    optimizer = make_optimizer(model, recipe, loss)
     scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
-    history, best, run = History(), None, _fingerprint(model, train, recipe)
+    history, best, run = History(), None, fingerprint(model, train, recipe)
     if checkpoint is not None and Path(checkpoint).exists():
-        history, best = _load_state(checkpoint, model, optimizer, scheduler, run)
+        fields, best = load_state(checkpoint, model, loss, optimizer, scheduler, run)
+        history = History(**fields)
     first = len(history.epochs)
+    if isinstance(loss, LearnedLoss):
+        loss.start(train, recipe, optimizer)
     model.to(memory_format=torch.channels_last)
     try:
         with _writer(log_dir) as write, _bar((recipe.epochs - first) * steps, progress) as bar:
             for epoch in range(first, recipe.epochs):
                 row = _run_epoch(model, train, recipe, epoch, loss, optimizer, scheduler, bar)
+                if isinstance(loss, LearnedLoss):
+                    loss.end_epoch()
                 row["validation_accuracy"] = accuracy(model, validation)
                 history.epochs.append(row)
                 if row["validation_accuracy"] > history.best_accuracy:
@@ -163,7 +176,7 @@ def fit(
                 bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
                 write(row)
                 if checkpoint is not None:
-                    _save_state(checkpoint, model, optimizer, scheduler, history, best, run)
+                    save_state(checkpoint, model, loss, optimizer, scheduler, asdict(history), best, run)
     except KeyboardInterrupt:
         done = len(history.epochs)
         kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
@@ -210,10 +223,11 @@ def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Ba
         yield Batch(images, labels, torch.from_numpy(indices), view)
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD with weight decay on weight matrices and kernels only."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+def make_optimizer(model: nn.Module, recipe: Recipe, loss: Loss | None = None) -> torch.optim.Optimizer:
+    """AdamW or SGD over the model's parameters, and the loss's own, with weight decay on matrices and kernels only."""
+    owners = [model, loss] if isinstance(loss, nn.Module) else [model]
+    trained = [p for owner in owners for p in owner.parameters() if p.requires_grad]
+    decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.max_lr)
@@ -270,46 +284,3 @@ def _writer(log_dir: str | Path | None):
         raise CourseError("TensorBoard is not installed", mend='pip install -e ".[tensorboard]"') from error
     with SummaryWriter(str(log_dir)) as writer:
         yield lambda row: [writer.add_scalar(k, v, int(row["epoch"])) for k, v in row.items() if k != "epoch"]
-
-
-def _fingerprint(model: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, str]:
-    """Names the run: a checkpoint may only continue the run that wrote it."""
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    text = json.dumps([asdict(recipe), shapes, train.name, list(train.images.shape)], sort_keys=True)
-    return {"fingerprint": text, "data": train.digest()}
-
-
-def _save_state(path, model, optimizer, scheduler, history, best, run) -> None:
-    state = {
-        **run,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "history": asdict(history),
-        "best": best,
-        "torch_rng": torch.get_rng_state(),
-    }
-    with atomic_path(path) as part:
-        torch.save(state, part)
-
-
-def _load_state(path, model, optimizer, scheduler, run):
-    mend = f"delete {path} to start afresh"
-    try:
-        # torch.load does not look at the checksums that torch.save wrote.
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
-        state = torch.load(path, weights_only=True)
-        found = {"fingerprint": state["fingerprint"], "data": state["data"]}
-    except Exception as error:  # torch.load raises many types for a broken file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CourseError(f"not a readable training checkpoint ({reason})", path=path, mend=mend) from error
-    if found != run:
-        raise CourseError("belongs to a run with another model, recipe or training set", path=path, mend=mend)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    # A network with dropout draws from this generator; the loop itself does not.
-    torch.set_rng_state(state["torch_rng"])
-    return History(**state["history"]), state["best"]

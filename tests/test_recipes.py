@@ -11,6 +11,7 @@ import torch
 
 from course_lib import checkpoints, recipes
 from course_lib.data import SignDataset, Splits
+from course_lib.distillation import TeacherTable
 from course_lib.errors import CourseError
 from course_lib.files import sha256
 from course_lib.models import SignTeacher
@@ -145,43 +146,15 @@ def test_students_that_were_stopped_while_pruning_are_continued_to_the_same_file
     assert unfinished() == []
 
 
-def test_the_teacher_s_logits_are_kept_for_the_same_images_and_made_again_when_damaged_or_others(
-    tmp_path, monkeypatch, isolated_cache
-):
-    model, _ = teacher(tmp_path)
-    made = []
-    real = recipes.teacher_logits
-    monkeypatch.setattr(recipes, "teacher_logits", lambda *a, **options: made.append(1) or real(*a, **options))
-
-    def logits(splits=SPLITS, sha="a", plan=PLAN):
-        return recipes._kept_logits(model, sha, splits, plan.recipe(), progress=False)
-
-    first = logits()
-    assert torch.equal(logits(), first)
-    assert len(made) == 1
-    (kept,) = (isolated_cache / "logits").iterdir()
-    content = kept.read_bytes()
-    for damage in (content[:100], b"", content[:500] + bytes([content[500] ^ 1]) + content[501:]):
-        kept.write_bytes(damage)
-        assert torch.equal(logits(), first)
-    assert len(made) == 4
-    inverted = SPLITS._replace(train=SignDataset(255 - SPLITS.train.images, SPLITS.train.labels))
-    smaller = SPLITS._replace(train=SignDataset(SPLITS.train.images[:, :, ::2, ::2], SPLITS.train.labels))
-    for options in ({"splits": inverted}, {"splits": smaller}, {"sha": "b"}, {"plan": Plan(views=1)}):
-        made.clear()
-        logits(**options)
-        assert made == [1]
-
-
 def test_a_student_alone_learns_from_labels_and_a_distilled_one_from_the_teacher_only_where_alpha_is_one(monkeypatch):
     plan = Plan(width=0.25, views=1, epochs=1, alpha=1.0)
-    table = torch.zeros(1, 24, 43)
-    table[0, :, 7] = 20.0  # a teacher that says class 7 to everything
+    table = TeacherTable(torch.zeros(1, 24, 43), plan.recipe().augmentation)
+    table.logits[0, :, 7] = 20.0  # a teacher that says class 7 to everything
     losses = {}
     for name, given in (("alone", None), ("distilled", table)):
         losses[name] = train_student(SPLITS, plan, given, **QUIET)[1].epochs[0]["loss"]
     # Untrained logits are nearly uniform: cross-entropy ln 43 = 3.76; T²·KL = 16·(KL of the softened one-hot).
-    softened = torch.softmax(table[0, 0] / 4, 0)
+    softened = torch.softmax(table.logits[0, 0] / 4, 0)
     expected = 16 * float(torch.log(torch.tensor(43.0)) + (softened * softened.log()).sum())
     assert losses["alone"] == pytest.approx(float(np.log(43)), rel=0.1)
     assert losses["distilled"] == pytest.approx(expected, rel=0.25)

@@ -147,7 +147,7 @@ def decoupled_loss(
 
 def _on_and_off(log_p: Tensor, own: Tensor) -> Tensor:
     """log (p_y, 1 − p_y), (N, 2); the second as a sum over the others, since 1 − p_y rounds to 0 for a sure network."""
-    others = log_p[~own].view(len(log_p), -1)
+    others = log_p[~own].view(len(log_p), own.shape[1] - 1)
     return torch.stack([log_p[own], torch.logsumexp(others, dim=1)], dim=1)
 
 

@@ -1,0 +1,205 @@
+"""What distillation buys: benchmarks/results/distillation_<rendered|gtsrb>.json and distillation_methods.json.
+
+    python benchmarks/distillation.py gain --data rendered --record      full labels and a tenth of them, 3 seeds
+    python benchmarks/distillation.py gain --data PATH.npz --record      the same on real photographs
+    python benchmarks/distillation.py methods --record                   every loss on the small study, 3 seeds
+
+Arms, budgets and controls: ``course_lib/distillation_study.py``. Every finished training is kept in the course's cache,
+named by what decided it, so that an interrupted run continues; ``--afresh`` ignores what is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from course_lib import checkpoints
+from course_lib.data import Splits, load
+from course_lib.distillation import Outputs, TeacherTable, Term, tapped_table, teacher_table
+from course_lib.distillation_study import (
+    ALPHA,
+    FULL,
+    SMALL,
+    TEMPERATURE,
+    VERSION,
+    Arm,
+    Score,
+    Study,
+    arms,
+    gains,
+    make_teacher,
+    run_arm,
+)
+from course_lib.errors import CourseError
+from course_lib.files import cache_dir, read_json, write_json
+from course_lib.measure import Figure, record, seed_interval
+from course_lib.recipes import data_key
+
+SEEDS = (0, 1, 2)
+THREADS = 1
+GAIN_ARMS = ("alone", "soft_targets", "alone_tenth", "soft_targets_tenth")
+LOGIT_ARMS = ("alone", "soft_targets", "label_smoothing", "pseudo_labels", "decoupled")
+FEATURE_ARMS = ("hint", "attention", "relational", "similarity")
+FEATURE_TAPS = ("stages.4", "stages.5", "pool")
+SWEEP_ARMS = (
+    "temperature_1",
+    "temperature_2",
+    "temperature_8",
+    "temperature_16",
+    "alpha_10",
+    "alpha_50",
+    "alpha_100",
+)
+TEACHER_ARMS = ("assistant", "born_again", "plain_teacher", "smoothed_teacher")
+MISTAKES = ("other_view", "shuffled_targets")
+METHOD_ARMS = (*LOGIT_ARMS, *SWEEP_ARMS, *FEATURE_ARMS, *TEACHER_ARMS, *MISTAKES, "torchdistill")
+SHIPPED = {"shipped": "teacher", "assistant": "student"}
+
+
+def scores(data: str, study: Study, names: Sequence[str], seeds: Sequence[int], *, afresh: bool = False) -> list[Score]:
+    """Train every arm with every seed, or read what an earlier run kept."""
+    key, splits, known, found = data_key(data), load(data), every_arm(), []
+    shipped = {kind: _load(f"{role}_{key}", splits) for kind, role in SHIPPED.items()}
+    identity = {kind: card["sha256"] for kind, (_, card) in shipped.items()}
+    teachers: dict[tuple[str, int], tuple[nn.Module, TeacherTable]] = {}
+    todo = [(name, seed) for seed in seeds for name in names]  # seed by seed: an early stop leaves whole comparisons
+    for name, seed in tqdm(todo, unit="run"):
+        arm = known[name]
+        path = cache_dir() / "studies" / f"{_identity(splits, study, name, seed, identity)}.json"
+        kept = None if afresh else _kept(path)
+        if kept is None:
+            teacher, table = None, None
+            if arm.terms is not None:
+                at = (arm.teacher, -1 if arm.teacher in SHIPPED else seed)
+                if at not in teachers:
+                    ready = shipped[arm.teacher][0] if arm.teacher in SHIPPED else None
+                    model = ready or make_teacher(arm.teacher, study, splits, seed)
+                    teachers[at] = model, _table(model, study, splits, arm.teacher)
+                teacher, table = teachers[at]
+            _, kept = run_arm(arm, study, splits, teacher, table, seed)
+            write_json(path, asdict(kept))
+        tqdm.write(f"{key} {study.name} {name} seed {seed}: validation {kept.validation:.2%}, {kept.seconds:.0f} s")
+        found.append(kept)
+    return found
+
+
+def every_arm() -> dict[str, Arm]:
+    """The study's arms, and torchdistill's own loss where that package is installed (pip install ".[peers]")."""
+    known = arms()
+    try:
+        from torchdistill.losses.mid_level import KDLoss
+    except ImportError:
+        return known
+    # Its alpha weighs the labels, ours the teacher.
+    loss = KDLoss("z", "output", "z", "output", temperature=TEMPERATURE, alpha=1 - ALPHA)
+
+    def theirs(outputs: Outputs) -> torch.Tensor:
+        student, teacher = outputs.student_logits, outputs.teacher_logits
+        return loss({"z": {"output": student}}, {"z": {"output": teacher}}, outputs.labels)
+
+    return known | {"torchdistill": Arm("torchdistill", lambda student: [Term("torchdistill", 1.0, theirs)])}
+
+
+def _load(name: str, splits: Splits) -> tuple[nn.Module, dict]:
+    model, card = checkpoints.load(name)
+    checkpoints.require_same_split(card, splits, name=name)
+    return model, card
+
+
+def _table(teacher: nn.Module, study: Study, splits: Splits, kind: str) -> TeacherTable:
+    train, recipe = study.train_part(splits.train), study.recipe(0)
+    if study is SMALL and kind == "shipped":
+        return tapped_table(teacher, train, recipe, FEATURE_TAPS, progress=False)
+    return teacher_table(teacher, train, recipe, progress=False)
+
+
+def _identity(splits: Splits, study: Study, name: str, seed: int, teachers: dict[str, str]) -> str:
+    made_of = [VERSION, checkpoints.fingerprint(splits), asdict(study), name, seed, teachers]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _kept(path) -> Score | None:
+    try:
+        return Score(**read_json(path, mend=""))
+    except (CourseError, TypeError):  # not there, or of an older form: trained again
+        return None
+
+
+def gain_figures(found: list[Score], study: Study = FULL) -> dict[str, Figure]:
+    """Means over seeds with t-intervals: the accuracies, and what distillation adds to the student alone."""
+    figures = {}
+    for name in GAIN_ARMS:
+        values = [100 * s.test for s in found if s.arm == name]
+        figures[f"{name}_accuracy"] = _figure(values, "%", f"test accuracy of the student, {name.replace('_', ' ')}")
+    budget = f"student of width {study.width:g}, {study.epochs} epochs, equal steps"
+    for key, suffix, what, target in (
+        ("gain_points_full", "", "all labels", "> 0"),
+        ("gain_points_ten_percent", "_tenth", "labels of a tenth of the signs, the other images unlabelled", "≥ 2"),
+    ):
+        values = gains(found, f"soft_targets{suffix}", f"alone{suffix}")
+        figures[key] = _figure(values, "points", f"test accuracy, distilled − alone; {what}; {budget}", target)
+    return figures
+
+
+def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Figure]:
+    """``<arm>_gain_points``: validation accuracy minus the student's alone, within a seed, mean over seeds."""
+    figures = {"alone_accuracy": _figure([100 * s.validation for s in found if s.arm == "alone"], "%", "alone")}
+    for name in dict.fromkeys(s.arm for s in found if s.arm != "alone"):
+        meaning = f"validation accuracy, {name.replace('_', ' ')} − alone; {study.signs} signs, {study.epochs} epochs"
+        figures[f"{name}_gain_points"] = _figure(gains(found, name, "alone", "validation"), "points", meaning)
+    return figures
+
+
+def _figure(values: list[float], unit: str, meaning: str, target: str | None = None) -> Figure:
+    mean = seed_interval(values)
+    numbers = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
+    figure = Figure(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
+    if target is None or (figure.met and (target != "> 0" or mean.low > 0)):
+        return figure
+    why = "the interval over seeds includes 0" if mean.low <= 0 else "below the target with this student and budget"
+    return Figure(figure.value, unit, mean.n, figure.meaning, **numbers, target=target, note=why)
+
+
+def main() -> None:
+    """Train, print, and record if asked."""
+    parser = argparse.ArgumentParser(description="Measure what distillation buys.")
+    parser.add_argument("study", choices=("gain", "methods"))
+    parser.add_argument("--data", default="rendered", help="rendered, gtsrb, or the path of an .npz")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many (default: 3)")
+    parser.add_argument("--arms", nargs="*", help="train and keep these arms only, and record nothing")
+    parser.add_argument("--afresh", action="store_true", help="train again what an earlier run kept")
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results")
+    options = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    study = FULL if options.study == "gain" else SMALL
+    everything = (
+        GAIN_ARMS
+        if options.study == "gain"
+        else LOGIT_ARMS + SWEEP_ARMS + FEATURE_ARMS + TEACHER_ARMS + MISTAKES + ("torchdistill",)
+    )
+    seeds = range(options.seeds)
+    found = scores(options.data, study, options.arms or everything, seeds, afresh=options.afresh)
+    if options.arms:
+        return
+    figures = gain_figures(found) if options.study == "gain" else method_figures(found)
+    for name, figure in figures.items():
+        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+    if options.record:
+        key = data_key(options.data)
+        name = f"distillation_{key}" if options.study == "gain" else "distillation_methods"
+        command = f"python benchmarks/distillation.py {options.study} --data {key if key == 'rendered' else 'PATH.npz'}"
+        extra = {"study": asdict(study), "scores": [asdict(score) for score in found]}
+        print(
+            f"Written: {record(name, f'{command} --record', figures, seeds=list(seeds), threads=THREADS, extra=extra)}"
+        )
+
+
+if __name__ == "__main__":
+    main()

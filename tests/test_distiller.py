@@ -1,0 +1,425 @@
+"""A distiller trains the student by its terms, never the teacher; tables belong to their views; hooks go away."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from course_lib.data import Augmentation, SignDataset
+from course_lib.distillation import (
+    UNLABELLED,
+    Distiller,
+    Taps,
+    TeacherTable,
+    Term,
+    distillation_loss,
+    label_loss,
+    open_table,
+    soft_target_loss,
+    soft_target_terms,
+    tapped_table,
+    teacher_table,
+)
+from course_lib.errors import CourseError
+from course_lib.models import sign_student
+from course_lib.training import Recipe, epoch_batches, fit
+
+CLASSES = 3
+RECIPE = Recipe(epochs=2, batch_size=8, views=2)
+
+
+def network(width: float = 0.25, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return sign_student(width, CLASSES)
+
+
+@pytest.fixture
+def signs() -> SignDataset:
+    rng = np.random.default_rng(0)
+    return SignDataset(
+        rng.integers(0, 256, (23, 3, 32, 32), dtype=np.uint8), rng.integers(0, CLASSES, 23), num_classes=CLASSES
+    )
+
+
+def states(model: nn.Module) -> list[torch.Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def train(student, signs, distiller, **options):
+    return fit(student, signs, signs, RECIPE, loss=distiller, progress=False, **options)
+
+
+# ---- the distiller ----
+
+
+def test_the_sum_of_its_terms_is_the_distillation_loss(signs):
+    student, teacher = network(), network(0.5, seed=1).eval()
+    distiller = Distiller(student, teacher, soft_target_terms(temperature=4.0, alpha=0.7))
+    for batch in epoch_batches(signs, RECIPE, 0):
+        logits = student(batch.images)
+        with torch.no_grad():
+            answers = teacher(batch.images)
+        expected = distillation_loss(logits, answers, batch.labels, temperature=4.0, alpha=0.7)
+        torch.testing.assert_close(distiller(logits, batch), expected)
+
+
+def test_training_changes_the_student_and_nothing_of_the_teacher_even_if_it_was_left_in_train_mode(signs):
+    student, teacher = network(), network(0.5, seed=1).train()
+    before, first = states(teacher), states(student)
+    train(student, signs, Distiller(student, teacher, soft_target_terms(temperature=2.0, alpha=0.5)))
+    assert all(torch.equal(a, b) for a, b in zip(before, states(teacher), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first, states(student), strict=True))
+    assert all(p.grad is None for p in teacher.parameters())
+    assert not teacher.training
+
+
+def test_a_teacher_set_to_train_mode_between_two_batches_gives_the_same_targets(signs):
+    student, teacher = network(), network(0.5, seed=1)
+    distiller = Distiller(student, teacher, soft_target_terms(temperature=2.0, alpha=1.0))
+    batch = next(epoch_batches(signs, RECIPE, 0))
+    logits = student(batch.images).detach()
+    first = distiller(logits, batch)
+    teacher.train()
+    assert torch.equal(distiller(logits, batch), first)
+
+
+def test_a_cached_table_trains_to_the_same_weights_as_the_running_teacher(signs, tmp_path):
+    teacher, results = network(0.5, seed=1), []
+    table = teacher_table(teacher, signs, RECIPE, folder=tmp_path, progress=False)
+    for given in ({"teacher": teacher}, {"teacher": None, "table": table}):
+        student = network()
+        train(student, signs, Distiller(student, terms=soft_target_terms(temperature=4.0, alpha=0.9), **given))
+        results.append(states(student))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)  # the teacher saw batches of another size
+
+
+def test_tapped_layers_reach_the_terms_and_a_projection_is_trained_and_resumed(signs, tmp_path):
+    def made():
+        student, teacher = network(), network(0.5, seed=1)
+        torch.manual_seed(5)
+        project = nn.Conv2d(8, 16, 1)
+
+        def hint(o):
+            return (project(o.student["features.1"]) - o.teacher["features.1"]).square().mean()
+
+        labels = Term("labels", 1.0, lambda o: label_loss(o.student_logits, o.labels))
+        taps = {"student_taps": ["features.1"], "teacher_taps": ["features.1"]}
+        return student, project, Distiller(student, teacher, [labels, Term("hint", 2.0, hint, project)], **taps)
+
+    student, project, distiller = made()
+    first = project.weight.clone()
+    with distiller:
+        train(student, signs, distiller)
+    assert not torch.equal(project.weight, first)
+    assert [set(row) for row in distiller.history] == [{"labels", "hint", "total"}] * 2
+    row = distiller.history[0]
+    assert row["total"] == pytest.approx(row["labels"] + 2 * row["hint"], rel=1e-5)
+
+    again, project_again, broken = made()
+    calls = []
+
+    def stop(o):
+        calls.append(1)
+        if len(calls) == 5:  # in the second epoch
+            raise KeyboardInterrupt
+        return o.student_logits.sum() * 0
+
+    broken.terms = (*broken.terms, Term("stop", 0.0, stop))
+    with broken, pytest.raises(KeyboardInterrupt):
+        train(again, signs, broken, checkpoint=tmp_path / "state.pt")
+    again, project_again, resumed = made()
+    with resumed:
+        train(again, signs, resumed, checkpoint=tmp_path / "state.pt")
+    assert torch.equal(project_again.weight, project.weight)
+
+
+def test_features_kept_in_a_table_equal_those_of_the_running_teacher(signs):
+    student, teacher = network(), network(0.5, seed=1)
+    table = tapped_table(teacher, signs, RECIPE, ["features.1"], progress=False)
+    seen = []
+    term = Term("look", 1.0, lambda o: seen.append(o.teacher["features.1"]) or o.student_logits.sum() * 0)
+    for given in (table, None):
+        with Distiller(student, teacher, [term], teacher_taps=["features.1"], table=given) as distiller:
+            for batch in epoch_batches(signs, RECIPE, 1):
+                distiller(student(batch.images), batch)
+    half = len(seen) // 2
+    for a, b in zip(seen[:half], seen[half:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_images_outside_the_mask_have_no_label_and_keep_the_teacher(signs):
+    student, teacher = network(), network(0.5, seed=1)
+    mask = torch.zeros(23, dtype=torch.bool)
+    mask[3] = True
+    seen = []
+    term = Term("look", 1.0, lambda o: seen.append(o.labels) or o.student_logits.sum() * 0)
+    distiller = Distiller(student, teacher, [term], labelled=mask)
+    for batch in epoch_batches(signs, RECIPE, 0):
+        distiller(student(batch.images), batch)
+        expected = torch.where(batch.indices == 3, batch.labels, UNLABELLED)
+        assert torch.equal(seen[-1], expected)
+
+
+def test_logits_of_pixels_are_distilled_the_same_way(signs):
+    torch.manual_seed(0)
+    student, teacher = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 5, 1)
+    distiller = Distiller(student, teacher, soft_target_terms(temperature=2.0, alpha=1.0)[:1])
+    batch = next(epoch_batches(signs, RECIPE, 0))
+    expected = soft_target_loss(student(batch.images), teacher(batch.images), 2.0)
+    torch.testing.assert_close(distiller(student(batch.images), batch), expected)
+
+
+def test_no_hook_is_left_after_the_block_or_after_an_error(signs):
+    student, teacher = network(), network(0.5, seed=1)
+    taps = {"student_taps": ["features.0", "pool"], "teacher_taps": ["features.2"]}
+    term = Term("zero", 1.0, lambda o: o.student_logits.sum() * 0)
+    counts = []
+
+    def fails():
+        with Distiller(student, teacher, [term], **taps):
+            counts.extend([hooks(student), hooks(teacher)])
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fails()
+    assert counts == [2, 1]
+    assert hooks(student) == hooks(teacher) == 0
+    with pytest.raises(ValueError, match="no module"):
+        Distiller(student, teacher, [term], student_taps=["features.0"], teacher_taps=["nowhere"])
+    assert hooks(student) == 0, "hooks must not be left when the second network's taps are refused"
+
+
+def test_an_optimiser_that_holds_the_teacher_is_refused_before_the_first_step(signs):
+    student, teacher = network(), network(0.5, seed=1)
+    distiller = Distiller(student, teacher, soft_target_terms(temperature=2.0, alpha=0.5))
+    both = torch.optim.SGD([*student.parameters(), *teacher.parameters()], lr=0.1)
+    with pytest.raises(ValueError, match=r"the optimiser holds 17 parameters of the teacher, first 'features\.0\.0"):
+        distiller.start(signs, RECIPE, both)
+    with pytest.raises(ValueError, match="share parameters"):
+        Distiller(student, student, soft_target_terms(temperature=2.0, alpha=0.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"terms": []}, "at least one"),
+        ({"terms": [Term("a", 1, sum), Term("a", 1, sum)]}, r"different names, got \['a', 'a'\]"),
+        ({"teacher": None}, "teacher must be given"),
+        ({"student_taps": ["features.9"]}, r"SignStudent has no module 'features\.9'; near names: features\.4"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options, words):
+    student = network()
+    given = {"teacher": network(0.5, seed=1), "terms": soft_target_terms(temperature=2.0, alpha=0.5), **options}
+    with pytest.raises(ValueError, match=words):
+        Distiller(student, **given)
+
+
+def test_a_term_must_have_a_weight_and_give_one_number(signs):
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="weight of 'x' must be finite and ≥ 0"):
+            Term("x", weight, sum)
+    student = network()
+    distiller = Distiller(student, network(0.5, seed=1), [Term("x", 1.0, lambda o: o.student_logits)])
+    with pytest.raises(ValueError, match=r"term 'x' must give one number, got shape \(8, 3\)"):
+        train(student, signs, distiller)
+    with pytest.raises(ValueError, match="alpha must be in"):
+        soft_target_terms(temperature=1.0, alpha=1.5)
+
+
+# ---- tables ----
+
+
+class Mean(nn.Module):
+    """Logits that are a fixed function of the pixels, and differ between train and eval mode."""
+
+    def forward(self, images):
+        means = 20 * images.mean((2, 3))
+        return means + 100 if self.training else means
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation(seed=3)], ids=["plain", "augmented"])
+def test_every_batch_gets_the_logits_of_its_own_images_and_view(signs, augmentation, tmp_path):
+    recipe = Recipe(epochs=5, batch_size=7, augmentation=augmentation, views=2)
+    teacher = Mean().train()
+    table = teacher_table(teacher, signs, recipe, folder=tmp_path, progress=False)
+    assert teacher.training, "the caller's mode must be restored"
+    teacher.eval()
+    table.require_views_of(signs, recipe)
+    for epoch in range(5):
+        for batch in epoch_batches(signs, recipe, epoch):
+            torch.testing.assert_close(table.rows(batch), teacher(batch.images), rtol=1e-5, atol=1e-4)
+
+
+def test_logits_of_another_view_do_not_fit(signs):
+    recipe = Recipe(epochs=2, batch_size=23, views=2, augmentation=Augmentation(brightness=1.0))
+    teacher = Mean().eval()
+    own = tapped_table(teacher, signs, recipe, [], progress=False)
+    other = TeacherTable(own.logits.flip(0), own.augmentation)
+    batch = next(epoch_batches(signs, recipe, 0))
+    assert soft_target_loss(teacher(batch.images), own.rows(batch), 1.0) < 1e-5
+    assert soft_target_loss(teacher(batch.images), other.rows(batch), 1.0) > 1e-3
+
+
+def test_a_table_is_kept_and_made_again_when_damaged_or_when_anything_that_decides_a_logit_changes(signs, tmp_path):
+    class Counting(Mean):
+        calls = 0
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", torch.zeros(3))
+
+        def forward(self, images):
+            Counting.calls += 1
+            return super().forward(images) + self.shift
+
+    teacher = Counting().eval()
+
+    def table(teacher=teacher, signs=signs, recipe=RECIPE):
+        before = Counting.calls
+        made = teacher_table(teacher, signs, recipe, folder=tmp_path, progress=False)
+        return made.logits.clone(), Counting.calls > before
+
+    first, computed = table()
+    assert computed
+    assert not table()[1]
+    (path,) = tmp_path.glob("*.npy")
+    content = path.read_bytes()
+    for damage in (content[:100], b"", content[:200] + bytes([content[200] ^ 1]) + content[201:]):
+        path.write_bytes(damage)
+        again, computed = table()
+        assert computed
+        assert torch.equal(again, first)
+    path.with_suffix(".json").write_text("{}")
+    assert table()[1]
+    shifted = copy.deepcopy(teacher)
+    shifted.shift += 1
+    one = signs.images.copy()
+    one[17, 0, 0, 0] ^= 1
+    changed = {
+        "teacher": {"teacher": shifted},
+        "one pixel": {"signs": SignDataset(one, signs.labels, num_classes=CLASSES)},
+        "views": {"recipe": Recipe(epochs=2, views=3)},
+        "augmentation": {"recipe": Recipe(epochs=2, views=2, augmentation=Augmentation(seed=1))},
+    }
+    for what, options in changed.items():
+        assert table(**options)[1], what
+    assert not table()[1], "the first table is still there"
+
+
+def test_a_stale_or_broken_table_is_refused_with_what_differs(signs, tmp_path):
+    teacher = Mean().eval()
+    teacher_table(teacher, signs, RECIPE, folder=tmp_path, progress=False)
+    (path,) = tmp_path.glob("*.npy")
+    with pytest.raises(CourseError, match=r"stale logits: made with another views and augmentation.*teacher_table"):
+        open_table(path, teacher, signs, Recipe(epochs=1, augmentation=None))
+    with pytest.raises(CourseError, match="stale logits: made with another teacher"):
+        open_table(path, network(), signs, RECIPE)
+    with pytest.raises(CourseError, match=r"nothing\.json"):
+        open_table(tmp_path / "nothing.npy", teacher, signs, RECIPE)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CourseError, match="altered or cut short"):
+        open_table(path, teacher, signs, RECIPE)
+
+
+def test_an_interrupted_table_leaves_nothing_behind(signs, tmp_path):
+    class Stops(Mean):
+        def forward(self, images):
+            if len(images) > 1:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        teacher_table(Stops(), signs, RECIPE, folder=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_into_a_table_does_not_reach_the_file(signs, tmp_path):
+    first = teacher_table(Mean(), signs, RECIPE, folder=tmp_path, progress=False)
+    first.logits.zero_()
+    assert teacher_table(Mean(), signs, RECIPE, folder=tmp_path, progress=False).logits.abs().max() > 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe(epochs=4, views=3), "recipe.views must be at most that, got 3"),
+        (Recipe(epochs=4), "recipe.views must be at most that, got None"),
+        (Recipe(epochs=1, augmentation=None), "the recipe's by None"),
+    ],
+)
+def test_training_by_another_recipe_than_the_tables_is_refused(signs, recipe, words):
+    table = tapped_table(network(0.5, seed=1), signs, RECIPE, [], progress=False)
+    student = network()
+    distiller = Distiller(student, None, soft_target_terms(temperature=1.0, alpha=1.0), table=table)
+    with pytest.raises(ValueError, match=words):
+        fit(student, signs, signs, recipe, loss=distiller, progress=False)
+    with pytest.raises(ValueError, match="23 images and the training set 10"):
+        table.require_views_of(signs.subset(np.arange(10)), RECIPE)
+
+
+def test_a_recipe_without_a_number_of_views_is_refused(signs, tmp_path):
+    with pytest.raises(ValueError, match=r"recipe\.views must be a number"):
+        teacher_table(Mean(), signs, Recipe(epochs=1), folder=tmp_path, progress=False)
+
+
+def test_a_row_that_the_table_does_not_hold_is_refused(signs):
+    table = tapped_table(Mean(), signs, RECIPE, [], progress=False)
+    batch = next(epoch_batches(signs, RECIPE, 0))
+    with pytest.raises(ValueError, match="2 views and the batch shows number 2"):
+        table.rows(batch._replace(view=2))
+    with pytest.raises(ValueError, match="23 images and the batch shows number 99"):
+        table.rows(batch._replace(indices=torch.tensor([99])))
+
+
+# ---- taps ----
+
+
+def test_taps_give_what_the_modules_put_out_and_leave_the_network_as_it_was():
+    model = network()
+    images = torch.rand(2, 3, 32, 32)
+    with Taps(model, ["features.0", "classifier"]) as taps:
+        logits = model(images)
+        assert taps["classifier"] is logits
+        torch.testing.assert_close(taps["features.0"], model.features[0](images))
+        assert list(taps) == ["features.0", "classifier"]
+        taps.clear()
+        with pytest.raises(KeyError, match="has not run yet"):
+            taps["classifier"]
+        with pytest.raises(KeyError, match="not tapped"):
+            taps["pool"]
+    assert hooks(model) == 0
+    taps.close()
+
+
+def test_names_that_do_not_exist_are_answered_with_near_ones():
+    with pytest.raises(ValueError, match=r"SignStudent has no module 'featurs\.1'; near names: features\.1"):
+        Taps(network(), ["featurs.1"])
+    with pytest.raises(ValueError, match="near names: features, pool, classifier"):
+        Taps(network(), ["zzz"])
+    with pytest.raises(TypeError, match="sequence of module names"):
+        Taps(network(), "pool")
+    with pytest.raises(ValueError, match="different"):
+        Taps(network(), ["pool", "pool"])
+
+
+def test_a_module_that_puts_out_no_tensor_cannot_be_tapped():
+    model = nn.Sequential(nn.LSTM(4, 4))
+    with Taps(model, ["0"]), pytest.raises(TypeError, match="module '0' puts out tuple"):
+        model(torch.zeros(1, 1, 4))
+
+
+def test_the_manifest_names_everything_that_decides_a_logit(signs, tmp_path):
+    teacher_table(Mean(), signs, RECIPE, folder=tmp_path, progress=False)
+    (manifest,) = tmp_path.glob("*.json")
+    assert set(json.loads(manifest.read_text())["identity"]) == {"teacher", "images", "views", "augmentation"}
