@@ -103,18 +103,21 @@ def _train(options: argparse.Namespace) -> None:
 
     from course_lib import recipes
     from course_lib.data import load
+    from course_lib.distributed import process_group
 
     data, started = _data_name(options), time.perf_counter()
     key, what = recipes.data_key(data), options.what or ["teacher", "student"]
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    say, splits = _say(started), load(data)
+    splits = load(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
-    if "teacher" in what:
-        say(f"the teacher, on {splits.train}")
-        recipes.train_teacher(splits, key, f"course train teacher --data {shown}")
-    if "student" in what:
-        recipes.train_students(splits, key, f"course train student --data {shown}", say=say)
-    say("done: datasets/checkpoints")
+    with process_group() as (rank, _):  # of one, unless started by torchrun --nproc-per-node N -m course_lib.cli train …
+        say = _say(started) if rank == 0 else lambda line: None
+        if "teacher" in what:
+            say(f"the teacher, on {splits.train}")
+            recipes.train_teacher(splits, key, f"course train teacher --data {shown}")
+        if "student" in what:
+            recipes.train_students(splits, key, f"course train student --data {shown}", say=say)
+        say("done: datasets/checkpoints")
 
 
 def _bench(options: argparse.Namespace) -> None:

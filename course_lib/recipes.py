@@ -20,6 +20,7 @@ import torch
 from course_lib import checkpoints
 from course_lib.data import Splits
 from course_lib.distillation import Distiller, TeacherTable, soft_target_terms, teacher_table
+from course_lib.distributed import world
 from course_lib.errors import CourseError
 from course_lib.files import CHECKPOINTS, cache_dir
 from course_lib.models import SignStudent, SignTeacher, sign_student, sign_teacher
@@ -91,7 +92,7 @@ def train_teacher(
     torch.manual_seed(recipe.seed)
     model = sign_teacher()
     history = fit(model, splits.train, splits.validation, recipe, checkpoint=state, **options)
-    checkpoints.save(model, f"teacher_{key}", provenance(splits, command, recipe, history), folder=folder)
+    _save(model, f"teacher_{key}", provenance(splits, command, recipe, history), folder)
     state.unlink(missing_ok=True)
     return model, history
 
@@ -146,9 +147,7 @@ def train_students(
 
     def keep(model: SignStudent, role: str, recipe: Recipe, history: History) -> None:
         extra = {"plan": asdict(plan), "teacher_sha256": card["sha256"] if role != "alone" else None}
-        checkpoints.save(
-            model, f"{role}_{key}", {**provenance(splits, command, recipe, history), **extra}, folder=folder
-        )
+        _save(model, f"{role}_{key}", {**provenance(splits, command, recipe, history), **extra}, folder)
 
     states = {role: resume_path(role, key) for role in ("student", "final", "alone")}
     say("the distilled student")
@@ -179,6 +178,11 @@ def provenance(splits: Splits, command: str, recipe: Recipe, history: History) -
         "machine": machine_summary(torch.get_num_threads()),
         "versions": versions(),
     }
+
+
+def _save(model: SignTeacher | SignStudent, name: str, card: dict[str, Any], folder: Path) -> None:
+    if world()[0] == 0:  # of several processes one writes
+        checkpoints.save(model, name, card, folder=folder)
 
 
 def resume_path(role: str, key: str) -> Path:

@@ -12,8 +12,8 @@
   holds. Distillation is a loss, not another loop.
 * **Nothing half-written**: the state is saved after each epoch under a temporary name, then renamed.
 
-Industrial loops add mixed precision, gradient accumulation, several devices and data workers; on two cores and
-32×32 pixels none of them buys time.
+Under ``torchrun`` the same call shares each batch among the processes (``distributed.py``). Industrial loops add mixed
+precision, gradient accumulation and data workers; on two cores and 32×32 pixels none of them buys time.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from course_lib.data.augment import Augmentation
 from course_lib.data.dataset import SignDataset
+from course_lib.distributed import average_gradients_, replicated, share_state_, total, world
 from course_lib.errors import CourseError
 from course_lib.resume import fingerprint, load_state, save_state
 
@@ -43,6 +44,7 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,), int64
     indices: Tensor  # (B,), int64: positions in the training set
     view: int  # which augmented view of the set this is
+    weight: float = 1.0  # processes · own images / images of the global batch: 1 for a process on its own
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -162,12 +164,16 @@ def fit(
     if isinstance(loss, LearnedLoss):
         loss.start(train, recipe, optimizer)
     model.to(memory_format=torch.channels_last)
+    rank = world()[0]
+    share_state_(*(m for m in (model, loss) if isinstance(m, nn.Module)))
+    forward = replicated(model)
     try:
-        with _writer(log_dir) as write, _bar((recipe.epochs - first) * steps, progress) as bar:
+        with _writer(log_dir) as write, _bar((recipe.epochs - first) * steps, progress and rank == 0) as bar:
             for epoch in range(first, recipe.epochs):
-                row = _run_epoch(model, train, recipe, epoch, loss, optimizer, scheduler, bar)
+                row = _run_epoch(model, forward, train, recipe, epoch, loss, optimizer, scheduler, bar)
                 if isinstance(loss, LearnedLoss):
                     loss.end_epoch()
+                share_state_(model, buffers_only=True)
                 row["validation_accuracy"] = accuracy(model, validation)
                 history.epochs.append(row)
                 if row["validation_accuracy"] > history.best_accuracy:
@@ -175,7 +181,7 @@ def fit(
                     best = {key: value.clone() for key, value in model.state_dict().items()}
                 bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
                 write(row)
-                if checkpoint is not None:
+                if checkpoint is not None and rank == 0:
                     save_state(checkpoint, model, loss, optimizer, scheduler, asdict(history), best, run)
     except KeyboardInterrupt:
         done = len(history.epochs)
@@ -191,12 +197,12 @@ def fit(
 
 def predict_logits(model: nn.Module, dataset: SignDataset, *, batch_size: int = 500) -> Tensor:
     """Logits (N, C) of a whole set, in eval mode and without gradients; the model's mode is restored."""
-    was_training = model.training
+    was_training, device = model.training, next(model.parameters(), torch.empty(0)).device
     model.eval()
     try:
         with torch.inference_mode():
             parts = [
-                model(dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))[0])
+                model(dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))[0].to(device)).cpu()
                 for start in range(0, len(dataset), batch_size)
             ]
     finally:
@@ -210,17 +216,23 @@ def accuracy(model: nn.Module, dataset: SignDataset) -> float:
 
 
 def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Batch]:
-    """The batches of one epoch: in a new order, augmented, the last one smaller; a function of (seed, epoch)."""
+    """The batches of one epoch: in a new order, augmented, the last one smaller; a function of (seed, epoch).
+
+    Of several processes each gets its own part of every batch.
+    """
+    rank, processes = world()
     order = np.random.default_rng((recipe.seed, epoch)).permutation(len(train))
     view = recipe.view(epoch)
     table = recipe.augmentation.table(len(train), view) if recipe.augmentation else None
     for start in range(0, len(order), recipe.batch_size):
         # Sorted: reads of a memory-mapped set go forward; order within a batch means nothing.
-        indices = np.sort(order[start : start + recipe.batch_size])
+        whole = np.sort(order[start : start + recipe.batch_size])
+        own = whole[rank::processes]
+        indices = own if len(own) else whole[:1]  # more processes than images: this one works along, with weight 0
         images, labels = train.batch(indices)
         if recipe.augmentation is not None and table is not None:
             images = recipe.augmentation.apply(images, table[indices])
-        yield Batch(images, labels, torch.from_numpy(indices), view)
+        yield Batch(images, labels, torch.from_numpy(indices), view, len(own) * processes / len(whole))
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, loss: Loss | None = None) -> torch.optim.Optimizer:
@@ -244,21 +256,27 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: in
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps)
 
 
-def _run_epoch(model, train, recipe, epoch, loss, optimizer, scheduler, bar) -> dict[str, float]:
-    started, total = time.perf_counter(), 0.0
+def _run_epoch(model, forward, train, recipe, epoch, loss, optimizer, scheduler, bar) -> dict[str, float]:
+    started, summed, processes = time.perf_counter(), 0.0, world()[1]
+    device = next(model.parameters()).device
+    own = list(loss.parameters()) if isinstance(loss, nn.Module) else []
     model.train()
     for step, batch in enumerate(epoch_batches(train, recipe, epoch)):
+        images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
+        batch = batch._replace(images=images, labels=batch.labels.to(device))
         optimizer.zero_grad(set_to_none=True)
-        value = loss(model(batch.images.contiguous(memory_format=torch.channels_last)), batch)
+        value = loss(forward(images), batch)
         if not torch.isfinite(value):
             raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}, step {step + 1}: lower max_lr")
-        value.backward()
+        (value if processes == 1 else value * batch.weight).backward()
+        average_gradients_(own)
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         scheduler.step()
-        total += value.item() * len(batch.labels)
+        summed += value.item() * len(batch.labels) if batch.weight else 0.0
         bar.update()
-    return {"epoch": epoch, "loss": total / len(train), "lr": lr, "seconds": time.perf_counter() - started}
+    mean = total(summed) / len(train) if processes > 1 else summed / len(train)
+    return {"epoch": epoch, "loss": mean, "lr": lr, "seconds": time.perf_counter() - started}
 
 
 def _cross_entropy(label_smoothing: float) -> Loss:

@@ -177,10 +177,11 @@ class Distiller(LearnedLoss):
     def _outputs(self, student_logits: Tensor, batch: Batch) -> Outputs:
         labels = batch.labels
         if self.labelled is not None:
-            labels = torch.where(self.labelled[batch.indices], labels, UNLABELLED)
+            labels = torch.where(self.labelled[batch.indices].to(labels.device), labels, UNLABELLED)
         student, teacher = self._taps
         if self.table is not None and set(teacher.names) <= self.table.features.keys():
-            return Outputs(student_logits, self.table.rows(batch), labels, student, self.table.feature_rows(batch))
+            kept = {name: value.to(labels.device) for name, value in self.table.feature_rows(batch).items()}
+            return Outputs(student_logits, self.table.rows(batch).to(labels.device), labels, student, kept)
         model = self._teacher[0]
         model.eval()  # each time: a caller's model.train() in between must not change the targets
         # Not inference_mode: its tensors may not enter a graph, and the loss on taps builds one.
