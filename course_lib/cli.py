@@ -110,7 +110,7 @@ def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads or torch.get_num_threads())
     splits = load(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
-    with process_group() as (rank, _):  # of one, unless started by torchrun --nproc-per-node N -m course_lib.cli train …
+    with process_group() as (rank, _):  # of one, unless torchrun started us
         say = _say(started) if rank == 0 else lambda line: None
         if "teacher" in what:
             say(f"the teacher, on {splits.train}")
