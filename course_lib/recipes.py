@@ -65,7 +65,7 @@ class Plan:
 
 
 FULL = Plan()
-LIVE = Plan(views=2, epochs=8, finetune_epochs=6)
+LIVE = Plan(views=2, epochs=6, finetune_epochs=4)
 
 
 def data_key(data: str) -> str:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from course_lib.training import Recipe
 
 
-def fingerprint(model: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, str]:
+def fingerprint(model: nn.Module, train: SignDataset, recipe: Recipe, loss: str) -> dict[str, str]:
     """Names the run: a checkpoint may only continue the run that wrote it."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    text = json.dumps([asdict(recipe), shapes, train.name, list(train.images.shape)], sort_keys=True)
+    text = json.dumps([asdict(recipe), shapes, train.name, list(train.images.shape), loss], sort_keys=True)
     return {"fingerprint": text, "data": train.digest()}
 
 
@@ -63,7 +63,7 @@ def load_state(path, model, loss, optimizer, scheduler, run):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CourseError(f"not a readable training checkpoint ({reason})", path=path, mend=mend) from error
     if found != run:
-        raise CourseError("belongs to a run with another model, recipe or training set", path=path, mend=mend)
+        raise CourseError("belongs to a run with another model, loss, recipe or training set", path=path, mend=mend)
     model.load_state_dict(state["model"])
     if isinstance(loss, nn.Module):
         loss.load_state_dict(state["loss"])

@@ -56,6 +56,10 @@ class LearnedLoss(nn.Module):
     def start(self, train: SignDataset, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
         """Called once, before the first step; the place to refuse what does not fit."""
 
+    def identity(self) -> str:
+        """What a resumed training's loss must have in common with the killed one's."""
+        return ""
+
     def end_epoch(self) -> None:
         """Called after the last step of each epoch, before validation."""
 
@@ -156,7 +160,11 @@ def fit(
     steps = -(-len(train) // recipe.batch_size)
     optimizer = make_optimizer(model, recipe, loss)
     scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
-    history, best, run = History(), None, fingerprint(model, train, recipe)
+    history, best, run = (
+        History(),
+        None,
+        fingerprint(model, train, recipe, loss.identity() if isinstance(loss, LearnedLoss) else ""),
+    )
     if checkpoint is not None and Path(checkpoint).exists():
         fields, best = load_state(checkpoint, model, loss, optimizer, scheduler, run)
         history = History(**fields)

@@ -78,7 +78,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = list(_stable_outputs(cell))
+            cell.outputs = _merged(_stable_outputs(cell))
     return notebook
 
 
@@ -96,6 +96,18 @@ def _stable_outputs(cell: NotebookNode) -> Iterator[NotebookNode]:
             yield nbformat.v4.new_output("display_data", {"text/plain": WIDGET_TEXT}, metadata=metadata)
             continue
         yield output
+
+
+def _merged(outputs: Iterator[NotebookNode]) -> list[NotebookNode]:
+    """Adjacent pieces of the same stream as one: how a kernel cuts them is a matter of timing."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if output.output_type == "stream" and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

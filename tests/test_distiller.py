@@ -104,12 +104,15 @@ def test_a_cached_table_trains_to_the_same_weights_as_the_running_teacher(signs,
 
 
 def test_tapped_layers_reach_the_terms_and_a_projection_is_trained_and_resumed(signs, tmp_path):
-    def made():
-        student, teacher = network(), network(0.5, seed=1)
+    def made(stop: int | None = None):
+        student, teacher, calls = network(), network(0.5, seed=1), []
         torch.manual_seed(5)
         project = nn.Conv2d(8, 16, 1)
 
         def hint(o):
+            calls.append(1)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
             return (project(o.student["features.1"]) - o.teacher["features.1"]).square().mean()
 
         labels = Term("labels", 1.0, lambda o: label_loss(o.student_logits, o.labels))
@@ -125,21 +128,12 @@ def test_tapped_layers_reach_the_terms_and_a_projection_is_trained_and_resumed(s
     row = distiller.history[0]
     assert row["total"] == pytest.approx(row["labels"] + 2 * row["hint"], rel=1e-5)
 
-    again, project_again, broken = made()
-    calls = []
-
-    def stop(o):
-        calls.append(1)
-        if len(calls) == 5:  # in the second epoch
-            raise KeyboardInterrupt
-        return o.student_logits.sum() * 0
-
-    broken.terms = (*broken.terms, Term("stop", 0.0, stop))
+    student, _, broken = made(stop=5)  # in the second epoch of three steps each
     with broken, pytest.raises(KeyboardInterrupt):
-        train(again, signs, broken, checkpoint=tmp_path / "state.pt")
-    again, project_again, resumed = made()
+        train(student, signs, broken, checkpoint=tmp_path / "state.pt")
+    student, project_again, resumed = made()
     with resumed:
-        train(again, signs, resumed, checkpoint=tmp_path / "state.pt")
+        train(student, signs, resumed, checkpoint=tmp_path / "state.pt")
     assert torch.equal(project_again.weight, project.weight)
 
 
@@ -235,6 +229,18 @@ def test_a_term_must_have_a_weight_and_give_one_number(signs):
         train(student, signs, distiller)
     with pytest.raises(ValueError, match="alpha must be in"):
         soft_target_terms(temperature=1.0, alpha=1.5)
+
+
+@pytest.mark.parametrize("changed", [{"temperature": 3.0}, {"alpha": 0.8}], ids=lambda d: next(iter(d)))
+def test_an_unfinished_training_does_not_continue_with_another_temperature_or_weight(signs, tmp_path, changed):
+    settings, state = {"temperature": 2.0, "alpha": 0.9}, tmp_path / "state.pt"
+    teacher = network(0.5, seed=1)
+    student = network()
+    train(student, signs, Distiller(student, teacher, soft_target_terms(**settings)), checkpoint=state)
+    student = network()
+    other = Distiller(student, teacher, soft_target_terms(**{**settings, **changed}))
+    with pytest.raises(CourseError, match="belongs to a run with another model, loss, recipe"):
+        train(student, signs, other, checkpoint=state)
 
 
 # ---- tables ----

@@ -54,6 +54,7 @@ class Term:
         weight: ≥ 0, finite.
         loss: Outputs → scalar; may be a closure over an ``nn.Module`` given as ``module``.
         module: what the loss learns itself, a projection for instance; it is trained along with the student.
+        detail: settings inside the loss, such as a temperature: a resumed training must have the same.
     Raises: ValueError for a weight below 0.
     """
 
@@ -61,6 +62,7 @@ class Term:
     weight: float
     loss: Callable[[Outputs], Tensor]
     module: nn.Module | None = None
+    detail: str = ""
 
     def __post_init__(self) -> None:
         if not (self.weight >= 0 and math.isfinite(self.weight)):
@@ -75,7 +77,12 @@ def soft_target_terms(*, temperature: float, alpha: float) -> list[Term]:
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
     return [
-        Term("soft targets", alpha, lambda o: soft_target_loss(o.student_logits, o.teacher_logits, temperature)),
+        Term(
+            "soft targets",
+            alpha,
+            lambda o: soft_target_loss(o.student_logits, o.teacher_logits, temperature),
+            detail=f"T = {temperature:g}",
+        ),
         Term("labels", 1 - alpha, lambda o: label_loss(o.student_logits, o.labels)),
     ]
 
@@ -141,6 +148,10 @@ class Distiller(LearnedLoss):
         for taps in self._taps:
             taps.clear()
         return total
+
+    def identity(self) -> str:
+        """The terms, their weights and details: what a resumed training must have in common with the killed one."""
+        return "; ".join(f"{term.weight:g} × {term.name} {term.detail}".strip() for term in self.terms)
 
     def end_epoch(self) -> None:
         """Close the means of an epoch; ``fit`` calls it."""

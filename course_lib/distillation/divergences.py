@@ -25,8 +25,8 @@ an outcome with pᵢ > 0 and qᵢ = 0 costs +∞. The functions ``…_from_logit
 nearly equal distributions are small differences: rounding leaves an error of about eps, which may be below 0. They are
 not clamped at 0, because a clamp would erase the gradient too.
 
-Sources: Shannon 1948, "A mathematical theory of communication"; Kullback & Leibler 1951, eq. 2.4; Lin 1991,
-"Divergence measures based on the Shannon entropy", eq. 4.1. torch.nn.functional.kl_div takes the *logarithm* of the
+Sources: Shannon 1948, "A mathematical theory of communication"; Kullback & Leibler 1951, section 2; Lin 1991,
+"Divergence measures based on the Shannon entropy", section IV. torch.nn.functional.kl_div takes the *logarithm* of the
 second distribution first and averages as its ``reduction`` says; here arguments stand in the order of the formula.
 """
 
@@ -75,7 +75,7 @@ def kl_divergence(p: Tensor, q: Tensor, *, unit: Unit = "nats") -> Tensor:
     Args: p, q: (…, C), one shape, float, ≥ 0, rows summing to 1. unit: "nats" or "bits".
     Returns: (…), float32 or float64.
     Raises: TypeError, ValueError: as ``entropy``, or unequal shapes.
-    Source: Kullback & Leibler 1951, eq. 2.4. Matches: scipy.stats.entropy(p, q), torch.distributions.kl_divergence.
+    Source: Kullback & Leibler 1951, section 2. Matches: scipy.stats.entropy(p, q), torch.distributions.kl_divergence.
     """
     p, q = _distributions(p=p, q=q)
     return _weighted(p, _log(p, p == 0) - _log(q, (p == 0) & (q == 0))) / _nats(unit)
@@ -87,7 +87,8 @@ def js_divergence(p: Tensor, q: Tensor, *, unit: Unit = "nats") -> Tensor:
     Args: p, q: (…, C), one shape, float, ≥ 0, rows summing to 1. unit: "nats" or "bits".
     Returns: (…), float32 or float64.
     Raises: TypeError, ValueError: as ``entropy``, or unequal shapes.
-    Source: Lin 1991, eq. 4.1 with weights ½. Matches: scipy.spatial.distance.jensenshannon(p, q)², which is its root.
+    Source: Lin 1991, section IV, with weights ½.
+    Matches: scipy.spatial.distance.jensenshannon(p, q), which is its root, squared.
     """
     p, q = _distributions(p=p, q=q)
     m = (p + q) / 2

@@ -161,6 +161,11 @@ times = Exercise(
             "round, then take the median of the ratios.",
         ),
         Mistake(
+            _with(lambda a, b: (2, a.mean() / b.mean())),
+            "The ratio of two means throws the pairing away and lets one interrupted run move it. Divide round by "
+            "round, then take the median of the ratios.",
+        ),
+        Mistake(
             _with(lambda a, b: (2, (a / b).mean())),
             "The ratio is a mean over rounds: one interrupted run moves it. Take the median of the ratios.",
         ),
