@@ -57,6 +57,7 @@ plots.picture_grid(
     columns=9,
     title="The 43 classes, one clear image each",
     alt="One image of each of the 43 traffic-sign classes, from speed limit 20 to the end of a ban on overtaking for trucks.",
+    inch=0.85,
 )
 
 # %% [markdown]
@@ -170,11 +171,20 @@ claim(
 
 # %%
 recorded = load_result("split_discipline_gtsrb")["figures"]
+claim(
+    "On the real photographs the split by image is too optimistic; the interval of the split by track contains 0.",
+    recorded["optimism_by_image"].low > 0
+    and recorded["optimism_by_track"].low < 0 < recorded["optimism_by_track"].high,
+)
+
+# %%
 for name in ("optimism_by_image", "optimism_by_track", "test_by_image", "unseen_by_image"):
     figure = recorded[name]
     print(f"{name:18} {figure.value:6.2f} [{figure.low:.2f}, {figure.high:.2f}] {figure.unit}: {figure.meaning}")
 
 # %% [markdown]
+# The real pool holds some 850 signs, not 258, so a student learns more skill from it, and memory is worth less. It is still worth more than most of the improvements that this course will measure.
+#
 # **Exercise 02.1.** Audit a split: of the test images, which fraction shows a sign that train shows too?
 
 
@@ -351,7 +361,7 @@ claim(
 # All that follows uses the logits $z \in \mathbb{R}^{43}$ of these two cells. Validation may choose things; test only reports.
 
 # %% tags=["nbval-ignore-output"]
-some = splits.validation.subset(np.arange(0, len(splits.validation), 2))
+some = splits.validation.subset(np.arange(0, len(splits.validation), 3))
 validation_logits = predict_logits(teacher, some)
 
 # %% tags=["nbval-ignore-output"]
@@ -640,7 +650,7 @@ widgets.sign_explorer(teacher, test.images[::301], test.labels[::301], temperatu
 # %%
 from course_lib.widgets.teacher import spoil
 
-base = test.batch(np.arange(0, len(test), 26))
+base = test.batch(np.arange(0, len(test), 39))
 sizes = (32, 16, 12, 8, 6)
 by_size = {}
 with torch.inference_mode():
