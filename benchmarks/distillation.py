@@ -47,7 +47,7 @@ TENTH_SEEDS = 3  # the difference is so large there that three seeds decide it
 THREADS = 1
 GAIN_ARMS = ("alone", "soft_targets", "alone_tenth", "soft_targets_tenth")
 LOGIT_ARMS = ("alone", "soft_targets", "label_smoothing", "pseudo_labels", "decoupled")
-FEATURE_ARMS = ("hint", "attention", "relational", "similarity")
+FEATURE_ARMS = ("hint", "attention", "relational", "similarity", "hint_heavy", "attention_heavy")
 FEATURE_TAPS = ("stages.4", "stages.5", "pool")
 SWEEP_ARMS = (
     "temperature_1",

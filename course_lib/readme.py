@@ -6,7 +6,7 @@ A number in README must be one that a run has measured, so nobody types it. READ
     …
     <!-- /figures -->
 
-and everything between them is written by ``scripts/readme.py`` from ``benchmarks/results/journey_*.json``, from the
+and everything between them is written by ``scripts/readme.py`` from ``benchmarks/results``, from the
 text twins of the notebooks and from the exercises. ``problems`` says where README differs from those files; a test asks
 it. The picture carries the digest of the figures it was drawn from, since two versions of matplotlib draw two
 different files of the same numbers.
@@ -83,6 +83,22 @@ def ladder_table(results: Results) -> str:
     return "\n".join([markdown_table(header, cells), "", *captions])
 
 
+def distillation_table(folder: str | Path = RESULTS) -> str:
+    """What distillation adds to the student alone, one row a data set and regime, as Markdown.
+
+    Raises: CourseError: a recorded file is missing or broken.
+    """
+    header = ["", "labels", "student alone", "distilled", "gain, points", "trainings"]
+    rows = []
+    for key, words in DATA.items():
+        figures = load_result(f"distillation_{key}", folder)["figures"]
+        for regime, suffix, labels in (("full", "", "all"), ("ten_percent", "_tenth", "of a tenth of the signs")):
+            gain = figures[f"gain_points_{regime}"]
+            accuracies = [f"{figures[f'{arm}{suffix}_accuracy'].value:.2f} %" for arm in ("alone", "soft_targets")]
+            rows.append([words, labels, *accuracies, _value(gain), f"2 × {gain.n}"])
+    return markdown_table(header, rows)
+
+
 def chapter_table(pages: tuple[Page, ...]) -> str:
     """The written chapters with question, promise, minutes and exercises; then what is planned, as Markdown."""
     header = ["chapter", "question", "you can then …", "minutes", "exercises"]
@@ -109,9 +125,10 @@ def picture_block(results: Results) -> str:
     return f"![{alt}](docs/figures/{PICTURE.name})"
 
 
-def blocks(results: Results) -> dict[str, str]:
+def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
     """Mark → what README must hold there."""
     return {
+        "distillation": distillation_table(folder),
         "figures": figures_table(results),
         "picture": picture_block(results),
         "ladder": ladder_table(results),
@@ -143,9 +160,8 @@ def problems(readme: Path = README, picture: Path = PICTURE, results: Path = RES
     from PIL import Image
 
     journeys, text = recorded_journeys(results), readme.read_text(encoding="utf-8")
-    found = [
-        f"block {name} differs" for name, content in blocks(journeys).items() if filled(text, {name: content}) != text
-    ]
+    wanted = blocks(journeys, results)
+    found = [f"block {name} differs" for name, content in wanted.items() if filled(text, {name: content}) != text]
     if not picture.is_file():
         return [*found, f"{picture.name} was never drawn"]
     with Image.open(picture) as image:
@@ -159,7 +175,7 @@ def write(readme: Path = README, picture: Path = PICTURE, results: Path = RESULT
     from course_lib.plots import recorded_figure
 
     journeys = recorded_journeys(results)
-    text = filled(readme.read_text(encoding="utf-8"), blocks(journeys))
+    text = filled(readme.read_text(encoding="utf-8"), blocks(journeys, results))
     with atomic_path(readme) as part:
         part.write_text(text, encoding="utf-8")
     with atomic_path(picture) as part:

@@ -58,7 +58,14 @@ def place(tmp_path):
             },
         }
         (tmp_path / f"journey_{key}.json").write_text(json.dumps(content), encoding="utf-8")
-    marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in ("figures", "picture", "ladder", "chapters"))
+        gain = {"value": 1.5, "low": -0.25, "high": 3.25, "unit": "points", "n": 3, "meaning": "m", "target": "≥ 2"}
+        arms = [f"{arm}{part}_accuracy" for arm in ("alone", "soft_targets") for part in ("", "_tenth")]
+        distilled = {name: {"value": 90.0 + i, "unit": "%", "n": 3, "meaning": "m"} for i, name in enumerate(arms)}
+        distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
+        recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
+        (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
+    names = ("figures", "picture", "ladder", "distillation", "chapters")
+    marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
 
@@ -83,7 +90,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 3
+    assert before.count("\nprose\n") == 4
     assert before.endswith("\nend\n")
 
 
@@ -94,6 +101,15 @@ def test_the_figures_stand_side_by_side_with_interval_target_and_a_miss_that_is_
     assert "| points lost | 0.50 [−0.10, 0.80] | 0.50 [−0.10, 0.80] | ≤ 1.0 |" in lines
     assert "| times smaller | 48.0 × (missed) | 48.0 × (missed) | ≥ 50 |" in lines
     assert "900 test images; `course bench journey --data gtsrb`, 2026-01-02, Some CPU." in lines[-1]
+
+
+def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told(place):
+    lines = readme.distillation_table(place["results"]).splitlines()
+    row = "| rendered signs | of a tenth of the signs | 91.00 % | 93.00 % | 1.50 [−0.25, 3.25] (missed) | 2 × 3 |"
+    assert lines[3] == row
+    (place["results"] / "distillation_gtsrb.json").unlink()
+    with pytest.raises(CourseError, match=r"distillation_gtsrb\.json"):
+        readme.distillation_table(place["results"])
 
 
 def test_the_ladder_shows_every_rung_on_both_sets(place):

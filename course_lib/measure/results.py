@@ -104,7 +104,7 @@ def load_result(name: str, folder: str | Path = RESULTS) -> dict[str, Any]:
 
     Raises: CourseError: missing, not JSON, or without the fields of a recorded result.
     """
-    path, mend = Path(folder) / f"{name}.json", f"run what records it: make bench NAME={name}"
+    path, mend = Path(folder) / f"{name}.json", f"git checkout -- benchmarks/results/{name}.json"
     content = read_json(path, mend=mend)
     try:
         known = {field.name for field in dataclasses.fields(Figure)}
