@@ -1,4 +1,4 @@
-"""Reading a comparison of methods honestly: what each interval allows to say, and what nine of them do together.
+"""Reading a comparison of methods honestly: what each interval allows to say, and what many of them do together.
 
 A recorded gain is a mean over seeds with a 95 % interval (Student's t). Three statements are possible about one method:
 the interval lies above 0 ("helped"), below 0 ("hurt"), or holds 0: then nothing was shown, which is not the same as
@@ -20,12 +20,14 @@ METHODS = {
     "pseudo_labels": "pseudo-labels",
     "decoupled": "decoupled",
     "hint": "hint",
+    "hint_heavy": "hint, larger weight",
     "attention": "attention",
+    "attention_heavy": "attention, larger weight",
     "relational": "relational",
     "similarity": "similarity-preserving",
     "born_again": "born again",
 }
-ON_FEATURES = ("hint", "attention", "relational", "similarity")
+ON_FEATURES = ("hint", "hint_heavy", "attention", "attention_heavy", "relational", "similarity")
 
 
 @dataclass(frozen=True)

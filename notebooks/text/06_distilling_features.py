@@ -1,0 +1,817 @@
+# %% [markdown]
+# # 06 · Distilling features
+#
+# **Can the student learn how the teacher sees?**
+#
+# You will be able to
+#
+# - compare layers of two networks whose shapes do not agree, in four ways, and say what each way ignores;
+# - choose which layer of the student looks at which layer of the teacher, by resolution and receptive field;
+# - tap any layer with a hook, and leave none behind;
+# - read a comparison of many methods without believing more than its intervals say.
+#
+# **Prerequisites:** chapters 04 and 05 (KL, soft targets); 01 for intervals.
+# **Time:** 90 min to work through. It runs in about 1 minute on 2 CPU cores, without GPU and network.
+#
+# Symbols and terms, also in Chinese: [notation](../docs/notation.md).
+
+# %%
+import copy
+
+import numpy as np
+import torch
+from IPython.display import Markdown
+from torch.nn import functional as F
+
+from course_lib import checkpoints, distillation, plots, widgets
+from course_lib.data import load
+from course_lib.distillation import Taps
+from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
+from course_lib.measure import claim, load_result
+from course_lib.measure.tables import text_table
+from course_lib.models import sign_student, sign_teacher
+from course_lib.training import Recipe, fit
+
+splits = load("rendered")
+teacher, _ = checkpoints.load("teacher_rendered")
+alone, _ = checkpoints.load("alone_rendered")  # trained on labels
+distilled, _ = checkpoints.load("student_rendered")  # the same network, trained on the teacher's logits
+images, labels = splits.validation.batch(np.arange(0, len(splits.validation), 19))
+print(f"{len(images)} validation images; the student has channels {distilled.channels}")
+
+# %% [markdown]
+# Chapter 05 compared answers: 43 logits. But between the picture and its answer the teacher computes a hundred
+# thousand other numbers. Can they teach, too?
+#
+# ## Predict first
+#
+# Nine ways to train the same small student, with equal epochs and equal augmentation: soft targets, label smoothing,
+# pseudo-labels, decoupled distillation (chapter 05); hint, attention, relational, similarity-preserving (this chapter); and
+# "born again", where the teacher is another student. Each is compared with the student alone. Which gains most? How many
+# of them can be told from no gain at all with three seeds?
+
+# %%
+best_guess, shown_guess = None, None  # a name, and a number; the chapter comes back to it
+
+# %% [markdown]
+# ## Where to tap
+#
+# A feature map has the shape $(B, C, H, W)$: $C$ channels at $H \times W$ places, for $B$ images. To compare two maps place by
+# place, the places must correspond, so first look for equal $H \times W$. And each place should be able to know what the
+# other one knows. What can it know? Only what lies in its **receptive field**, the square of pixels that its value depends on.
+#
+# Let $r$ be the side of that square and $j$ the step in pixels between neighbouring outputs (both 1 at the
+# picture). A convolution with kernel $k$ and stride $s$ reads $k$ neighbours, so
+#
+# $$r' = r + (k - 1)\,j, \qquad j' = s\,j .$$
+#
+# **By hand.** The student's first four convolutions have $k = 3$ and strides 2, 2, 1, 2:
+# $r = 1 + 2 \cdot 1 = 3$, then $3 + 2 \cdot 2 = 7$, $7 + 2 \cdot 4 = 15$, $15 + 2 \cdot 4 = 23$.
+
+
+# %%
+def receptive_field(convolutions):
+    """Side in pixels, from (kernel, stride) of each convolution in order."""
+    field, step = 1, 1
+    for kernel, stride in convolutions:
+        field, step = field + (kernel - 1) * step, step * stride
+    return field
+
+
+blocks = {"stages.0": 1, "stages.1": 2, "stages.2": 1, "stages.3": 2, "stages.4": 1, "stages.5": 2}  # strides
+fields, path = {}, [(3, 1)]
+for name, stride in blocks.items():
+    path += [(3, stride), (3, 1)]  # two convolutions a block; the shortcut sees less
+    fields[name] = receptive_field(path)
+path = []
+for i, stride in enumerate((2, 2, 1, 2, 1)):
+    path.append((3, stride))
+    fields[f"features.{i}"] = receptive_field(path)
+
+# %% [markdown]
+# Do not trust a formula about code: ask the code. Make all weights positive, so that nothing cancels, and see for which
+# pixels the gradient of one output is not zero.
+
+
+# %%
+def seen(model, name):
+    """Of the rows of a large picture that change place 6 of a layer: how many, and the middle one."""
+    model = copy.deepcopy(model).eval().double()
+    for parameter in model.parameters():
+        parameter.data.abs_()
+    picture = torch.ones(1, 3, 97, 97, dtype=torch.double, requires_grad=True)
+    with Taps(model, [name]) as taps:
+        model(picture)
+        (gradient,) = torch.autograd.grad(taps[name][0, :, 6, 6].sum(), picture)
+    rows = gradient[0].abs().sum((0, 2)).nonzero()[:, 0]
+    return len(rows), rows.double().mean().item()
+
+
+fresh = {"features": sign_student(), "stages": sign_teacher()}
+steps = {"features.2": 4, "features.4": 8, "stages.5": 8}  # deep enough that place 6 sees no border
+found = {name: seen(fresh[name.split(".")[0]], name) for name in steps}
+claim("Each layer sees as many pixels as the formula says", all(found[name][0] == fields[name] for name in steps))
+
+# %%
+claim("Place i is centred on pixel i·j", all(found[name][1] == 6 * step for name, step in steps.items()))
+
+# %% [markdown]
+# The second fact is easily overlooked. With kernel 3, padding 1 and stride 2, place $i$ is centred on pixel $2i$, not in the
+# middle of a block of two. After three such layers place 2 of 4 lies on pixel 16, the middle of the picture. The figures below draw maps
+# where they belong. Teacher and student make their steps in the same way, so their places do correspond.
+
+# %%
+rows = []
+for who, model in (("teacher", teacher), ("student", distilled)):
+    names = [name for name in fields if name in dict(model.named_modules())]
+    with torch.no_grad(), Taps(model, names) as taps:
+        model(images[:1])
+        rows += [[who, n, *map(str, taps[n].shape[1:3]), f"{fields[n]} × {fields[n]}"] for n in taps]
+print(text_table(["network", "layer", "channels", "pixels a side", "receptive field"], rows))
+
+# %%
+pairs = [("features.0", "stages.2"), ("features.2", "stages.4"), ("features.4", "stages.5")]
+claim(
+    "In each pair of equal resolution the teacher's layer sees at least 1.8 times as far as the student's",
+    all(fields[t] >= 1.8 * fields[s] for s, t in pairs),
+)
+
+# %% [markdown]
+# So at 16×16 the student knows 3×3 pixels around each place, and the teacher 21×21. No training can make the one predict
+# the other: a hint there asks for the impossible, and the gradient of an impossible wish still pulls. Deep pairs fit better.
+# FitNets chose the middle of both networks; since then most methods tap the last layer before the pool as well. We shall measure how
+# well each pair fits, below.
+#
+# ## Hooks
+#
+# How do you get at an inner layer without changing the network? `register_forward_hook` calls your function after a module ran.
+
+# %%
+caught = []
+for _ in range(3):  # you run your cell, change something, run it again, and again
+    distilled.features[2].register_forward_hook(lambda module, inputs, output: caught.append(output))
+with torch.no_grad():
+    distilled(images[:10])
+claim("One forward pass, three catches: every run of the cell left a hook", len(caught) == 3)
+
+# %% [markdown]
+# Nothing fails. The program just gets slower, the memory fuller, and a copy of the network carries the hooks along: `copy.deepcopy`
+# copies them, too. So a hook belongs in a `with`, which removes it also when an error ends the block:
+
+# %%
+inherited = copy.deepcopy(distilled)
+distilled.features[2]._forward_hooks.clear()
+with torch.no_grad(), Taps(distilled, ["features.2", "pool"]) as taps:
+    distilled(images[:10])
+    print({name: tuple(output.shape) for name, output in taps.items()})
+
+
+def hooks(model):
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+claim(
+    "The copy inherited three hooks; after the with statement none is left",
+    (hooks(inherited), hooks(distilled)) == (3, 0),
+)
+
+# %%
+try:
+    Taps(teacher, ["stage.4"])
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# **Your turn.** Write such a tap with `try … finally`.
+
+
+# %%
+def tap(model, name, images):
+    """The output of the module called ``name``; no hook stays, whatever happens."""
+    ...
+
+
+check("06.1", tap)
+
+# %% [markdown]
+# ## Hints: be like the teacher, channel by channel
+#
+# The most direct wish: the student's map $v$ shall be the teacher's map $u$. Two things stand against it. The shapes:
+# 60 channels are not 128. And something deeper: **channels have no names**. Swap two channels of a layer, and swap what the
+# next layer reads, and you have the same function.
+
+# %%
+order = torch.randperm(distilled.channels[0], generator=torch.Generator().manual_seed(0))
+swapped = copy.deepcopy(distilled)
+(conv, norm, _), following = swapped.features[0], swapped.features[1][0]
+with torch.no_grad():
+    for tensor in (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        tensor.copy_(tensor[order])
+    following.weight.copy_(following.weight[:, order])
+    twin_gap = (swapped(images) - distilled(images)).abs().max().item()
+    v, u = distilled.features[0](images), swapped.features[0](images)
+    relative = (F.mse_loss(v, u) / u.var()).item()
+print(f"largest difference of the logits {twin_gap:.1e}; of the features, mean square over variance: {relative:.2f}")
+
+# %%
+claim("Two networks give the same answers and have altogether different channels", twin_gap < 1e-3 and relative > 0.5)
+
+# %% [markdown]
+# To compare channels, someone must learn a dictionary. FitNets (Romero et al. 2015) train one along with the student: a 1×1
+# convolution $r$, that is a matrix $R$ $(C_t \times C_s)$ applied at each place. Their equation 3 for one image, and the mean that
+# the library takes (as most code does), are
+#
+# $$L = \tfrac12 \lVert u - R\,v \rVert^2, \qquad
+# L_\text{hint} = \frac{1}{B\,C_t\,H\,W} \sum (u - R\,v)^2 = \frac{2}{C_t H W}\,\overline{L} ,$$
+#
+# with $\overline L$ the mean over the batch. They differ by a factor, and so do the weights that fit them.
+#
+# **Four numbers by hand.** One place, $v = (1, 2)$, $u = (2, 3)$, $R = \begin{pmatrix}1&0\\1&1\end{pmatrix}$. $R v = (1, 3)$,
+# $u - R v = (1, 0)$, $L = ½$ and $L_\text{hint} = ½$, too, since $2 / (C_t H W) = 2/2 = 1$.
+
+
+# %%
+def naive_hint(student, teacher, weight):
+    projected = torch.einsum("ts,bshw->bthw", weight, student)
+    return ((teacher - projected) ** 2).mean()
+
+
+two = distillation.Hint(2, 2)
+two.projection.weight.data = torch.tensor([[1.0, 0], [1, 1]])[:, :, None, None]
+v, u = torch.tensor([1.0, 2]).view(1, 2, 1, 1), torch.tensor([2.0, 3]).view(1, 2, 1, 1)
+by_hand = naive_hint(v, u, two.projection.weight[:, :, 0, 0])
+claim("Hand, naive code and library agree: ½", by_hand.item() == two(v, u).item() == 0.5)
+
+# %%
+swap = distillation.Hint(distilled.channels[0], distilled.channels[0])
+swap.projection.weight.data = torch.eye(len(order))[order][:, :, None, None]
+with torch.no_grad():
+    undone = swap(distilled.features[0](images), swapped.features[0](images)).item()
+claim("A dictionary undoes the swapped channels: the hint is 0", undone < 1e-8)
+
+# %% [markdown]
+# How much of the teacher's layer *is* in the student's, in some linear dictionary? Fit the best $R$ by least squares on half of the
+# images, and measure on the other half the share of the teacher's variance that it explains, $R^2 = 1 - \sum (u - Rv)^2 / \sum (u -
+# \bar u)^2$. This costs no training, and it tells before any training which pairs fit.
+
+
+# %%
+def explained(student, teacher):
+    """R² on the second half of the images of the best linear map (with intercept) fitted on the first half."""
+    v, u = (x.movedim(1, -1).flatten(0, 2).double() for x in (student, teacher))
+    v, half = torch.cat([v, torch.ones(len(v), 1)], 1), len(v) // 2
+    best = torch.linalg.lstsq(v[:half], u[:half], driver="gelsd").solution
+    return 1 - ((u[half:] - v[half:] @ best).square().sum() / (u[half:] - u[:half].mean(0)).square().sum()).item()
+
+
+torch.manual_seed(0)
+students = {"untrained": sign_student(channels=distilled.channels).eval(), "alone": alone, "distilled": distilled}
+maps = {}
+for name, model in {"teacher": teacher, **students}.items():
+    layers = [*(t for _, t in pairs), "pool"] if model is teacher else [*(s for s, _ in pairs), "pool"]
+    with torch.no_grad(), Taps(model, layers) as taps:
+        model(images)
+        maps[name] = {layer: taps[layer] for layer in layers}
+shares = {name: [explained(maps[name][s], maps["teacher"][t]) for s, t in pairs] for name in students}
+print(
+    text_table(
+        ["explained of the teacher", *(t for _, t in pairs)], [[n, *(f"{x:.2f}" for x in v)] for n, v in shares.items()]
+    )
+)
+
+# %%
+claim(
+    "In trained students the deepest pair fits best: it is where tasks agree and receptive fields reach far",
+    all(shares[name][2] > max(shares[name][:2]) for name in ("alone", "distilled")),
+)
+
+# %% [markdown]
+# Nobody told the student trained alone to be like this teacher. It became alike at the end, because the task is the
+# same; early on, each network goes its own way.
+#
+# **Your turn.** Write the hint, with a teacher whose map is $k$ times as large, and see that the gradient goes where it should.
+
+
+# %%
+def hint_loss(student, teacher, weight):
+    """mean (u − R·v)²: student (B, C_s, H, W), teacher (B, C_t, kH, kW) averaged over k×k, weight R (C_t, C_s)."""
+    ...
+
+
+check("06.2", hint_loss)
+
+# %% [markdown]
+# ## Attention: be active where the teacher is
+#
+# Channels have no names, but places do. So sum over the channels and keep *where* (Zagoruyko & Komodakis 2017):
+#
+# $$Q = \sum_{c=1}^{C} |A_c|^p \quad\text{or}\quad Q = \max_c |A_c|^p, \qquad
+# L_\text{att} = \left\lVert \frac{Q_S}{\lVert Q_S \rVert_2} - \frac{Q_T}{\lVert Q_T \rVert_2} \right\rVert_2 ,$$
+#
+# where $A_c$ is channel $c$ of a layer and $Q$ a map of $H \cdot W$ numbers. No dictionary is needed and $C$ may differ. The paper's
+# equation 2 has this norm; its authors' code has the mean of the squared differences instead. The library offers both.
+#
+# **Four pixels by hand.** Two channels, $A_1 = \begin{pmatrix}1&0\\0&2\end{pmatrix}$, $A_2 = \begin{pmatrix}-2&0\\1&0\end{pmatrix}$,
+# $p = 2$: $Q = (1+4,\ 0,\ 1,\ 4)$, $\lVert Q \rVert = \sqrt{25+1+16} = \sqrt{42}$. Without the absolute value and with $p = 1$ the
+# first place would count $-1$: two active channels would nearly cancel.
+
+
+# %%
+def naive_attention(features, power):
+    maps = []
+    for image in features:
+        q = sum(channel.abs() ** power for channel in image).flatten()
+        maps.append(q / (q @ q).sqrt())
+    return torch.stack(maps)
+
+
+four = torch.tensor([[[[1.0, 0], [0, 2]], [[-2, 0], [1, 0]]]])
+claim("By hand: (5, 0, 1, 4) / √42", torch.allclose(naive_attention(four, 2), torch.tensor([[5.0, 0, 1, 4]]) / 42**0.5))
+
+# %%
+u = maps["teacher"]["stages.4"][:32]
+claim(
+    "Naive code and library agree for p = 1, 2 and 3",
+    all(torch.allclose(naive_attention(u, p), distillation.attention_map(u, power=p), atol=1e-6) for p in (1, 2, 3)),
+)
+
+# %% [markdown]
+# Where do the two networks look?
+
+# %% tags=["nbval-ignore-output"]
+known = {k: torch.from_numpy(v[::19]) for k, v in splits.validation.attributes.items()}
+clear = known["native_size"] * (known["weather"] == 0) * (abs(known["gain"] - 1) < 0.4)
+chosen = [int(torch.where(labels == c, clear, -1).argmax()) for c in (14, 1, 38, 25, 11)]
+shown = {}
+for s, t in pairs:
+    for who, layer in (("distilled", s), ("teacher", t)):
+        q = distillation.attention_map(maps[who][layer][chosen])
+        shown[f"{who.replace('distilled', 'student')}\n{layer}"] = q.view(-1, *maps[who][layer].shape[2:]).numpy()
+plots.attention_figure(images[chosen].numpy(), shown, [plots.teacher.SHORT_NAMES[labels[i]] for i in chosen])
+
+# %% [markdown]
+# The teacher's middle and last layers look at the inside of the plate, where classes differ. The student's middle layer, which sees 15
+# pixels where the teacher's sees 49, cannot know what is a plate and what is background. And look at the student's first map: its
+# top and left rims are bright wherever the picture's border is.
+
+
+# %%
+def share(who, layer, part):
+    """Mean share of the attention that lies in a part of the map: a pair of slices."""
+    q = distillation.attention_map(maps[who][layer]).view(-1, *maps[who][layer].shape[2:])
+    return (q[:, *part].sum((1, 2)) / q.sum((1, 2))).mean().item()
+
+
+everything, middle = slice(None), (slice(2, 6), slice(2, 6))
+centre = {who: share(who, layer, middle) for who, layer in (("distilled", "features.2"), ("teacher", "stages.4"))}
+print(
+    f"in the middle quarter: teacher {100 * centre['teacher']:.0f} %, student {100 * centre['distilled']:.0f} %, even 25 %"
+)
+claim(
+    "At 8×8 the teacher looks at the middle more than the student does", centre["teacher"] > centre["distilled"] > 0.25
+)
+
+# %%
+rim = {
+    side: share("distilled", "features.0", (row, everything))
+    for side, row in (("top", slice(0, 1)), ("bottom", slice(15, 16)))
+}
+claim("The student's top row takes more than twice the share of its bottom row", rim["top"] > 2 * rim["bottom"])
+
+# %% [markdown]
+# The rim is no sign: padding puts zeros around the picture, and zeros beside bright pixels are an edge as sharp as any. With stride 2
+# and 32 pixels they are read at the top and at the left only. Attention transfer asks the student to copy the teacher's rims as well as
+# its view of the plate, and to look as far as the teacher does, which with 15 pixels it cannot.
+#
+# Choose the sign, the layers and the power yourself. A large $p$ keeps the peaks only: $|A|^p$ with $p \to \infty$ is one bright place.
+
+# %% tags=["nbval-ignore-output"]
+one = chosen[0]
+spot = {"pair": ("features.2", "stages.4"), "power": 4, "form": "sum"}
+widgets.attention_pair_figure(teacher, distilled, (255 * images[one]).byte(), int(labels[one]), **spot)
+
+# %% tags=["nbval-ignore-output"]
+widgets.attention_explorer(teacher, distilled, (255 * images[chosen]).byte().numpy(), labels[chosen].numpy(), pairs)
+
+
+# %%
+def flatness(power):
+    """Share of the map's strength outside its brightest place, mean over images."""
+    q = distillation.attention_map(maps["teacher"]["stages.4"], power=power)
+    return 1 - (q.amax(1) / q.sum(1)).mean().item()
+
+
+claim("A larger power leaves less outside the brightest place", flatness(1) > flatness(2) > flatness(4) > flatness(8))
+
+# %% [markdown]
+# **Your turn.** The map, for any power, odd ones too.
+
+
+# %%
+def attention(features, power):
+    """Σ_c |A_c|^p, (B, C, H, W) → (B, H·W), each image's map of Euclidean length 1."""
+    ...
+
+
+check("06.3", attention)
+
+# %% [markdown]
+# ## Relations: keep the distances
+#
+# Forget places too. What remains of a batch is a cloud of points, one embedding $e_i$ an image (here the pooled features). The
+# cloud's *shape* is what the classifier works with: which signs lie near each other. Relational distillation (Park et al. 2019)
+# compares distances and angles,
+#
+# $$\psi_D(i,j) = \frac{\lVert e_i - e_j \rVert}{\mu},\quad \mu = \frac{1}{B(B-1)} \sum_{i \ne j} \lVert e_i - e_j \rVert, \qquad
+# \psi_A(i,j,k) = \cos \angle e_i e_j e_k = \left\langle \frac{e_i - e_j}{\lVert e_i - e_j \rVert},
+# \frac{e_k - e_j}{\lVert e_k - e_j \rVert} \right\rangle ,$$
+#
+# with Huber's loss between teacher's and student's $\psi$: $\tfrac12 x^2$ for $|x| \le 1$, else $|x| - \tfrac12$, so that one far
+# outlier does not outvote the batch.
+#
+# **Four points by hand.** The teacher's form a square of side 1: four distances 1, two diagonals $\sqrt2$, $\mu = (4 + 2\sqrt2)/6 =
+# 1.138$. The student's lie on a line at 0, 1, 2, 3: $\mu = (1+1+1+2+2+3)/6 = 1.667$. Points 1 and 3: the teacher says $1.414/1.138 =
+# 1.243$, the student $2/1.667 = 1.200$, nearly right. Points 1 and 4: $0.879$ against $1.800$: neighbours have become the ends.
+
+
+# %%
+def naive_distance_loss(student, teacher):
+    tables = []
+    for e in (student, teacher):
+        d = torch.stack([torch.stack([(a - b).norm() for b in e]) for a in e])
+        tables.append(d / (d.sum() / (len(e) * (len(e) - 1))))
+    return F.smooth_l1_loss(*tables)  # Huber with δ = 1, mean over B²
+
+
+square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+line = torch.tensor([[0.0], [1], [2], [3]])
+value = distillation.relational_distance_loss(line, square)
+claim("Naive code and library agree on the four points", torch.isclose(naive_distance_loss(line, square), value))
+
+# %%
+e_student, e_teacher = (maps[name]["pool"].flatten(1) for name in ("distilled", "teacher"))
+turn = torch.linalg.qr(torch.randn(e_student.shape[1], e_student.shape[1], generator=torch.Generator().manual_seed(0)))[
+    0
+]
+moved = 3 * e_student @ turn + 1
+for loss in (distillation.relational_distance_loss, distillation.relational_angle_loss):
+    print(
+        f"{loss.__name__:26} {loss(e_student[:64], e_teacher[:64]):.5f}, turned, scaled and shifted {loss(moved[:64], e_teacher[:64]):.5f}"
+    )
+
+# %% [markdown]
+# The same cloud, turned, scaled and shifted, costs the same: it needs no dictionary, and the numbers of features (of student and
+# teacher) may differ. Now move one point of four:
+
+# %%
+widgets.relations_figure(x=2.0, y=0.5, turn_deg=30, scale=1.5)
+
+# %% tags=["nbval-ignore-output"]
+widgets.relations_explorer()
+
+# %% [markdown]
+# **A trap.** Write the distance as $\sqrt{\sum (a-b)^2}$ and take the gradient:
+
+# %%
+points = square.clone().requires_grad_()
+table = (points[:, None] - points[None]).square().sum(-1).sqrt()
+table.sum().backward()
+print(points.grad)
+
+# %%
+safe = square.clone().requires_grad_()
+distillation.relational_distance_loss(safe, square[[0, 2, 1, 3]]).backward()
+claim(
+    "The square root at 0 makes every gradient NaN; the library's are finite",
+    bool(points.grad.isnan().all() and safe.grad.isfinite().all()),
+)
+
+# %% [markdown]
+# On the diagonal the slope of $\sqrt x$ at 0 is infinite, times 0: NaN. The values were right, so no test of values finds it.
+#
+# **Your turn.** The table of relative distances, with a gradient that is finite.
+
+
+# %%
+def relative_distances(embeddings):
+    """ψ_D, (B, D) → (B, B): distances in units of their mean over the pairs i ≠ j."""
+    ...
+
+
+check("06.4", relative_distances)
+
+# %% [markdown]
+# ## Similarity: which images excite a layer alike
+#
+# The last way asks for least. Flatten a layer's output to one row an image, $A$ $(B \times CHW)$. All inner products make a table
+# that does not know the layer's shape any more (Tung & Mori 2019):
+#
+# $$G = A A^\top, \quad \tilde G_i = G_i / \lVert G_i \rVert_2 \ \text{(each row)}, \qquad
+# L_\text{sim} = \frac{1}{B^2} \lVert \tilde G_T - \tilde G_S \rVert_F^2 .$$
+#
+# **Two images by hand.** $A = \begin{pmatrix}1&0\\1&1\end{pmatrix}$: $G = \begin{pmatrix}1&1\\1&2\end{pmatrix}$, rows of length
+# $\sqrt2$ and $\sqrt5$: $\tilde G = \begin{pmatrix}0.707&0.707\\0.447&0.894\end{pmatrix}$. The table is no longer symmetric: each row
+# says how image $i$ sees the others.
+
+
+# %%
+def naive_similarity(student, teacher):
+    gaps = []
+    for features in (student, teacher):
+        rows = features.flatten(1)
+        table = torch.stack([torch.stack([a @ b for b in rows]) for a in rows])
+        gaps.append(table / table.norm(dim=1, keepdim=True))
+    return ((gaps[0] - gaps[1]) ** 2).sum() / len(student) ** 2
+
+
+v, u = maps["distilled"]["features.4"][:16], maps["teacher"]["stages.5"][:16]
+claim(
+    "Naive code and library agree",
+    torch.isclose(naive_similarity(v, u), distillation.similarity_preserving_loss(v, u), rtol=1e-3),
+)
+
+# %%
+eight = [c for c in (1, 2, 7, 12, 13, 14, 25, 38) if (labels == c).sum() >= 3]
+batch = torch.cat([(labels == c).nonzero()[:5, 0] for c in eight])
+starts = np.flatnonzero(np.diff(labels[batch].numpy())) + 1
+deep = {name: maps[name]["stages.5" if name == "teacher" else "features.4"][batch] for name in ("teacher", *students)}
+plots.similarity_figure(deep, starts)
+
+# %% [markdown]
+# Images are sorted by class; white lines separate the classes. The teacher's blocks on the diagonal are the task itself. The untrained
+# network's rows are all the same: it finds all images alike, and the stripes only tell which of them are bright.
+#
+# **Your turn.**
+
+
+# %%
+def similarity_loss(student, teacher):
+    """‖G̃_T − G̃_S‖²_F / B² for features (B, …)."""
+    ...
+
+
+check("06.5", similarity_loss)
+
+# %% [markdown]
+# ## Who sees like the teacher?
+#
+# You have four measures and three students: one trained on the teacher's *logits* (none of these losses), one trained alone, one not
+# trained at all. Which of them looks where the teacher looks? Guess, then read.
+
+
+# %%
+def distances(name):
+    """How far a network's deepest layer is from the teacher's, by each measure."""
+    v, u = maps[name]["features.4"], maps["teacher"]["stages.5"]
+    e, f = maps[name]["pool"].flatten(1), maps["teacher"]["pool"].flatten(1)
+    return {
+        "1 − R² (hint)": 1 - explained(v, u),
+        "attention": distillation.attention_transfer_loss(v, u, distance="norm").item(),
+        "distance": distillation.relational_distance_loss(e, f).item(),
+        "similarity": distillation.similarity_preserving_loss(v, u).item(),
+    }
+
+
+apart = {name: distances(name) for name in students}
+measures = list(apart["alone"])
+plots.agreement_figure({m: {name: apart[name][m] for name in apart} for m in measures})
+
+# %%
+claim(
+    "By dictionary, distances and similarities the untrained student is farthest from the teacher",
+    all(apart["untrained"][m] > max(apart["alone"][m], apart["distilled"][m]) for m in measures if m != "attention"),
+)
+
+# %%
+claim(
+    "By attention it is nearer than the distilled one",
+    apart["untrained"]["attention"] < apart["distilled"]["attention"],
+)
+
+# %% tags=["nbval-ignore-output"]
+nearer = [m for m in measures if apart["distilled"][m] < apart["alone"][m]]
+closest = min(apart, key=lambda name: apart[name]["attention"])
+Markdown(
+    f"Trained on logits only, the distilled student is nearer to the teacher than the one trained alone by "
+    f"{len(nearer)} of 4 measures ({', '.join(nearer) or 'none'}). "
+    f"By attention the nearest of the three is the **{closest}** one."
+)
+
+# %% [markdown]
+# Two lessons. Logits carry relations: whoever answers like the teacher must place the signs like it, since the last layer is linear. And
+# a small attention loss need not mean "sees alike": an untrained network is active everywhere a little, and such a flat map
+# is never very wrong. A loss that falls is not yet a student that learns.
+#
+# ## Training with terms
+#
+# The `Distiller` adds terms to a loss for `fit`, each with a weight, and logs each one. Which weights? The terms
+# have different units. Their *gradients* tell how strongly each one pulls, here at the weights of the student's third convolution:
+
+# %%
+torch.manual_seed(0)
+small = sign_student(0.5)
+dictionary = distillation.Hint(small.channels[2], 128)
+authors = {
+    "labels": 1,
+    "hint": 100,
+    "attention": 1000,
+    "distance": 25,
+    "similarity": 3000,
+}  # weights seen in the literature
+
+
+def pooled(o):
+    return o.student["pool"].flatten(1), o.teacher["pool"].flatten(1)
+
+
+losses = {
+    "labels": lambda o: distillation.label_loss(o.student_logits, o.labels),
+    "hint": lambda o: dictionary(o.student["features.2"], o.teacher["stages.4"]),
+    "attention": lambda o: distillation.attention_transfer_loss(o.student["features.2"], o.teacher["stages.4"]),
+    "distance": lambda o: distillation.relational_distance_loss(*pooled(o)),
+    "similarity": lambda o: distillation.similarity_preserving_loss(o.student["features.4"], o.teacher["stages.5"]),
+}
+
+# %% tags=["nbval-ignore-output"]
+pull = {}
+with Taps(small, ["features.2", "features.4", "pool"]) as of_student:
+    with Taps(teacher, ["stages.4", "stages.5", "pool"]) as of_teacher, torch.no_grad():
+        of_teacher = {**of_teacher, "logits": teacher(images[:64]), **of_teacher}
+    outputs = distillation.Outputs(small(images[:64]), of_teacher["logits"], labels[:64], of_student, of_teacher)
+    for name, loss in losses.items():
+        (gradient,) = torch.autograd.grad(loss(outputs), small.features[2][0].weight, retain_graph=True)
+        pull[name] = gradient.norm().item()
+rows = [[n, f"{pull[n]:.2g}", f"{authors[n]}", f"{authors[n] * pull[n] / pull['labels']:.1f} ×"] for n in losses]
+print(text_table(["term", "gradient's norm", "weight", "pull, in units of the labels'"], rows))
+
+# %%
+claim(
+    "Unweighted, the strongest term pulls more than 30 times as hard as the weakest",
+    max(pull.values()) > 30 * min(pull.values()),
+)
+
+# %% [markdown]
+# Now twice the same short training of a small student on twelve images a class. In the first run all weights but the labels' are 0: the
+# terms are watched, not asked for. In the second they are asked for, with weights at which each pulls about as hard as the labels at the start.
+
+# %%
+few = np.concatenate([np.flatnonzero(splits.train.labels == c)[::7][:12] for c in range(43)])
+few, some = splits.train.subset(few), splits.validation.subset(np.arange(0, len(splits.validation), 6))
+recipe = Recipe(epochs=3, max_lr=6e-3, batch_size=43, augmentation=None)
+balanced = {name: pull["labels"] / value for name, value in pull.items()}
+
+
+def terms(weights):
+    return [distillation.Term(n, weights[n], f, dictionary if n == "hint" else None) for n, f in losses.items()]
+
+
+runs = {}
+for run, weights in {"labels only": {n: float(n == "labels") for n in losses}, "all terms": balanced}.items():
+    student = copy.deepcopy(small)
+    taps = {"student_taps": ("features.2", "features.4", "pool"), "teacher_taps": ("stages.4", "stages.5", "pool")}
+    with distillation.Distiller(student, teacher, terms(weights), **taps) as distiller:
+        fit(student, few, some, recipe, loss=distiller, progress=False)
+    runs[run] = distiller.history
+
+# %% tags=["nbval-ignore-output"]
+plots.terms_figure(runs, list(losses))
+
+# %%
+last = {run: epochs[-1] for run, epochs in runs.items()}
+asked = [n for n in losses if n != "labels"]
+claim(
+    "Each term that is asked for ends lower than where it is only watched",
+    all(last["all terms"][n] < last["labels only"][n] for n in asked),
+)
+
+# %%
+claim("All hooks are gone", hooks(teacher) == 0)
+
+# %% [markdown]
+# The terms do what they say. Whether the *student* gains from it is another question, and three epochs on 516 images cannot answer it.
+# Note the labels' panel: what the other terms win, the labels' term may pay for.
+#
+# ## Born again: a teacher as small as the student
+#
+# Give a network its own twin as teacher: same architecture, trained on the labels, then frozen. A second network learns from the first
+# one's soft targets, a third from the second's. Furlanello et al. (2018) found that the later generations can be better than the first. No larger
+# network, no new data: where should it come from?
+#
+# One answer can be derived (Mobahi et al. 2020). Take the simplest network, ridge regression: with a kernel matrix $K$ and penalty
+# $c$ the fitted values are $\hat y = K (K + cI)^{-1} y$. In the basis of $K$'s eigenvectors, direction $i$ with eigenvalue $d_i$ is
+# multiplied by $\frac{d_i}{d_i + c}$. Train again on $\hat y$: it is multiplied again. After $t$ rounds of self-distillation
+#
+# $$\hat y^{(t)}_i = \left( \frac{d_i}{d_i + c} \right)^{t+1} y_i .$$
+#
+# **By hand.** $c = 1$, eigenvalues 9 and 1: factors 0.9 and 0.5. After one more round 0.81 and 0.25; after two 0.73 and 0.125. The strong direction
+# hardly changes, the weak one, where mostly noise lives, fades. Self-distillation is a regulariser that nobody wrote down, and too many rounds
+# wipe out the signal as well.
+
+# %%
+rng = np.random.default_rng(0)
+x = np.sort(rng.uniform(-3, 3, 60))
+truth = np.sin(2 * x)
+y, kernel = truth + rng.normal(0, 0.8, 60), np.exp(-((x[:, None] - x[None]) ** 2) / 0.5)
+errors, fitted = {}, {}
+for c in (0.1, 0.5):
+    target, curve = y, []
+    for _ in range(25):
+        target = kernel @ np.linalg.solve(
+            kernel + c * np.eye(60), target
+        )  # the next student learns the last one's values
+        curve.append(np.mean((target - truth) ** 2))
+    errors[f"penalty c = {c:g}"], fitted[c] = curve, target
+plots.shrinkage_figure(np.arange(25), errors)
+
+# %%
+d, basis = np.linalg.eigh(kernel)
+formula = basis @ ((d / (d + 0.1)) ** 25 * (basis.T @ y))
+claim("25 fits one after the other equal the formula's power", np.allclose(formula, fitted[0.1], atol=1e-6))
+
+# %%
+weak, strong = (np.array(curve) for curve in errors.values())
+claim("Both curves fall and rise; the smaller penalty needs more rounds to the same error",
+      0 < strong.argmin() < weak.argmin() < 24 and abs(strong.min() / weak.min() - 1) < 0.05)  # fmt: skip
+
+# %% [markdown]
+# ## The honest table
+#
+# The comparison that you guessed at the beginning takes hours: every method with three seeds, the same student, epochs, batches and augmentation,
+# and a control that is the student alone. A difference is taken within a seed. It was recorded once:
+
+# %%
+recorded = load_result("distillation_methods")
+gains = distillation.comparison.method_gains(recorded["figures"])
+print(recorded["command"])
+print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
+rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
+print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"], rows))
+
+# %%
+plots.gains_figure(gains)
+
+# %%
+Markdown(distillation.comparison.verdict_sentence(gains))
+
+# %%
+on_features = [g for g in gains if g.method in distillation.comparison.ON_FEATURES]
+told = sum(g.verdict != "not shown" for g in gains)
+width = np.median([g.high - g.low for g in gains])
+Markdown(
+    f"Largest mean: **{gains[0].label}**, {gains[0].value:+.2f} points. Of the methods on features: "
+    f"**{on_features[0].label}**, {on_features[0].value:+.2f}. {told} of {len(gains)} can be told from no gain; "
+    f"the median interval is {width:.1f} points wide. Your guess: {best_guess or 'none'}, {shown_guess or 'none'}."
+)
+
+# %%
+claim("Every gain lies in its interval, and every verdict follows from it alone",
+      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains))  # fmt: skip
+
+# %% [markdown]
+# How to read it:
+#
+# - **With three seeds an interval is wide.** Student's $t$ with 2 degrees of freedom multiplies the standard error by 4.3. "Not shown" means: this
+#   study cannot tell. It does not mean: no effect.
+# - **Overlapping intervals are no ranking.** Do not quote the first row as the best method; the order of neighbours would change with other seeds.
+# - **Hardly any tuning.** Each method ran with one weight, hint and attention with two at most. A method that fails here may only have the wrong
+#   weight. The more weights you try for one method, the more luck you give it.
+# - **One student, one budget, one data set.** It is an answer about these signs. In the papers, too, gains on features are a point or
+#   two, and often shrink when the control is trained as long.
+#
+# So what would you do in practice? Begin with soft targets: no tap, no dictionary, and logits can be cached. Add one loss on features if the
+# measured gain, with its interval, pays for a teacher that must run in every step.
+#
+# ## Pitfalls
+#
+# - **A hook that stays.** Every run of the cell adds one. Use `with Taps(...)`.
+# - **The teacher learns, too.** Without `detach` (or `no_grad`) it moves towards the student; in train mode its BatchNorm moves even without gradients.
+# - **Nobody trains the dictionary.** A projection that the optimiser does not know stays random, and the hint teaches noise.
+# - **Equal resolution taken for equal knowledge.** Compare receptive fields as well.
+# - **No absolute value** with an odd power; **no norm**; one norm for the whole batch.
+# - **$\sqrt{0}$ in a distance:** right values, NaN gradients.
+# - **Weights copied from code with another reduction.** Sum, mean over the batch and mean over elements differ by factors of thousands.
+# - **A falling feature loss taken for a gain.** Only the accuracy against a control that trained as long is one.
+#
+# ## Recap
+
+# %% tags=["nbval-ignore-output"]
+Markdown(f"""
+1. At equal resolution the teacher's layers see {min(fields[t] / fields[s] for s, t in pairs):.1f} to {max(fields[t] / fields[s] for s, t in pairs):.0f} times as far as the student's. A linear dictionary explains {100 * shares["distilled"][2]:.0f} % of the teacher's deepest layer from the distilled student's, {100 * shares["distilled"][0]:.0f} % of the earliest pair.
+2. Four ways to compare unequal layers: hint (everything, with a dictionary), attention (where), relations (the shape of the cloud), similarity (which images alike). Each ignores more than the one before.
+3. Trained on logits only, the distilled student is nearer to the teacher's features than the one trained alone by {len(nearer)} of 4 measures; by attention the {closest} student is nearest.
+4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a weight means nothing without the reduction that it belongs to.
+5. Of {len(gains)} methods, {told} could be told from no gain with {gains[0].n} seeds; the largest mean gain is {gains[0].value:+.1f} points ({gains[0].label}).
+""")
+
+# %% [markdown]
+# Next: part 3 makes networks smaller by cutting, beginning with single weights.
+#
+# ## References
+#
+# - A. Romero et al. (2015). *FitNets: hints for thin deep nets.* arXiv:1412.6550, eq. 3.
+# - S. Zagoruyko, N. Komodakis (2017). *Paying more attention to attention.* arXiv:1612.03928, section 3.1, eqs. 1 and 2.
+# - W. Park, D. Kim, Y. Lu, M. Cho (2019). *Relational knowledge distillation.* arXiv:1904.05068, sections 3.2.1 and 3.2.2.
+# - F. Tung, G. Mori (2019). *Similarity-preserving knowledge distillation.* arXiv:1907.09682, eqs. 1 to 4.
+# - T. Furlanello et al. (2018). *Born-again neural networks.* arXiv:1805.04770.
+# - H. Mobahi, M. Farajtabar, P. Bartlett (2020). *Self-distillation amplifies regularization in Hilbert space.* arXiv:2002.05715.
+# - A. Araujo, W. Norris, J. Sim (2019). *Computing receptive fields of convolutional neural networks.* Distill, doi:10.23915/distill.00021.
