@@ -6,7 +6,6 @@ asked for, so that a slip in one chapter never reaches another. See the package'
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import re
@@ -146,7 +145,7 @@ def chapter(number: str) -> tuple[str, tuple[Exercise, ...]]:
 def find(id: str | float) -> Exercise:
     """The exercise with this id ("01.1", or "1.1" for short).
 
-    Raises: ValueError: there is none; the message lists ids that are near.
+    Raises: ValueError: there is none; the message lists that chapter's, or the first of each chapter.
     """
     match = re.fullmatch(r"(\d{1,2})\.(\d+)", str(id).strip())
     wanted = f"{int(match[1]):02d}.{int(match[2])}" if match else str(id).strip()
@@ -157,6 +156,5 @@ def find(id: str | float) -> Exercise:
             return exercises[wanted]
         near = list(exercises)
     elif near:
-        close = difflib.get_close_matches(wanted[:2], near, n=2, cutoff=0.0)
-        near = [exercise.id for number in sorted(close) for exercise in chapter(number)[1]]
+        near = [chapter(number)[1][0].id for number in near]  # no such chapter: the first exercise of each
     raise ValueError(f"id must name an exercise, got {id!r}; near it: {', '.join(near) or 'none'}")
