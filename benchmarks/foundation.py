@@ -2,6 +2,7 @@
 
     python benchmarks/foundation.py             measure all (about ten minutes, then the whole test suite)
     python benchmarks/foundation.py --no-tests  take the tests' minutes from benchmarks/results/tests.json
+    python benchmarks/foundation.py --no-demo   take the demo's figures from the last recording
 
 The demo runs live (students trained, not loaded) in a fresh process with an empty cache, so that its minutes hold the
 rendering of the images; its memory is the largest resident size of that process, read by the operating system.
@@ -92,8 +93,12 @@ def main() -> int:
     parser.add_argument(
         "--no-tests", action="store_true", help="take the tests' minutes from benchmarks/results/tests.json"
     )
+    parser.add_argument("--no-demo", action="store_true", help="take the demo's figures from the last recording")
     options = parser.parse_args()
-    figures = demo_figures()  # first: later children must not count for its memory
+    if options.no_demo:
+        figures = {name: f for name, f in load_result("foundation")["figures"].items() if name.startswith("demo_")}
+    else:
+        figures = demo_figures()  # first: later children must not count for its memory
     figures |= load_benchmark("renderer").measure()
     figures |= load_benchmark("import_time").measure()
     try:

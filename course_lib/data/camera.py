@@ -12,6 +12,7 @@ Frames of equal native size are computed together: one tensor operation on thirt
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.data.difficulty import Difficulty, quantile
-from course_lib.data.scene import CANVAS, FOG, NIGHT, RAIN, SIGN, Tracks, column, generator, resample
+from course_lib.data.scene import CANVAS, CLEAR, FOG, NIGHT, RAIN, SIGN, Tracks, column, generator, resample
 
 SMALLEST, LARGEST = 15, 64  # native sizes in pixels
 _LEVELS = (24, 32, 48, 64, CANVAS)  # sides of the prefiltered copies that small frames are sampled from
@@ -94,7 +95,10 @@ def photograph(
         drawn = {name: values[rows] for name, values in draws.items()}
         owned = {name: values[owner[rows]] for name, values in tracks.track.items()}
         light = _sample(pyramid[level][owner[rows]], int(side), part, drawn, owned, difficulty)
-        light = _weather(light, part, drawn, owned)
+        bad = np.flatnonzero(part["weather"] != CLEAR)
+        if len(bad):
+            chosen = ({name: values[bad] for name, values in group.items()} for group in (part, drawn, owned))
+            light[bad] = _weather(light[bad], *chosen)
         light = _blur(light, part["blur"], part["motion_blur"], drawn["motion_angle"])
         picture = _expose(light, part, owned, torch.stack([noise[row] for row in rows]), difficulty)
         out[torch.from_numpy(rows)] = _to_bytes(picture, size)
@@ -104,11 +108,16 @@ def photograph(
 def _sensor_noise(key: tuple[int, int, np.ndarray], native: np.ndarray) -> list[Tensor]:
     """Standard normal noise of each frame, (3, s, s); a stream of its own for each track."""
     seed, split, indices = key
-    out = []
-    for track, sides in zip(indices, native, strict=True):
-        stream = generator(seed, split, int(track), 2)
-        out += [torch.from_numpy(stream.standard_normal((3, side, side), dtype=np.float32)) for side in sides]
-    return out
+
+    def of_track(track: int, sides: np.ndarray) -> list[Tensor]:
+        sizes = 3 * sides**2
+        numbers = torch.from_numpy(generator(seed, split, track, 2).standard_normal(sizes.sum(), dtype=np.float32))
+        pieces = zip(numbers.split(sizes.tolist()), sides.tolist(), strict=True)
+        return [piece.view(3, side, side) for piece, side in pieces]
+
+    # NumPy lets other threads run while it draws, and each track has a generator of its own.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return [frame for frames in pool.map(of_track, indices.tolist(), native) for frame in frames]
 
 
 def _homographies(facts: dict, draws: dict, track: dict, difficulty: Difficulty) -> Tensor:
