@@ -203,18 +203,25 @@ def fit(
     return history
 
 
-def predict_logits(model: nn.Module, dataset: SignDataset, *, batch_size: int = 500) -> Tensor:
-    """Logits (N, C) of a whole set, in eval mode and without gradients; the model's mode is restored."""
-    was_training, device = model.training, next(model.parameters(), torch.empty(0)).device
+@contextlib.contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Within the block the model is in eval mode; afterwards in the mode that it was in, also after an error."""
+    was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            parts = [
-                model(dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))[0].to(device)).cpu()
-                for start in range(0, len(dataset), batch_size)
-            ]
+        yield
     finally:
         model.train(was_training)
+
+
+def predict_logits(model: nn.Module, dataset: SignDataset, *, batch_size: int = 500) -> Tensor:
+    """Logits (N, C) of a whole set, in eval mode and without gradients; the model's mode is restored."""
+    device = next(model.parameters(), torch.empty(0)).device
+    with in_eval_mode(model), torch.inference_mode():
+        parts = [
+            model(dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))[0].to(device)).cpu()
+            for start in range(0, len(dataset), batch_size)
+        ]
     return torch.cat(parts).clone()
 
 

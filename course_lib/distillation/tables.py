@@ -31,7 +31,7 @@ from course_lib.data.dataset import SignDataset
 from course_lib.distillation.taps import Taps
 from course_lib.errors import CourseError
 from course_lib.files import atomic_path, cache_dir, read_json, sha256, write_json
-from course_lib.training import Batch, Recipe
+from course_lib.training import Batch, Recipe, in_eval_mode
 
 _BATCH = 256
 
@@ -103,7 +103,7 @@ def teacher_table(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(folder or cache_dir() / "logits") / f"{key}.npy"
     try:
-        return open_table(path, teacher, train, recipe)
+        return _open(path, identity, recipe.augmentation)
     except CourseError:  # not there, altered or unfinished: made below
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
@@ -112,7 +112,7 @@ def teacher_table(
         _fill(store, teacher, train, recipe, progress)
         store.flush()
     write_json(path.with_suffix(".json"), {"identity": identity, "sha256": sha256(path)})
-    return open_table(path, teacher, train, recipe)
+    return _open(path, identity, recipe.augmentation)
 
 
 def open_table(path: str | Path, teacher: nn.Module, train: SignDataset, recipe: Recipe) -> TeacherTable:
@@ -120,10 +120,14 @@ def open_table(path: str | Path, teacher: nn.Module, train: SignDataset, recipe:
 
     Raises: CourseError: not there, altered, or stale (says what differs).
     """
-    path, mend = Path(path), "delete it; teacher_table(…) makes it again"
+    return _open(Path(path), table_identity(teacher, train, recipe), recipe.augmentation)
+
+
+def _open(path: Path, wanted: dict[str, Any], augmentation: Augmentation | None) -> TeacherTable:
+    """``open_table`` for an identity that is known already: hashing all images takes longer than a batch."""
+    mend = "delete it; teacher_table(…) makes it again"
     manifest = read_json(path.with_suffix(".json"), mend=mend)
     made = manifest.get("identity") if isinstance(manifest, dict) else None
-    wanted = table_identity(teacher, train, recipe)
     if made != wanted:
         differs = [key for key in wanted if not isinstance(made, dict) or made.get(key) != wanted[key]]
         raise CourseError(f"stale logits: made with another {' and '.join(differs)}", path=path, mend=mend)
@@ -131,7 +135,7 @@ def open_table(path: str | Path, teacher: nn.Module, train: SignDataset, recipe:
         if sha256(path) != manifest.get("sha256"):
             raise CourseError("the logits were altered or cut short (the checksum differs)", path=path, mend=mend)
         # "c": pages are shared with the file until written to, and nothing written reaches it.
-        return TeacherTable(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)), recipe.augmentation)
+        return TeacherTable(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)), augmentation)
     except (OSError, ValueError) as error:
         raise CourseError(f"the logits cannot be read ({error})", path=path, mend=mend) from error
 
@@ -188,22 +192,21 @@ def _fill(
     from tqdm.auto import tqdm
 
     starts = range(0, len(train), _BATCH)
-    was_training = teacher.training
-    teacher.eval()
-    try:
-        with torch.no_grad(), tqdm(total=len(out) * len(starts), disable=not progress, leave=False) as bar:
-            for view in range(len(out)):
-                table = recipe.augmentation.table(len(train), view) if recipe.augmentation else None
-                for start in starts:
-                    indices = np.arange(start, min(start + _BATCH, len(train)))
-                    images, _ = train.batch(indices)
-                    if recipe.augmentation is not None and table is not None:
-                        images = recipe.augmentation.apply(images, table[indices])
-                    out[view, indices] = teacher(images.contiguous(memory_format=torch.channels_last)).numpy()
-                    keep(view, indices)
-                    bar.update()
-    finally:
-        teacher.train(was_training)
+    with (
+        in_eval_mode(teacher),
+        torch.no_grad(),
+        tqdm(total=len(out) * len(starts), disable=not progress, leave=False) as bar,
+    ):
+        for view in range(len(out)):
+            table = recipe.augmentation.table(len(train), view) if recipe.augmentation else None
+            for start in starts:
+                indices = np.arange(start, min(start + _BATCH, len(train)))
+                images, _ = train.batch(indices)
+                if recipe.augmentation is not None and table is not None:
+                    images = recipe.augmentation.apply(images, table[indices])
+                out[view, indices] = teacher(images.contiguous(memory_format=torch.channels_last)).numpy()
+                keep(view, indices)
+                bar.update()
 
 
 def _views(recipe: Recipe) -> int:
@@ -215,10 +218,5 @@ def _views(recipe: Recipe) -> int:
 def _classes(teacher: nn.Module, train: SignDataset) -> int:
     if len(train) == 0:
         raise ValueError("the training set is empty")
-    was_training = teacher.training
-    teacher.eval()
-    try:
-        with torch.inference_mode():
-            return teacher(train.batch(np.arange(1))[0]).shape[1]
-    finally:
-        teacher.train(was_training)
+    with in_eval_mode(teacher), torch.inference_mode():
+        return teacher(train.batch(np.arange(1))[0]).shape[1]
