@@ -150,6 +150,11 @@ pseudo = Exercise(
             "target belongs to another image.",
         ),
         Mistake(
+            lambda table, view, indices: table.mean(0)[indices].argmax(1),
+            "You averaged over the views. That may be a steadier label, but it is not the teacher's answer to the "
+            "picture that the student sees: take the batch's view alone.",
+        ),
+        Mistake(
             lambda table, view, indices: table[0, indices].argmax(1),
             "Right images, wrong view: these logits were computed from other pixels. Use the batch's view.",
         ),
