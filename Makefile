@@ -46,7 +46,7 @@ lab: setup
 	@"$(COURSE_BIN)/jupyter" lab notebooks/00_start_here.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(more)
 
 notebooks: setup
-	@"$(COURSE_BIN)/python" scripts/notebooks.py $(call argument,ONLY,$(ONLY)) $(more)
+	@"$(COURSE_BIN)/python" -m course_lib.publishing.notebooks $(call argument,ONLY,$(ONLY)) $(more)
 
 teacher: setup
 	@"$(COURSE_BIN)/course" train $(data) $(more)

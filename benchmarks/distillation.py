@@ -4,7 +4,7 @@
     python benchmarks/distillation.py gain --data PATH.npz --seeds 5 --record   the same on real photographs
     python benchmarks/distillation.py methods --record                   every loss on the small study, 3 seeds
 
-Arms, budgets and controls: ``course_lib/distillation_study.py``. Every finished training is kept in the course's cache,
+Arms, budgets and controls: ``course_lib/experiments/distillation_study.py``. Every finished training is kept in the course's cache,
 named by what decided it, so that an interrupted run continues; ``--afresh`` ignores what is kept.
 """
 
@@ -20,10 +20,11 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_lib import checkpoints
 from course_lib.data import Splits, load
 from course_lib.distillation import Outputs, TeacherTable, Term, tapped_table, teacher_table
-from course_lib.distillation_study import (
+from course_lib.errors import CourseError
+from course_lib.evaluation import seed_interval
+from course_lib.experiments.distillation_study import (
     ALPHA,
     FULL,
     SMALL,
@@ -37,10 +38,10 @@ from course_lib.distillation_study import (
     make_teacher,
     run_arm,
 )
-from course_lib.errors import CourseError
-from course_lib.files import cache_dir, read_json, write_json
-from course_lib.measure import Figure, record, seed_interval
-from course_lib.recipes import data_key
+from course_lib.experiments.shipped_networks import data_key
+from course_lib.measure import Measurement, record
+from course_lib.models import checkpoints
+from course_lib.storage.files import cache_dir, read_json, write_json
 
 SEEDS = 3
 TENTH_SEEDS = 3  # the difference is so large there that three seeds decide it
@@ -132,7 +133,7 @@ def _kept(path) -> Score | None:
         return None
 
 
-def gain_figures(found: list[Score], study: Study = FULL) -> dict[str, Figure]:
+def gain_figures(found: list[Score], study: Study = FULL) -> dict[str, Measurement]:
     """Means over seeds with t-intervals: the accuracies, and what distillation adds to the student alone."""
     figures = {}
     for name in GAIN_ARMS:
@@ -148,7 +149,7 @@ def gain_figures(found: list[Score], study: Study = FULL) -> dict[str, Figure]:
     return figures
 
 
-def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Figure]:
+def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Measurement]:
     """``<arm>_gain_points``: validation accuracy minus the student's alone, within a seed, mean over seeds."""
     figures = {"alone_accuracy": _figure([100 * s.validation for s in found if s.arm == "alone"], "%", "alone")}
     for name in dict.fromkeys(s.arm for s in found if s.arm != "alone"):
@@ -157,14 +158,14 @@ def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Figure
     return figures
 
 
-def _figure(values: list[float], unit: str, meaning: str, target: str | None = None) -> Figure:
+def _figure(values: list[float], unit: str, meaning: str, target: str | None = None) -> Measurement:
     mean = seed_interval(values)
     numbers = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
-    figure = Figure(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
+    figure = Measurement(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
     if target is None or (figure.met and (target != "> 0" or mean.low > 0)):
         return figure
     why = "the interval over seeds includes 0" if mean.low <= 0 else "below the target with this student and budget"
-    return Figure(figure.value, unit, mean.n, figure.meaning, **numbers, target=target, note=why)
+    return Measurement(figure.value, unit, mean.n, figure.meaning, **numbers, target=target, note=why)
 
 
 def main() -> None:

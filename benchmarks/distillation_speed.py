@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from course_lib import checkpoints
 from course_lib.data.rendered import render_split
 from course_lib.distillation import Distiller, soft_target_loss, soft_target_terms, teacher_table
-from course_lib.measure import Figure, latency, record, torch_threads
-from course_lib.models import sign_student
+from course_lib.measure import Measurement, latency, record, torch_threads
+from course_lib.models import checkpoints, sign_student
 from course_lib.training import Recipe, fit
 
 BATCH, TEMPERATURE, THREADS, IMAGES = 128, 4.0, 1, 1280
@@ -40,7 +39,7 @@ def bare(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return F.kl_div(F.log_softmax(student / TEMPERATURE, 1), F.log_softmax(teacher / TEMPERATURE, 1), log_target=True)
 
 
-def loss_figures(repeats: int) -> dict[str, Figure]:
+def loss_figures(repeats: int) -> dict[str, Measurement]:
     """Time of our loss / time of the bare expression, for 43 and 1000 classes."""
     found = {}
     for classes in (43, 1000):
@@ -63,7 +62,7 @@ def loss_figures(repeats: int) -> dict[str, Figure]:
         )
         key = "loss_time_ratio_to_torch" + ("" if classes == 43 else f"_{classes}_classes")
         note = None if ratio.value <= 1.2 else "the checks of the input cost more than a fifth of so small a loss"
-        found[key] = Figure(
+        found[key] = Measurement(
             round(ratio.value, 3),
             "×",
             repeats,
@@ -76,7 +75,7 @@ def loss_figures(repeats: int) -> dict[str, Figure]:
     return found
 
 
-def epoch_figures(repeats: int) -> dict[str, Figure]:
+def epoch_figures(repeats: int) -> dict[str, Measurement]:
     """Time of an epoch that runs the teacher / time of one that reads its logits from a table."""
     teacher, _ = checkpoints.load("teacher_rendered")
     train = render_split("train", tracks=-(-IMAGES // 6)).subset(np.arange(IMAGES))
@@ -91,7 +90,7 @@ def epoch_figures(repeats: int) -> dict[str, Figure]:
     ratio = report.ratio("teacher runs", "table")
     meaning = f"epoch of {IMAGES} images, student of width 0.5, teacher running / its logits read, {THREADS} thread"
     return {
-        "cached_logits_speedup": Figure(
+        "cached_logits_speedup": Measurement(
             round(ratio.value, 2),
             "×",
             repeats,
@@ -101,7 +100,7 @@ def epoch_figures(repeats: int) -> dict[str, Figure]:
             target="≥ 1.8",
             note=None if ratio.value >= 1.8 else "the student's own step takes most of the time here",
         ),
-        "table_cost_epochs": Figure(
+        "table_cost_epochs": Measurement(
             round(1000 * making / report.p50("teacher runs"), 2),
             "epochs",
             1,

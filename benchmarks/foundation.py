@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 from course_lib.errors import CourseError
-from course_lib.files import ROOT
-from course_lib.measure import Figure, load_result, record
+from course_lib.measure import Measurement, load_result, record
+from course_lib.storage.files import ROOT
 
 COMMAND = "python benchmarks/foundation.py"
 
@@ -37,7 +37,7 @@ def load_benchmark(name: str):
     return module
 
 
-def demo_figures() -> dict[str, Figure]:
+def demo_figures() -> dict[str, Measurement]:
     """Wall time and peak memory of ``course demo`` with an empty cache."""
     import os
 
@@ -55,7 +55,7 @@ def demo_figures() -> dict[str, Figure]:
     drop = 100 * (first["accuracy"]["value"] - final["accuracy"]["value"])
     slow, large = "another load ran on the machine", "see the demo's steps for which one grew"
     return {
-        "demo_minutes": Figure(
+        "demo_minutes": Measurement(
             round(minutes, 2),
             "min",
             1,
@@ -63,7 +63,7 @@ def demo_figures() -> dict[str, Figure]:
             target="≤ 6",
             note=slow if minutes > 6 else None,
         ),
-        "demo_peak_gb": Figure(
+        "demo_peak_gb": Measurement(
             round(peak, 2),
             "GB",
             1,
@@ -71,7 +71,7 @@ def demo_figures() -> dict[str, Figure]:
             target="≤ 3",
             note=large if peak > 3 else None,
         ),
-        "demo_live_drop_points": Figure(
+        "demo_live_drop_points": Measurement(
             round(drop, 2),
             "points",
             first["accuracy"]["n"],
@@ -80,7 +80,7 @@ def demo_figures() -> dict[str, Figure]:
     }
 
 
-def test_figures(run: bool) -> dict[str, Figure]:
+def test_figures(run: bool) -> dict[str, Measurement]:
     """Minutes of ``make test`` without its set-up, as that command records them."""
     if run:
         subprocess.run([sys.executable, str(ROOT / "scripts" / "run_tests.py"), "--record"], check=True, cwd=ROOT)

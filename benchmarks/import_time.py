@@ -16,7 +16,8 @@ import sys
 
 import numpy as np
 
-from course_lib.measure import Figure, bootstrap_ratio, record
+from course_lib.evaluation import bootstrap_ratio
+from course_lib.measure import Measurement, record
 
 LIBRARY = "import course_lib; from course_lib import data, models, training, measure, distillation, exercises"
 TIMED = "import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
@@ -31,7 +32,7 @@ def seconds(code: str) -> float:
     return float(result.stdout)
 
 
-def measure(pairs: int = PAIRS) -> dict[str, Figure]:
+def measure(pairs: int = PAIRS) -> dict[str, Measurement]:
     """Time ``pairs`` ≥ 2 pairs of imports: import_ratio_to_torch and import_seconds."""
     times = np.array([(seconds("import torch"), seconds(LIBRARY)) for _ in range(pairs + 1)])[1:]  # (pairs, 2)
     ratio = bootstrap_ratio(times[:, 1], times[:, 0], seed=SEED)
@@ -39,7 +40,7 @@ def measure(pairs: int = PAIRS) -> dict[str, Figure]:
     meaning = f"{LIBRARY!r} / 'import torch', each in a fresh interpreter, in turn; median over pairs"
     median = round(float(np.median(times[:, 1])), 3)
     return {
-        "import_ratio_to_torch": Figure(
+        "import_ratio_to_torch": Measurement(
             round(ratio.value, 3),
             "×",
             ratio.n,
@@ -48,7 +49,7 @@ def measure(pairs: int = PAIRS) -> dict[str, Figure]:
             target="≤ 1.2",
             note=SLOWER if ratio.value > 1.2 else None,
         ),
-        "import_seconds": Figure(
+        "import_seconds": Measurement(
             median,
             "s",
             ratio.n,

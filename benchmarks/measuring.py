@@ -18,24 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.files import ROOT
-from course_lib.measure import Figure, Ratio, record
+from course_lib.evaluation import Ratio
+from course_lib.measure import Measurement, record
+from course_lib.storage.files import ROOT
 
 COMMAND = "python benchmarks/measuring.py --record"
 CHAPTER = ROOT / "notebooks" / "text" / "01_measuring.py"
 
 
-def ratio_figure(ratio: Ratio, meaning: str) -> Figure:
+def ratio_figure(ratio: Ratio, meaning: str) -> Measurement:
     """A Figure with the ratio's interval, rounded to what a latency can tell."""
     value, low, high = (float(f"{v:.4g}") for v in (ratio.value, ratio.low, ratio.high))
-    return Figure(value, "×", ratio.n, meaning, low, high)
+    return Measurement(value, "×", ratio.n, meaning, low, high)
 
 
-def figures(chapter: dict[str, Any]) -> dict[str, Figure]:
+def figures(chapter: dict[str, Any]) -> dict[str, Measurement]:
     """The recorded figures, from the variables that the chapter leaves behind."""
 
-    def number(value: float, unit: str, n: int, meaning: str) -> Figure:
-        return Figure(float(f"{value:.4g}"), unit, n, meaning)
+    def number(value: float, unit: str, n: int, meaning: str) -> Measurement:
+        return Measurement(float(f"{value:.4g}"), unit, n, meaning)
 
     pair, calls, ways = "teacher / student, FP32, ONNX Runtime", chapter["single_calls"], chapter["measured"]
     tail = calls.mean() / np.median(calls)

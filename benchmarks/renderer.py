@@ -20,8 +20,9 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from course_lib.data.rendered import FRAMES, render_split
-from course_lib.measure import Figure, record
+from course_lib.data.rendered import render_split
+from course_lib.data.rendered.renderer import FRAMES
+from course_lib.measure import Measurement, record
 
 RUNS, TRACKS, SIZE, THREADS = 7, 384, 32, 2
 TARGET = 1500
@@ -36,7 +37,7 @@ def timed_run(tracks: int) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(runs: int = RUNS, tracks: int = TRACKS) -> dict[str, Figure]:
+def measure(runs: int = RUNS, tracks: int = TRACKS) -> dict[str, Measurement]:
     """Images per second over ``runs`` ≥ 5 runs, and the share of the threads' time that was really spent."""
     if runs < 5:
         raise ValueError(f"runs must be at least 5, got {runs}")
@@ -50,7 +51,7 @@ def measure(runs: int = RUNS, tracks: int = TRACKS) -> dict[str, Figure]:
     median, share = float(np.median(speeds)), float(np.median(times[:, 1] / times[:, 0]) / THREADS)
     note = None if median >= TARGET else f"{SLOW}; {BUSY}" if share < 0.8 else SLOW
     return {
-        "renderer_images_per_s": Figure(
+        "renderer_images_per_s": Measurement(
             round(median),
             "images/s",
             runs,
@@ -60,7 +61,7 @@ def measure(runs: int = RUNS, tracks: int = TRACKS) -> dict[str, Figure]:
             target=f"≥ {TARGET}",
             note=note,
         ),
-        "renderer_cpu_share": Figure(
+        "renderer_cpu_share": Measurement(
             round(share, 2), "", runs, f"processor time / ({THREADS} threads × wall time), median of the same runs"
         ),
     }

@@ -5,7 +5,7 @@
 
 For each seed the data are cut by track; the training part becomes the pool, the validation part the signs that nobody
 splits. The pool is split again, by image and by track, and a student of width 1 learns each training part
-(``course_lib.split_discipline``). The seed draws both cuts, the first weights, the order and the views, so the interval
+(``course_lib.experiments.split_discipline``). The seed draws both cuts, the first weights, the order and the views, so the interval
 over seeds contains all of them. Chapter 02 shows the figures beside its own, shorter run.
 """
 
@@ -18,8 +18,9 @@ import torch
 from tqdm.auto import tqdm
 
 from course_lib.data import load
-from course_lib.measure import Figure, record, seed_interval
-from course_lib.split_discipline import SPLITS, SplitScore, score_split
+from course_lib.evaluation import seed_interval
+from course_lib.experiments.split_discipline import SPLITS, SplitScore, score_split
+from course_lib.measure import Measurement, record
 from course_lib.training import Recipe
 
 NAME = "split_discipline_gtsrb"
@@ -40,7 +41,7 @@ def measure(data: str, seeds: Sequence[int] = SEEDS, recipe: Recipe = RECIPE) ->
     return scores
 
 
-def figures(scores: Sequence[SplitScore]) -> dict[str, Figure]:
+def figures(scores: Sequence[SplitScore]) -> dict[str, Measurement]:
     """Means over seeds with their t-intervals: test, unseen, optimism and leak for each kind of split.
 
     Raises: ValueError: fewer than two seeds.
@@ -62,7 +63,7 @@ def figures(scores: Sequence[SplitScore]) -> dict[str, Figure]:
             mean = seed_interval(values)
             interval = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
             key = f"{name}_{kind.replace(' ', '_')}"
-            found[key] = Figure(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **interval)
+            found[key] = Measurement(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **interval)
     return found
 
 

@@ -73,11 +73,11 @@ def _data_name(options: argparse.Namespace) -> str:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from course_lib import journey
+    from course_lib.experiments import main_job
     from course_lib.measure import peak_memory_bytes
 
     started = time.perf_counter()
-    ledger = journey.run(_data_name(options), quick=options.quick, out=options.out, say=_say(started))
+    ledger = main_job.run(_data_name(options), quick=options.quick, out=options.out, say=_say(started))
     print(f"\n{ledger}\n")
     minutes, peak = (time.perf_counter() - started) / 60, peak_memory_bytes() / 1e9
     print(f"{minutes:.1f} minutes, at most {peak:.2f} GB of memory.")
@@ -85,7 +85,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from course_lib import doctor
+    from course_lib.environment import doctor
 
     return doctor.main()
 
@@ -101,12 +101,12 @@ def _data(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from course_lib import recipes
     from course_lib.data import load
-    from course_lib.distributed import process_group
+    from course_lib.experiments import shipped_networks
+    from course_lib.training import process_group
 
     data, started = _data_name(options), time.perf_counter()
-    key, what = recipes.data_key(data), options.what or ["teacher", "student"]
+    key, what = shipped_networks.data_key(data), options.what or ["teacher", "student"]
     torch.set_num_threads(options.threads or torch.get_num_threads())
     splits = load(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
@@ -114,22 +114,22 @@ def _train(options: argparse.Namespace) -> None:
         say = _say(started) if rank == 0 else lambda line: None
         if "teacher" in what:
             say(f"the teacher, on {splits.train}")
-            recipes.train_teacher(splits, key, f"course train teacher --data {shown}")
+            shipped_networks.train_teacher(splits, key, f"course train teacher --data {shown}")
         if "student" in what:
-            recipes.train_students(splits, key, f"course train student --data {shown}", say=say)
+            shipped_networks.train_students(splits, key, f"course train student --data {shown}", say=say)
         say("done: datasets/checkpoints")
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from course_lib import journey
-    from course_lib.recipes import data_key
+    from course_lib.experiments import main_job
+    from course_lib.experiments.shipped_networks import data_key
 
     data, started = _data_name(options), time.perf_counter()
     key = data_key(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
-    ledger = journey.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
+    ledger = main_job.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
     print(f"\n{ledger}\n")
-    print(f"Written: {journey.record_journey(ledger, key, f'course bench journey --data {shown}')}")
+    print(f"Written: {main_job.record_journey(ledger, key, f'course bench journey --data {shown}')}")
 
 
 def _say(started: float):

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from course_lib.data.classes import CLASS_NAMES
-from course_lib.files import DATASETS, sha256, write_json
+from course_lib.storage.files import DATASETS, sha256, write_json
 
 PACKAGE, VERSION = "@rapideditor/mapillary_sprite_source", "1.8.0"
 WORK, SHIPPED = 512, 128  # px: side while composing, side of the shipped files

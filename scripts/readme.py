@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from course_lib import readme
 from course_lib.errors import CourseError
+from course_lib.publishing import readme
 
 
 def main(arguments: list[str] | None = None) -> int:

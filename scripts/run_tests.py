@@ -61,12 +61,12 @@ def run(stage: str) -> tuple[bool, float]:
 
 def record(results: dict[str, tuple[bool, float]]) -> None:
     """Write the duration of a complete, passed run, with the machine it was measured on."""
-    from course_lib.measure import Figure
+    from course_lib.measure import Measurement
     from course_lib.measure import record as write_record
 
     minutes = sum(seconds for _, seconds in results.values()) / 60
     stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, (_, seconds) in results.items())
-    figure = Figure(round(minutes, 2), "min", 1, f"wall time of `make test` after set-up: {stages}", target="≤ 40")
+    figure = Measurement(round(minutes, 2), "min", 1, f"wall time of `make test` after set-up: {stages}", target="≤ 40")
     write_record("tests", "make test ARGS=--record", {"tests_minutes": figure}, seeds=[])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.files import ROOT
+from course_lib.storage.files import ROOT
 
 # A learner's own choice of data must not change what the tests see.
 os.environ.pop("COURSE_DATA", None)

@@ -17,7 +17,8 @@ HEAVY = (
     "ipywidgets",
     "IPython",
 )
-MODULES = ("data", "models", "training", "distillation", "measure", "exercises", "errors", "files", "cli", "doctor")
+ROOMS = ("storage", "data", "models", "evaluation", "measure", "training", "distillation", "pruning", "quantization")
+MODULES = (*ROOMS, "deploy", "exercises", "errors", "cli", "environment.doctor", "models.checkpoints")
 
 
 @pytest.mark.parametrize("module", ["", *MODULES])
@@ -32,7 +33,7 @@ def test_an_import_loads_no_heavy_package(module, run_python):
 
 def test_the_bare_package_and_the_doctor_do_not_even_load_torch(run_python):
     result = run_python(
-        "import sys, course_lib, course_lib.doctor; print('torch' in sys.modules, 'numpy' in sys.modules)"
+        "import sys, course_lib, course_lib.environment.doctor; print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     assert result.stdout.split() == ["False", "False"], result.stderr
 

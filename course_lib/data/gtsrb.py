@@ -23,7 +23,7 @@ import numpy as np
 
 from course_lib.data.dataset import SignDataset, Splits, split_by_group
 from course_lib.errors import CourseError
-from course_lib.files import atomic_path, cache_dir
+from course_lib.storage.files import atomic_path, cache_dir
 
 NUM_CLASSES = 43
 OFFICIAL_TEST = "official test"  # the split's name of GTSRB's own test part: no network trained on the rest has seen it
@@ -143,7 +143,7 @@ def _resize(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _read_torchvision(root: Path, split: str, size: int, download: bool) -> SignDataset:
-    import course_lib.torchvision_compat  # noqa: F401, I001  # before torchvision: lets it import beside a CPU torch
+    import course_lib.data.torchvision_compat  # noqa: F401, I001  # before torchvision: lets it import beside a CPU torch
     from torchvision import datasets
 
     try:

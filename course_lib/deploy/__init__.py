@@ -1,1 +1,1 @@
-"""From a trained network to a file that a runtime executes. Import ``course_lib.deploy.onnx`` for ONNX."""
+"""Deployment: a network becomes files that a runtime executes. ``onnx``: ONNX Runtime."""

@@ -23,6 +23,7 @@ from course_lib.distillation.features import (
     relational_distance_loss,
     similarity_preserving_loss,
 )
+from course_lib.distillation.hooks import Taps
 from course_lib.distillation.losses import (
     UNLABELLED,
     decoupled_loss,
@@ -31,8 +32,7 @@ from course_lib.distillation.losses import (
     pseudo_label_loss,
     soft_target_loss,
 )
-from course_lib.distillation.tables import TeacherTable, open_table, table_identity, tapped_table, teacher_table
-from course_lib.distillation.taps import Taps
+from course_lib.distillation.teacher_logits import TeacherTable, open_table, table_identity, tapped_table, teacher_table
 
 __all__ = [
     "UNLABELLED",

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_lib.data.dataset import SignDataset
+from course_lib.data import SignDataset
+from course_lib.distillation.hooks import Taps
 from course_lib.distillation.losses import UNLABELLED, label_loss, soft_target_loss
-from course_lib.distillation.tables import TeacherTable
-from course_lib.distillation.taps import Taps
+from course_lib.distillation.teacher_logits import TeacherTable
 from course_lib.training import Batch, LearnedLoss, Recipe
 
 

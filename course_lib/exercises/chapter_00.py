@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_lib.exercises.exercise import Exercise, Mistake
+from course_lib.exercises.engine.exercise import Exercise, Mistake
 
 Row = dict[str, float]
 

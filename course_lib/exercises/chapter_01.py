@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from course_lib.exercises.exercise import Exercise, Mistake
-from course_lib.measure.counting import total_macs
+from course_lib.exercises.engine.exercise import Exercise, Mistake
+from course_lib.measure import total_macs
 from course_lib.measure.roofline import attainable_gflops
 
 

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_lib.error_analysis import confusion_matrix, recall_matrix, track_standard_error
-from course_lib.exercises.exercise import Exercise, Mistake
-from course_lib.measure import expected_calibration_error
-from course_lib.split_discipline import leak_fraction
+from course_lib.evaluation import (
+    confusion_matrix,
+    expected_calibration_error,
+    leak_fraction,
+    recall_matrix,
+    track_standard_error,
+)
+from course_lib.exercises.engine.exercise import Exercise, Mistake
 
 
 def _split_inputs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

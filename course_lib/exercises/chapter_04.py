@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.distillation import cross_entropy, kl_divergence, kl_from_logits, soft_target_loss
-from course_lib.exercises.exercise import Exercise, Mistake
+from course_lib.exercises.engine.exercise import Exercise, Mistake
 
 
 def _floats(*rows: list[float]) -> Tensor:

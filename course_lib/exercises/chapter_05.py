@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from course_lib.distillation import UNLABELLED, decoupled_loss, soft_target_loss
 from course_lib.distillation import distillation_loss as library_loss
-from course_lib.exercises.exercise import Exercise, Mistake
+from course_lib.exercises.engine.exercise import Exercise, Mistake
 
 
 def distillation_loss(

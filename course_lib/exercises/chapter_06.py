@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.distillation import Taps, attention_map
-from course_lib.exercises import Exercise, Mistake
+from course_lib.exercises.engine.exercise import Exercise, Mistake
 
 
 def tap(model: nn.Module, name: str, images: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""Measuring: what a model costs, how sure the numbers are, and the Ledger that puts them side by side.
+"""Measuring: what a network costs, how long it takes, and the Ledger that puts variants side by side.
 
-``counting`` and ``onnx_counts`` (parameters, MACs, bytes), ``latency``, ``statistics`` (intervals), ``machine``,
-``ledger`` with ``evaluation`` and ``onnx_variants``, ``results`` (recorded figures), ``claim``.
-ONNX Runtime, ONNX, SciPy and matplotlib are imported when a function needs them, not here.
+``counting`` (parameters, MACs, bytes), ``latency``, ``roofline``, ``machine``, ``variant`` and ``benchmark`` (variants
+become a ``ledger``), ``records`` (numbers that are quoted), ``claim``. Nothing here knows a runtime: ``deploy`` makes
+variants of its files.
 """
 
+from course_lib.measure.benchmark import measure_ledger
 from course_lib.measure.claim import Claim, claim
 from course_lib.measure.counting import (
     LayerCount,
@@ -14,7 +15,6 @@ from course_lib.measure.counting import (
     macs_by_layer,
     total_macs,
 )
-from course_lib.measure.evaluation import Variant, predict_classes
 from course_lib.measure.latency import LatencyReport, latency
 from course_lib.measure.ledger import MARKS, Ledger, Row, Twin
 from course_lib.measure.machine import (
@@ -28,59 +28,31 @@ from course_lib.measure.machine import (
     torch_threads,
     versions,
 )
-from course_lib.measure.onnx_counts import OnnxCounts, deployable_bytes, onnx_counts
-from course_lib.measure.onnx_variants import onnx_variant
-from course_lib.measure.results import Figure, load_result, record
-from course_lib.measure.statistics import (
-    Accuracy,
-    Calibration,
-    Difference,
-    Ratio,
-    ReliabilityBin,
-    SeedMean,
-    accuracy,
-    accuracy_difference,
-    bootstrap_ratio,
-    expected_calibration_error,
-    seed_interval,
-    wilson_interval,
-)
+from course_lib.measure.records import Measurement, load_result, record
 from course_lib.measure.tables import quantity, three_digits
+from course_lib.measure.variant import Variant, predict_classes
 
 __all__ = [
     "MARKS",
-    "Accuracy",
-    "Calibration",
     "Claim",
-    "Difference",
-    "Figure",
     "LatencyReport",
     "LayerCount",
     "Ledger",
-    "OnnxCounts",
+    "Measurement",
     "Peak",
-    "Ratio",
-    "ReliabilityBin",
     "Row",
-    "SeedMean",
     "Twin",
     "Variant",
-    "accuracy",
-    "accuracy_difference",
-    "bootstrap_ratio",
     "claim",
     "count_layers",
     "count_nonzeros",
     "count_parameters",
     "cpu_features",
-    "deployable_bytes",
-    "expected_calibration_error",
     "latency",
     "load_result",
     "machine_summary",
     "macs_by_layer",
-    "onnx_counts",
-    "onnx_variant",
+    "measure_ledger",
     "peak_bandwidth_gbs",
     "peak_compute_gflops",
     "peak_memory_bytes",
@@ -88,10 +60,8 @@ __all__ = [
     "process_memory_bytes",
     "quantity",
     "record",
-    "seed_interval",
     "three_digits",
     "torch_threads",
     "total_macs",
     "versions",
-    "wilson_interval",
 ]

@@ -33,6 +33,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_lib.models.modes import eval_mode
+
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 COUNTED = (nn.Conv1d, nn.Conv2d, *_TRANSPOSED, nn.Linear)
 REFUSED = (nn.Conv3d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
@@ -94,7 +96,7 @@ def count_layers(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Laye
             raise ValueError(f"model has {name or 'itself'}: {type(module).__name__}, whose products are not counted")
     rows: dict[str, LayerCount] = {}
     like = next(model.parameters(), torch.empty(0))
-    with _recording(model, rows), _eval_mode(model), torch.no_grad():
+    with _recording(model, rows), eval_mode(model), torch.no_grad():
         model(torch.zeros(shape, dtype=like.dtype, device=like.device))
     return rows
 
@@ -147,15 +149,3 @@ def _recording(model: nn.Module, rows: dict[str, LayerCount]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextlib.contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module's own mode, since a frozen BatchNorm may differ from its parent."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

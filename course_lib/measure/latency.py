@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.measure.statistics import Ratio, bootstrap_ratio
+from course_lib.evaluation import Ratio, bootstrap_ratio
 from course_lib.measure.tables import html_table, text_table, three_digits
 
 SHORTEST_SAMPLE_NS = 1_000_000

@@ -13,27 +13,22 @@ A number can be right and still not support a sentence. So a row carries *marks*
 * ``few images`` and ``few rounds``: the sample is too small for the claim it would be used for.
 
 This module knows nothing about a runtime. A variant is a name, a callable from a batch to logits, a file and its counts
-(``measure.evaluation``); ONNX files become variants in ``measure.onnx_variants``. A ledger saves to JSON and loads back
+(``measure.variant``), ``measure.benchmark`` makes the rows; ONNX files become variants in ``deploy.onnx``. A ledger saves to JSON and loads back
 exactly, raw latency samples included, so that any pair of rows can be compared later.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.files import read_json, write_json
-from course_lib.measure.statistics import Accuracy, Difference, Ratio, bootstrap_ratio
+from course_lib.evaluation import Accuracy, Difference, Ratio, bootstrap_ratio
 from course_lib.measure.tables import html_table, markdown_table, quantity, text_table, three_digits
-
-if TYPE_CHECKING:
-    from course_lib.measure.evaluation import Variant
+from course_lib.storage.files import read_json, write_json
 
 SCHEMA = 1
 # Below these a mark is set. 1,000 independent images near 98 % give ± 0.9 point; a p95 of 20 rounds is its slowest.
@@ -142,24 +137,6 @@ class Ledger:
             "few rounds": len(row.latency_samples_ms) < FEW_ROUNDS,
         }
         return tuple(mark for mark, holds in found.items() if holds)
-
-    @classmethod
-    def measure(
-        cls,
-        variants: Mapping[str, str | Path | Variant],
-        images: np.ndarray,
-        labels: np.ndarray,
-        groups: np.ndarray | None,
-        **options: Any,
-    ) -> Ledger:
-        """Accuracy on all images and interleaved latency of every variant; see ``measure.evaluation.measure``.
-
-        Args: variants: name -> ONNX file or Variant, the reference first; images: (N, 3, H, W) float32 in [0, 1];
-            labels, groups: (N,); options: title, data, threads, warmup, repeats, seed, batch, twins.
-        """
-        from course_lib.measure.evaluation import measure
-
-        return measure(variants, images, labels, groups, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the ledger as JSON, atomically."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from course_lib.errors import CourseError
-from course_lib.files import RESULTS
-from course_lib.measure.results import load_result
+from course_lib.measure.records import load_result
 from course_lib.measure.tables import three_digits
+from course_lib.storage.files import RESULTS
 
 
 def reference(name: str, figure: str, *, folder: str | Path = RESULTS) -> str | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.measure.statistics import bootstrap_ratio
+from course_lib.evaluation import bootstrap_ratio
 
 SLOW = 10.0
 NOISE = 0.05

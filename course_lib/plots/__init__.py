@@ -1,12 +1,6 @@
 """All figures of the course: one module a topic, one style (``plots.style``). Imported by notebooks only."""
 
-from course_lib.plots.distilling import (
-    likeness_figure,
-    push_figure,
-    regimes_figure,
-    sweep_figure,
-    wrong_answers_figure,
-)
+from course_lib.plots.distilling import likeness_figure, push_figure, regimes_figure, sweep_figure, wrong_answers_figure
 from course_lib.plots.divergences import (
     code_price_figure,
     entropy_figure,

@@ -15,9 +15,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from course_lib.distillation.divergences import entropy
-from course_lib.distillation.losses import label_loss, pseudo_label_loss, soft_target_loss
-from course_lib.measure.results import Figure
+from course_lib.distillation import entropy, label_loss, pseudo_label_loss, soft_target_loss
+from course_lib.measure import Measurement
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 from course_lib.plots.teacher import CompactFigure
 
@@ -190,7 +189,7 @@ def _signed(values: Tensor, best: Sequence[int], names: Sequence[str]) -> str:
 
 
 @styled
-def sweep_figure(by_temperature: Mapping[float, Figure], by_alpha: Mapping[float, Figure]) -> CourseFigure:
+def sweep_figure(by_temperature: Mapping[float, Measurement], by_alpha: Mapping[float, Measurement]) -> CourseFigure:
     """Gain over the student alone (points, 95 % interval over seeds) over T (left) and over α (right).
 
     Args: setting → figure with an interval, in any order.
@@ -216,7 +215,7 @@ def sweep_figure(by_temperature: Mapping[float, Figure], by_alpha: Mapping[float
 
 
 @styled
-def regimes_figure(results: Mapping[str, Mapping[str, Figure]]) -> CourseFigure:
+def regimes_figure(results: Mapping[str, Mapping[str, Measurement]]) -> CourseFigure:
     """Test accuracy (%) of the student alone and distilled, all labels and a tenth of them, one panel a data set.
 
     Args: results: data → recorded figures ``alone_accuracy``, ``soft_targets_accuracy``, and both ``…_tenth_…``.
@@ -237,7 +236,7 @@ def regimes_figure(results: Mapping[str, Mapping[str, Figure]]) -> CourseFigure:
     return finish(figure, alt=f"Accuracy of the student, means over seeds with intervals. {'; '.join(told)}.")
 
 
-def _joined_pair(axes, y: int, pair: Sequence[Figure]) -> None:
+def _joined_pair(axes, y: int, pair: Sequence[Measurement]) -> None:
     """Alone and distilled in one row, each with its interval."""
     axes.plot([f.value for f in pair], [y, y], color="#999999", linewidth=2, zorder=1)
     for i, f in enumerate(pair):

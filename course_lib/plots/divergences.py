@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from course_lib.distillation.divergences import cross_entropy, entropy, kl_divergence
+from course_lib.distillation import cross_entropy, entropy, kl_divergence
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 from course_lib.plots.teacher import CompactFigure
 

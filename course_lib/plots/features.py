@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from course_lib.distillation.comparison import Gain
+from course_lib.experiments.method_comparison import Gain
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 from course_lib.plots.teacher import CompactFigure
 

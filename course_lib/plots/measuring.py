@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from course_lib.measure import three_digits
 from course_lib.measure.roofline import RooflinePoint, attainable_gflops, ridge_intensity
 from course_lib.measure.simulation import Estimate, Session
-from course_lib.measure.tables import three_digits
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 Interval = tuple[float, float, float]

@@ -23,8 +23,8 @@ SHORT_NAMES: tuple[str, ...] = tuple(
 )
 
 if TYPE_CHECKING:
-    from course_lib.measure import Accuracy, Calibration
-    from course_lib.split_discipline import SplitScore
+    from course_lib.evaluation import Accuracy, Calibration
+    from course_lib.experiments.split_discipline import SplitScore
 
 
 # 29 levels a channel, closer together where it is dark, as the eye sees: noise takes fewer bits, dark digits stay.

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from course_lib.errors import CourseError
-from course_lib.files import atomic_path
+from course_lib.storage.files import atomic_path
 
 
 def quantize_static_int8(

@@ -2,12 +2,7 @@
 
 from course_lib.widgets.distilling import push_explorer
 from course_lib.widgets.divergences import divergence_explorer, temperature_explorer, weights_figure
-from course_lib.widgets.features import (
-    attention_explorer,
-    attention_pair_figure,
-    relations_explorer,
-    relations_figure,
-)
+from course_lib.widgets.features import attention_explorer, attention_pair_figure, relations_explorer, relations_figure
 from course_lib.widgets.journey import budget_explorer
 from course_lib.widgets.measuring import benchmark_explorer, benchmark_figure, layer_roofline_figure, roofline_explorer
 from course_lib.widgets.panel import figure_panel

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from course_lib.plots.distilling import push_figure
-from course_lib.plots.style import CourseFigure
+from course_lib.plots import CourseFigure, push_figure
 from course_lib.widgets.panel import figure_panel
 
 TEMPERATURES = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32)

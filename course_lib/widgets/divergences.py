@@ -8,8 +8,7 @@ import ipywidgets
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_lib.plots.divergences import code_price_figure, soft_answers_figure
-from course_lib.plots.style import CourseFigure
+from course_lib.plots import CourseFigure, code_price_figure, soft_answers_figure
 from course_lib.widgets.panel import figure_panel
 
 SIGNS = ("30", "50", "80", "stop")

@@ -18,8 +18,7 @@ from course_lib.distillation import (
     relational_angle_loss,
     relational_distance_loss,
 )
-from course_lib.plots.features import attention_figure, points_figure
-from course_lib.plots.style import CourseFigure
+from course_lib.plots import CourseFigure, attention_figure, points_figure
 from course_lib.plots.teacher import SHORT_NAMES
 from course_lib.widgets.panel import figure_panel
 

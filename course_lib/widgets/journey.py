@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from course_lib.plots.journey import budget_figure, require_budget
+from course_lib.plots import budget_figure
+from course_lib.plots.journey import require_budget
 from course_lib.widgets.panel import figure_panel
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ import ipywidgets
 import torch
 from torch import nn
 
-from course_lib.measure.counting import count_layers
+from course_lib.measure import count_layers
 from course_lib.measure.roofline import RooflinePoint, attainable_gflops
 from course_lib.measure.simulation import speedup_estimates
-from course_lib.plots.measuring import estimates_figure, roofline_figure
-from course_lib.plots.style import CourseFigure
+from course_lib.plots import CourseFigure, estimates_figure, roofline_figure
 from course_lib.widgets.panel import figure_panel
 
 TRUTH = 2.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import ipywidgets
 
-from course_lib.plots.style import CourseFigure
+from course_lib.plots import CourseFigure
 
 
 def figure_panel(draw: Callable[..., CourseFigure], **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:

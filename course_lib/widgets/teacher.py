@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.data.classes import CLASS_NAMES
-from course_lib.error_analysis import coverage_curve
-from course_lib.plots.style import CourseFigure
-from course_lib.plots.teacher import coverage_figure, top_answers_figure
+from course_lib.evaluation import coverage_curve
+from course_lib.plots import CourseFigure, coverage_figure, top_answers_figure
 from course_lib.widgets.panel import figure_panel
 
 

@@ -24,13 +24,16 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from course_lib import checkpoints, journey, plots, recipes
+from course_lib import plots
 from course_lib.data import load
 from course_lib.data.classes import CLASS_NAMES
+from course_lib.deploy.onnx import onnx_variants
+from course_lib.evaluation import accuracy, predict_logits
 from course_lib.exercises import check, hint, solution  # noqa: F401 - for you to call
-from course_lib.files import cache_dir
-from course_lib.measure import Ledger, accuracy, claim, load_result
-from course_lib.training import predict_logits
+from course_lib.experiments import main_job, shipped_networks
+from course_lib.measure import claim, load_result, measure_ledger
+from course_lib.models import checkpoints
+from course_lib.storage.files import cache_dir
 
 # %% [markdown]
 # ## The job
@@ -39,7 +42,7 @@ from course_lib.training import predict_logits
 
 # %% tags=["nbval-ignore-output"]
 DATA = os.environ.get("COURSE_DATA") or "rendered"
-key = recipes.data_key(DATA)
+key = shipped_networks.data_key(DATA)
 splits = load(DATA)
 print(*splits, sep="\n")
 
@@ -109,7 +112,7 @@ claim("by hand = soft_target_loss", torch.isclose(by_hand, soft_target_loss(z_st
 # Training a student takes minutes, so this chapter loads two that are shipped: one was distilled; the other is the same network, trained as long, on the labels **alone**. That second one is the control without which nobody could say what the teacher was good for. (Chapters 04–06 take distillation apart. `make demo` trains the students in front of your eyes.)
 
 # %%
-students = journey.shipped_students(splits, key)
+students = main_job.shipped_students(splits, key)
 print("channels of the student's layers:", students.distilled.channels)
 claim(
     "the student trained alone is the same network as the distilled one",
@@ -214,7 +217,7 @@ claim("that line leaves a network that calls every sign the same", len(answers.u
 # A PyTorch module is not what a car ships. Each network is exported to an ONNX file and executed by ONNX Runtime, which merges layers and has kernels for 8-bit integers. To quantize, it also needs the ranges of the activations; 512 training pictures supply them (**calibration**). Seven files, the whole ladder and three rungs beside it:
 
 # %% tags=["nbval-ignore-output"]
-files = journey.export_rungs(teacher, students, splits, cache_dir() / "start_here", recipes.FULL.calibration)
+files = main_job.export_rungs(teacher, students, splits, cache_dir() / "start_here", shipped_networks.FULL.calibration)
 for name, path in files.items():
     print(f"{name:26} {path.stat().st_size / 1000:8.0f} kB   {path.name}")
 
@@ -225,8 +228,8 @@ for name, path in files.items():
 signs = np.random.default_rng(0).permutation(np.unique(splits.test.groups))
 third = splits.test.subset(np.isin(splits.test.groups, signs[: len(signs) // 3]))
 images = third.batch(range(len(third)))[0].numpy()
-ledger = Ledger.measure(
-    files, images, third.labels, third.groups, title="The main job on a third of the test signs",
+ledger = measure_ledger(
+    onnx_variants(files, threads=1), images, third.labels, third.groups, title="The main job on a third of the test signs",
     data=third.name, threads=1, repeats=100,
 )  # fmt: skip
 ledger
@@ -241,7 +244,7 @@ plots.ledger_figure(replace(ledger, rows=tuple(row for row in ledger if row.name
 # ### Your guess and the result
 
 # %% tags=["nbval-ignore-output"]
-first, final = ledger[journey.TEACHER], ledger[journey.FINAL]
+first, final = ledger[main_job.TEACHER], ledger[main_job.FINAL]
 measured = {
     "times smaller": final.size_ratio,
     "times faster": final.speedup.value,
@@ -327,12 +330,12 @@ claim("pruning and fine-tuning left a file less than 3/4 as large", small.size_b
 # **Pruned INT8: what is shipped.** The bytes are divided by nearly four once more. The time is another story: between the layers numbers must be turned into codes, and on so small a network there is little multiplication left to pay for that. Whether it pays depends on the processor:
 
 # %% tags=["nbval-ignore-output"]
-gain = ledger.speedup("student pruned FP32", journey.FINAL)
+gain = ledger.speedup("student pruned FP32", main_job.FINAL)
 p50 = {name: row["latency_ms_p50"] for name, row in saved.items()}
 claim(
     "INT8 makes the pruned student at most 1.5 times faster", gain.low <= 1.5, hardware=True,
     measured=f"{gain.value:.2f}× [{gain.low:.2f}, {gain.high:.2f}]",
-    reference=f"{p50['student pruned FP32'] / p50[journey.FINAL]:.2f}×",
+    reference=f"{p50['student pruned FP32'] / p50[main_job.FINAL]:.2f}×",
 )  # fmt: skip
 
 # %% [markdown]
@@ -343,7 +346,7 @@ claim(
 # %% tags=["nbval-ignore-output"]
 from course_lib.deploy.onnx import open_session, run_session
 
-logits = run_session(open_session(files[journey.FINAL]), sample.batch([hard])[0].numpy())
+logits = run_session(open_session(files[main_job.FINAL]), sample.batch([hard])[0].numpy())
 p_final = torch.from_numpy(logits).softmax(dim=1)[0].numpy()
 plots.answer_figure(sample.images[hard], {"teacher": p_teacher[hard].numpy(), "final": p_final}, CLASS_NAMES)
 
@@ -353,7 +356,7 @@ plots.answer_figure(sample.images[hard], {"teacher": p_teacher[hard].numpy(), "f
 # One minute allowed a third of the rendered test signs. The full figures were recorded with the command shown, on the reference machine, for the rendered signs **and** for real photographs (GTSRB, split so that no physical sign is in two parts). A rendered accuracy says nothing about a real one; the networks of each column were trained on its own data.
 
 # %%
-from course_lib.readme import figures_table
+from course_lib.publishing.readme import figures_table
 
 display(Markdown(figures_table(recorded)))
 plots.recorded_figure(recorded)
@@ -413,7 +416,7 @@ check("00.2", round_trip)
 # Six parts, read from left to right; within a part from top to bottom. Filled boxes are written.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.curriculum import PARTS, written
+from course_lib.publishing.curriculum import PARTS, written
 
 there = [page.chapter.number for page in written()]
 display(plots.course_map_figure(PARTS, there))

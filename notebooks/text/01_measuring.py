@@ -634,7 +634,7 @@ print(f"ridge     {peak.high / bandwidth.high:6.1f} FLOP/byte: below this intens
 # ONNX Runtime can write down how long each operator took. Put every layer of both networks under the roof.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.measure.onnx_profile import layer_times_ms
+from course_lib.deploy.onnx.profile import layer_times_ms
 from course_lib.measure.roofline import roofline_points
 
 one_image = np.random.default_rng(0).random(IMAGE, dtype=np.float32)

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from course_lib import checkpoints, plots, widgets
+from course_lib import plots, widgets
 from course_lib.data import Augmentation, load, split_by_group, split_by_image
 from course_lib.data.classes import CLASS_GROUPS, SPEED_LIMITS
+from course_lib.evaluation import accuracy, expected_calibration_error, predict_logits, seed_interval
 from course_lib.exercises import check
-from course_lib.measure import accuracy, claim, expected_calibration_error, load_result, seed_interval
+from course_lib.measure import claim, load_result
+from course_lib.models import checkpoints
 from course_lib.plots.teacher import SHORT_NAMES
-from course_lib.training import Recipe, fit, predict_logits
+from course_lib.training import Recipe, fit
 
 splits = load(size=32)  # "rendered", unless COURSE_DATA says otherwise
 splits
@@ -101,7 +103,8 @@ plots.picture_grid(
 # Four small numbers: $q = 0.65$ and $f = 1, 2, 3, 6$ give $0,\; 0.65,\; 0.88,\; 0.995$. With the 30 frames of a GTSRB track, not one test image in a billion is clean. `leak_fraction` counts it; you will write it below.
 
 # %%
-from course_lib.split_discipline import leak_fraction, score_split, set_signs_aside
+from course_lib.evaluation import leak_fraction
+from course_lib.experiments.split_discipline import score_split, set_signs_aside
 
 pool, unseen = set_signs_aside(splits.train, 6, seed=0)
 frames_a_track = len(pool) / len(np.unique(pool.groups))
@@ -276,9 +279,9 @@ claim(
 # The library's `fit` is the same loop with four additions: it watches for a loss that is not finite, scores the validation part after each epoch, keeps the best epoch's weights, and saves its state. Its heart:
 
 # %%
-from course_lib import training
+from course_lib.training import loop
 
-print(inspect.getsource(training._run_epoch))
+print(inspect.getsource(loop._run_epoch))
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(0)
@@ -389,7 +392,7 @@ claim(
 # **By hand.** Two tracks of three frames: 1 1 1 and 1 0 0. $p = 4/6$, $p\,n_g = 2$, surpluses $+1, -1$: $SE = \frac16\sqrt{2 \cdot 2} = 0.333$. The binomial formula $\sqrt{p(1-p)/N}$ says $0.192$, as if six signs had been seen.
 
 # %%
-from course_lib.error_analysis import track_standard_error
+from course_lib.evaluation import track_standard_error
 
 print(round(track_standard_error([1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1]), 3))
 
@@ -450,7 +453,7 @@ check("02.3", track_error)
 # One number hides where the errors lie. A *slice* is a subset with a name: far signs, night, covered signs. Name the slices before you look, and give each its interval: among twenty slices one is bad by luck. Predict: which will cost the teacher most, weather, cover, size, defocus, or the class?
 
 # %%
-from course_lib.error_analysis import accuracy_by_slice, quartile_names
+from course_lib.evaluation import accuracy_by_slice, quartile_names
 
 known = test.attributes
 names = {"class group": np.array([CLASS_GROUPS[c] for c in test.labels])}
@@ -487,7 +490,7 @@ print(
 # $C_{ij}$ counts images of true class $i$ that were called $j$: **rows are the truth**. Divide a row by its sum and you get recall; divide a column by its sum and you get precision. Among the eight speed limits the plate is always the same, and only the digits differ:
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.error_analysis import confusion_matrix
+from course_lib.evaluation import confusion_matrix
 
 place = {c: k for k, c in enumerate(SPEED_LIMITS)}
 limit = np.isin(test.labels, SPEED_LIMITS)
@@ -538,7 +541,7 @@ claim("The library agrees with the hand: ECE = 0.375.", abs(ece - 0.375) < 1e-12
 # In $\beta = 1/T$ each term is $\log\sum_k e^{\beta z_k} - \beta z_y$: a log-sum-exp of linear functions minus a linear one, so convex, with one minimum. Dividing keeps the order of the logits: **no answer changes, only how sure it is.**
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.error_analysis import fit_temperature
+from course_lib.evaluation import fit_temperature
 
 temperature = fit_temperature(validation_logits, some.labels)
 before = expected_calibration_error(test_logits.double().softmax(1), test.labels, bins=15)
@@ -602,7 +605,7 @@ check("02.5", calibration_error)
 # A car may say "I do not know" and look again at the next frame. Answer only above a threshold: *coverage* is the share that is answered. The threshold, like every choice, belongs to validation; the curve below reports on test.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.error_analysis import coverage_curve
+from course_lib.evaluation import coverage_curve
 
 confidence = (test_logits / temperature).softmax(1).max(1).values.numpy()
 grid = np.linspace(0, 0.995, 200)
@@ -625,7 +628,7 @@ claim(
 # The wrong answers with the highest confidence, one a sign. Look at each: would you have known?
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.error_analysis import confident_mistakes
+from course_lib.evaluation import confident_mistakes
 
 wrong = confident_mistakes(test_logits / temperature, test.labels, test.groups, 12)
 plots.picture_grid(
@@ -682,7 +685,7 @@ claim("With fewer pixels the teacher is right less often.", by_size[32] > by_siz
 # The exact value is $e(k) = \int x\,k\,\varphi(x)\,\Phi(x)^{k-1}dx$, with the normal density $\varphi$ and distribution $\Phi$. So the winner looks better than it is by $\sigma\,e(k)$. Simulated, with the truth known, $p = 0.97$:
 
 # %%
-from course_lib.error_analysis import expected_maximum
+from course_lib.evaluation import expected_maximum
 
 rng, p = np.random.default_rng(0), 0.97
 candidates = np.array([1, 2, 5, 10, 20, 50])

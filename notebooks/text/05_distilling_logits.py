@@ -23,11 +23,13 @@ import torch
 from IPython.display import Markdown, display
 from torch.nn import functional as F
 
-from course_lib import checkpoints, plots, widgets
+from course_lib import plots, widgets
 from course_lib.data import load
 from course_lib.data.classes import CLASS_GROUPS
+from course_lib.evaluation import seed_interval
 from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
-from course_lib.measure import claim, load_result, seed_interval
+from course_lib.measure import claim, load_result
+from course_lib.models import checkpoints
 from course_lib.plots.teacher import SHORT_NAMES
 
 splits = load(size=32)
@@ -44,7 +46,7 @@ from course_lib.distillation import (
     soft_target_terms,
     teacher_table,
 )
-from course_lib.distillation_study import Study
+from course_lib.experiments.distillation_study import Study
 
 # %% [markdown]
 # The pages of this chapter that need hours of training are read from recorded files. What runs here, runs on 344 signs, six frames of each, one augmented view. For them the teacher is asked once: a `teacher_table` holds its logits.
@@ -303,10 +305,10 @@ claim("Both terms fall, also the one that has no weight.",
 #
 # ## Recorded: with all labels, and with a tenth
 #
-# Now the real thing: all training images, three seeds, test read once for these four arms. The rules of the comparison stand in `course_lib/distillation_study.py`: same student, same first weights within a seed, same number of steps, same batch size and augmentation; only the loss differs. The gain is taken **within a seed** and averaged over seeds, with Student's $t$ interval. In the second regime the labels of a tenth of the *signs* are known (a tenth of the frames would show nearly every sign).
+# Now the real thing: all training images, three seeds, test read once for these four arms. The rules of the comparison stand in `course_lib/experiments/distillation_study.py`: same student, same first weights within a seed, same number of steps, same batch size and augmentation; only the loss differs. The gain is taken **within a seed** and averaged over seeds, with Student's $t$ interval. In the second regime the labels of a tenth of the *signs* are known (a tenth of the frames would show nearly every sign).
 
 # %%
-from course_lib.distillation_study import Score, gains
+from course_lib.experiments.distillation_study import Score, gains
 
 recorded = {data: load_result(f"distillation_{data}") for data in ("rendered", "gtsrb")}
 for data, result in recorded.items():
@@ -336,7 +338,7 @@ claim("Within a seed no arm had more than 5 % more steps than another.",
       all(max(s) <= 1.05 * min(s) for s in steps_of.values()))  # fmt: skip
 
 # %%
-from course_lib.distillation.comparison import Gain
+from course_lib.experiments.method_comparison import Gain
 
 SAYS = {"helped": "helps: the interval lies above 0", "hurt": "**hurts**: the interval lies below 0",
         "not shown": "is **not shown** to help: the interval holds 0"}  # fmt: skip
@@ -550,7 +552,7 @@ Markdown("\n".join(says(compare(*pair)) for pair in (
 # *One* number for all wrong classes: a 30 is exactly as far from an 80 as from a stop sign. With $\varepsilon = 0.1$ and $C = 43$ it is $\ln\frac{0.9023}{0.002326} = 5.96$. The perfect smoothed teacher has nothing left to say about the others. How far does a real one go? Measure the spread of the logits of wrong classes, $\mathrm{std}_{k \ne y}\, z_k$, on the images that the network was trained on.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.training import predict_logits
+from course_lib.evaluation import predict_logits
 
 smoothed = train_student(train, replace(recipe, label_smoothing=0.1))
 spread = {}

@@ -23,13 +23,13 @@ import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
 
-from course_lib import checkpoints, distillation, plots, widgets
+from course_lib import distillation, plots, widgets
 from course_lib.data import load
 from course_lib.distillation import Taps
 from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
 from course_lib.measure import claim, load_result
 from course_lib.measure.tables import text_table
-from course_lib.models import sign_student, sign_teacher
+from course_lib.models import checkpoints, sign_student, sign_teacher
 from course_lib.training import Recipe, fit
 
 splits = load("rendered")

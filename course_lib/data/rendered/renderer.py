@@ -1,0 +1,200 @@
+"""RenderedSigns: traffic signs drawn by the course itself, offline, in seconds, from a seed.
+
+43 classes with GTSRB's numbers and names. Like GTSRB the set consists of *tracks*: one physical sign, filmed in
+several frames while the car approaches. ``scene.py`` makes the sign and its surroundings, ``camera.py`` photographs
+them, ``difficulty.py`` holds every constant that decides how hard that is.
+
+Each image comes with what is known about it (``ATTRIBUTES``), so that accuracy can be sliced by cause.
+
+**What is exact.** All random parameters come from counters keyed by (seed, split, track): bit for bit the same on every
+machine, whatever the chunk size, the order or the number of processes. The pixels pass through float32 arithmetic
+whose last bit may differ between processors, and are then rounded to bytes: between two machines single pixels may
+differ by one grey level. On one machine they are equal, whatever the number of threads.
+
+**What it is not.** A network trained on rendered signs alone recognizes only about 60 % of real ones: accuracy on this
+set says how networks compare, never how they would do on the road.
+
+The images are rendered once into the course's cache, as a memory-mapped array with checksums; an altered or unfinished
+cache is rendered again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from course_lib.data.classes import CLASS_NAMES
+from course_lib.data.dataset import SignDataset, Splits
+from course_lib.data.rendered.camera import frame_parameters, photograph
+from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
+from course_lib.data.rendered.scene import SIGN, backgrounds, draw_tracks, sign_planes
+from course_lib.data.rendered.templates import load_templates, templates_digest
+from course_lib.errors import CourseError
+from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+
+VERSION = 2  # of the renderer: a change of any pixel is a new version, and a new cache
+SPLITS = {"train": 4816, "validation": 602, "test": 1204}  # tracks: 112, 14 and 28 of each class
+FRAMES = 6
+GROUP_OFFSET = 1_000_000  # groups are unique over the splits: split number · offset + track
+ATTRIBUTES = {
+    "native_size": "side of the crop on the sensor, px, 15 to 64",
+    "blur": "standard deviation of the defocus, native px",
+    "motion_blur": "length of the motion, native px, 0 if none",
+    "gain": "light on the sign; 1 is right, above 1.5 whites clip",
+    "shadow": "share of the light that a shadow takes, 0 if none",
+    "occlusion": "share of the sign's area that is covered",
+    "rotation": "roll, degrees",
+    "weather": "0 clear, 1 rain, 2 fog, 3 night",
+    "frame": "0 is the farthest",
+}
+_CHUNK = 192  # tracks rendered together
+_LOG = logging.getLogger(__name__)
+
+
+def render_split(
+    split: str,
+    *,
+    size: int = 32,
+    seed: int = 0,
+    tracks: int | None = None,
+    frames: int = FRAMES,
+    difficulty: Difficulty = DEFAULT,
+    chunk: int = _CHUNK,
+    progress: bool = False,
+) -> SignDataset:
+    """Render one part into memory, without the cache.
+
+    Args:
+        split: "train", "validation" or "test"; they share no random numbers.
+        size: side of the images, 16 ≤ size ≤ 96 px.
+        seed: 0 ≤ seed < 2⁶³; another seed is another set.
+        tracks: number of physical signs (default: the split's own); class = track mod 43.
+        frames: images of each sign, ≥ 1.
+        chunk: tracks computed together; changes memory and speed, never a pixel.
+    Raises: ValueError for an argument out of range; CourseError for broken templates.
+    """
+    count = _check(split, size, seed, tracks, frames)
+    number = list(SPLITS).index(split)
+    templates = _premultiplied(load_templates())
+    images = np.empty((count * frames, 3, size, size), np.uint8)
+    attributes = {name: np.empty(count * frames, np.float32) for name in ATTRIBUTES}
+    from tqdm.auto import tqdm
+
+    with torch.inference_mode(), tqdm(total=len(images), unit="image", disable=not progress, leave=False) as bar:
+        for start in range(0, count, chunk):
+            indices = np.arange(start, min(start + chunk, count))
+            drawn = draw_tracks(seed, number, indices, indices % len(CLASS_NAMES), frames, difficulty)
+            planes, facts = sign_planes(templates, drawn, difficulty)
+            known = frame_parameters(drawn, difficulty, facts["shadow"])
+            known["occlusion"] = np.broadcast_to(facts["occlusion"][:, None], known["frame"].shape)
+            rows = slice(start * frames, (start + len(indices)) * frames)
+            key = (seed, number, indices)
+            images[rows] = photograph(planes, backgrounds(drawn), drawn, known, key, difficulty, size).numpy()
+            for name, values in attributes.items():
+                values[rows] = known[name].ravel()
+            bar.update(len(indices) * frames)
+    owner = np.repeat(np.arange(count), frames)
+    return SignDataset(
+        images,
+        owner % len(CLASS_NAMES),
+        groups=number * GROUP_OFFSET + owner,
+        attributes=attributes,
+        name="rendered",
+        split=split,
+        num_classes=len(CLASS_NAMES),
+    )
+
+
+def load_rendered(*, size: int = 32, seed: int = 0, progress: bool = True) -> Splits:
+    """Train (28,896 images), validation (3,612) and test (7,224), from the cache or rendered into it.
+
+    Raises: ValueError for an argument out of range; CourseError for broken templates or a cache that cannot be written.
+    """
+    return Splits(*(_load_split(split, size, seed, progress) for split in SPLITS))
+
+
+def _load_split(split: str, size: int, seed: int, progress: bool) -> SignDataset:
+    _check(split, size, seed, None, FRAMES)
+    identity = {
+        "version": VERSION,
+        "templates": templates_digest(),
+        "difficulty": asdict(DEFAULT),
+        "split": split,
+        "size": size,
+        "seed": seed,
+        "tracks": SPLITS[split],
+        "frames": FRAMES,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    folder = cache_dir() / "rendered" / f"{split}_{size}px_seed{seed}_{key}"
+    problem = _problem(folder)
+    if problem:
+        if folder.exists():
+            _LOG.warning("rendering %s again: %s", folder.name, problem)
+        _store(render_split(split, size=size, seed=seed, progress=progress), folder, identity)
+    return _open(folder, split)
+
+
+def _store(dataset: SignDataset, folder: Path, identity: dict) -> None:
+    """Write images and attributes, then the manifest with their checksums: without it the rest does not count."""
+    with atomic_path(folder / "images.npy") as part, open(part, "wb") as stream:
+        np.save(stream, dataset.images, allow_pickle=False)
+    with atomic_path(folder / "table.npz") as part, open(part, "wb") as stream:
+        np.savez(stream, labels=dataset.labels, groups=dataset.groups, **dataset.attributes)
+    checksums = {name: sha256(folder / name) for name in ("images.npy", "table.npz")}
+    write_json(folder / "manifest.json", {"identity": identity, "sha256": checksums})
+
+
+def _problem(folder: Path) -> str | None:
+    """Why the cached part cannot be used, or None."""
+    try:
+        checksums = read_json(folder / "manifest.json", mend="")["sha256"]
+        for name in ("images.npy", "table.npz"):
+            if sha256(folder / name) != checksums[name]:
+                return f"{name} was altered or cut short (its checksum differs)"
+    except (CourseError, OSError, KeyError, TypeError) as error:
+        return f"incomplete ({error})"
+    return None
+
+
+def _open(folder: Path, split: str) -> SignDataset:
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    with np.load(folder / "table.npz", allow_pickle=False) as table:
+        columns = dict(table.items())
+    return SignDataset(
+        images,
+        columns.pop("labels"),
+        groups=columns.pop("groups"),
+        attributes=columns,
+        name="rendered",
+        split=split,
+        num_classes=len(CLASS_NAMES),
+    )
+
+
+def _premultiplied(templates: np.ndarray) -> torch.Tensor:
+    """uint8 RGBA (43, 128, 128, 4) with straight alpha → float32 (43, 4, SIGN, SIGN), premultiplied, [0, 1]."""
+    straight = torch.from_numpy(templates.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    alpha = straight[:, 3:]
+    full = torch.cat((straight[:, :3] * alpha, alpha), dim=1)
+    return F.interpolate(full, size=(SIGN, SIGN), mode="area")
+
+
+def _check(split: str, size: int, seed: int, tracks: int | None, frames: int) -> int:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {tuple(SPLITS)}, got {split!r}")
+    if not 16 <= size <= 96:
+        raise ValueError(f"size must be in 16..96 pixels, got {size}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be in 0..2⁶³ − 1, got {seed}")
+    count = SPLITS[split] if tracks is None else tracks
+    if count < 1 or frames < 1:
+        raise ValueError(f"tracks and frames must be at least 1, got {count} and {frames}")
+    return count

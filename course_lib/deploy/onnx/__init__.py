@@ -1,0 +1,21 @@
+"""ONNX and ONNX Runtime: export, sessions, counts and profiles of a file, and a file as a ledger's variant."""
+
+from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, onnx_counts
+from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx
+from course_lib.deploy.onnx.names import shorten_names
+from course_lib.deploy.onnx.session import open_session, run_session
+from course_lib.deploy.onnx.variant import onnx_variant, onnx_variants
+
+__all__ = [
+    "IR_VERSION",
+    "OPSET",
+    "OnnxCounts",
+    "deployable_bytes",
+    "export_onnx",
+    "onnx_counts",
+    "onnx_variant",
+    "onnx_variants",
+    "open_session",
+    "run_session",
+    "shorten_names",
+]

@@ -1,0 +1,50 @@
+"""ONNX Runtime sessions with a stated number of threads, and logits of many images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def open_session(
+    path: str | Path, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session with a stated number of threads and all graph optimizations on.
+
+    Raises:
+        ValueError: threads < 1.
+        CourseError: the file is missing or is no model that ONNX Runtime can load.
+    """
+    import onnxruntime
+
+    path = Path(path)
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not path.is_file():
+        raise CourseError("no such ONNX file", path=path, mend="export it first (course_lib.deploy.onnx.export_onnx)")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # onnxruntime's own exception types are not public
+        reason = str(error).splitlines()[0][:160]
+        raise CourseError(f"not a loadable ONNX model ({reason})", path=path, mend="export it again") from error
+
+
+def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    """Logits (N, C), float32, of images (N, 3, H, W), float32 in [0, 1], in batches."""
+    name = session.get_inputs()[0].name
+    parts = [
+        session.run(None, {name: np.ascontiguousarray(images[start : start + batch_size])})[0]
+        for start in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,222 @@
+"""The teacher's logits, computed once and kept on disk: training on them costs no teacher.
+
+A logit belongs to the exact picture it was computed from. A table therefore holds one row for each training image and
+each augmented view that the student's recipe will show; views are pure functions of (seed, view, image), so the
+student sees again the pixels that the teacher saw. Rows of another view are logits of another picture: the loss still
+falls, and the student learns less.
+
+Four views of 28,896 images and 43 classes are 20 MB. The file is memory-mapped: a batch reads its rows, not the file.
+Its name is a digest of all that decides a logit (``table_identity``): other weights, pixels, augmentation or views
+are another file, never a stale one; a file that was altered or cut short is found by its checksum and made again.
+
+Industrial pipelines store only the largest logits of each row (ImageNet's 1000 classes, a language model's 100,000
+tokens), as half floats; what that truncation costs is a question of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import Augmentation, SignDataset
+from course_lib.distillation.hooks import Taps
+from course_lib.errors import CourseError
+from course_lib.models import eval_mode
+from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+from course_lib.training import Batch, Recipe
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TeacherTable:
+    """Logits (views, N, C), float32, of N training images, and how to find a batch's rows.
+
+    Args:
+        augmentation: that the views were made with; None: the plain images, which are the same in every view.
+        features: name of a teacher's module → its outputs (views, N, …), from ``tapped_table``.
+    Raises: ValueError for another number of dimensions.
+    """
+
+    logits: Tensor
+    augmentation: Augmentation | None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 3:
+            raise ValueError(f"logits must be (views, N, C), got {tuple(self.logits.shape)}")
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The teacher's logits (B, C) for exactly these images in exactly this view.
+
+        Raises: ValueError if the table has no such view or image.
+        """
+        return self.logits[self._view(batch), batch.indices]
+
+    def feature_rows(self, batch: Batch) -> dict[str, Tensor]:
+        """The tapped outputs (B, …) for exactly these images in exactly this view, by module name."""
+        view = self._view(batch)
+        return {name: values[view, batch.indices] for name, values in self.features.items()}
+
+    def _view(self, batch: Batch) -> int:
+        views, count, _ = self.logits.shape
+        view = 0 if self.augmentation is None else batch.view
+        if view >= views:
+            raise ValueError(f"the table holds {views} views and the batch shows number {view}: set recipe.views")
+        if len(batch.indices) and int(batch.indices.max()) >= count:
+            raise ValueError(f"the table holds {count} images and the batch shows number {int(batch.indices.max())}")
+        return view
+
+    def require_views_of(self, train: SignDataset, recipe: Recipe) -> None:
+        """Raises: ValueError if training by ``recipe`` would show other images or views than the table's."""
+        views, count, _ = self.logits.shape
+        if count != len(train):
+            raise ValueError(f"the table holds {count} images and the training set {len(train)}")
+        if recipe.augmentation != self.augmentation:
+            raise ValueError(
+                f"the table's views were made by {self.augmentation}, the recipe's by {recipe.augmentation}"
+            )
+        if self.augmentation is not None and (recipe.views or recipe.epochs) > views:
+            raise ValueError(f"the table holds {views} views; recipe.views must be at most that, got {recipe.views}")
+
+
+def teacher_table(
+    teacher: nn.Module, train: SignDataset, recipe: Recipe, *, folder: str | Path | None = None, progress: bool = True
+) -> TeacherTable:
+    """The table from the cache, or computed and kept there.
+
+    Args:
+        recipe: one with ``views`` set (without augmentation, one view is enough).
+        folder: where tables lie; default: ``logits`` in the course's cache.
+    Raises: ValueError if ``recipe`` shows a new view every epoch: nothing could be reused.
+    """
+    views = _views(recipe)
+    identity = table_identity(teacher, train, recipe)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(folder or cache_dir() / "logits") / f"{key}.npy"
+    try:
+        return _open(path, identity, recipe.augmentation)
+    except CourseError:  # not there, altered or unfinished: made below
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as part:
+        shape = (views, len(train), _classes(teacher, train))
+        store = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+        _fill(store, teacher, train, recipe, progress)
+        store.flush()
+    write_json(path.with_suffix(".json"), {"identity": identity, "sha256": sha256(path)})
+    return _open(path, identity, recipe.augmentation)
+
+
+def open_table(path: str | Path, teacher: nn.Module, train: SignDataset, recipe: Recipe) -> TeacherTable:
+    """The table at ``path``, if it is whole and was made by this teacher from these images and views.
+
+    Raises: CourseError: not there, altered, or stale (says what differs).
+    """
+    return _open(Path(path), table_identity(teacher, train, recipe), recipe.augmentation)
+
+
+def _open(path: Path, wanted: dict[str, Any], augmentation: Augmentation | None) -> TeacherTable:
+    """``open_table`` for an identity that is known already: hashing all images takes longer than a batch."""
+    mend = "delete it; teacher_table(…) makes it again"
+    manifest = read_json(path.with_suffix(".json"), mend=mend)
+    made = manifest.get("identity") if isinstance(manifest, dict) else None
+    if made != wanted:
+        differs = [key for key in wanted if not isinstance(made, dict) or made.get(key) != wanted[key]]
+        raise CourseError(f"stale logits: made with another {' and '.join(differs)}", path=path, mend=mend)
+    try:
+        if sha256(path) != manifest.get("sha256"):
+            raise CourseError("the logits were altered or cut short (the checksum differs)", path=path, mend=mend)
+        # "c": pages are shared with the file until written to, and nothing written reaches it.
+        return TeacherTable(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)), augmentation)
+    except (OSError, ValueError) as error:
+        raise CourseError(f"the logits cannot be read ({error})", path=path, mend=mend) from error
+
+
+def table_identity(teacher: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides a logit: teacher, images, views, preprocessing."""
+    weights = hashlib.sha256(repr(teacher).encode())
+    for name, value in teacher.state_dict().items():
+        weights.update(name.encode() + np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+    images = hashlib.sha256(str(train.images.shape).encode())
+    for start in range(0, len(train), 4096):
+        images.update(np.ascontiguousarray(train.images[start : start + 4096]).tobytes())
+    return {
+        "teacher": weights.hexdigest(),
+        "images": images.hexdigest(),
+        "views": _views(recipe),
+        "augmentation": asdict(recipe.augmentation) if recipe.augmentation else None,
+    }
+
+
+def tapped_table(
+    teacher: nn.Module, train: SignDataset, recipe: Recipe, taps: Sequence[str], *, progress: bool = True
+) -> TeacherTable:
+    """A table with the outputs of inner modules as well, in memory: for small sets, since features are large.
+
+    Args:
+        taps: module names; 3,000 images × 2 views of SignTeacher's ``stages.4`` (128×8×8) are 200 MB.
+    Raises: ValueError as ``teacher_table``, or for a name that does not exist.
+    """
+    logits = torch.empty(_views(recipe), len(train), _classes(teacher, train))
+    features: dict[str, Tensor] = {}
+    with Taps(teacher, taps) as caught:
+
+        def keep(view: int, indices: np.ndarray) -> None:
+            for name in taps:
+                value = caught[name]
+                if name not in features:
+                    features[name] = torch.empty(len(logits), len(train), *value.shape[1:])
+                features[name][view, indices] = value
+
+        _fill(logits.numpy(), teacher, train, recipe, progress, keep)
+    return TeacherTable(logits, recipe.augmentation, features)
+
+
+def _fill(
+    out: np.ndarray,
+    teacher: nn.Module,
+    train: SignDataset,
+    recipe: Recipe,
+    progress: bool,
+    keep: Callable[[int, np.ndarray], None] = lambda view, indices: None,
+) -> None:
+    """The teacher's answers in eval mode and without gradients; the caller's mode is restored."""
+    from tqdm.auto import tqdm
+
+    starts = range(0, len(train), _BATCH)
+    with (
+        eval_mode(teacher),
+        torch.no_grad(),
+        tqdm(total=len(out) * len(starts), disable=not progress, leave=False) as bar,
+    ):
+        for view in range(len(out)):
+            table = recipe.augmentation.table(len(train), view) if recipe.augmentation else None
+            for start in starts:
+                indices = np.arange(start, min(start + _BATCH, len(train)))
+                images, _ = train.batch(indices)
+                if recipe.augmentation is not None and table is not None:
+                    images = recipe.augmentation.apply(images, table[indices])
+                out[view, indices] = teacher(images.contiguous(memory_format=torch.channels_last)).numpy()
+                keep(view, indices)
+                bar.update()
+
+
+def _views(recipe: Recipe) -> int:
+    if recipe.augmentation is not None and recipe.views is None:
+        raise ValueError("recipe.views must be a number: a new view every epoch leaves nothing to reuse")
+    return 1 if recipe.augmentation is None else recipe.views or 1
+
+
+def _classes(teacher: nn.Module, train: SignDataset) -> int:
+    if len(train) == 0:
+        raise ValueError("the training set is empty")
+    with eval_mode(teacher), torch.inference_mode():
+        return teacher(train.batch(np.arange(1))[0]).shape[1]

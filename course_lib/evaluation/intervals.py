@@ -1,0 +1,222 @@
+"""How sure may one be of a measured number? Intervals for accuracies, differences, ratios and seeds.
+
+A number without an interval invites a story about noise. Four cases occur in this course, and each has its own trap.
+
+**One accuracy.** k of n images are right: p = k/n. If the images are independent, Wilson's interval holds 95 % also
+near p = 1, where the textbook p ± 1.96·√(p(1−p)/n) collapses to zero width:
+
+    (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n),   z = 1.96
+
+Traffic signs are filmed: 30 frames of one sign are one sign seen 30 times. A model that misreads the sign misreads
+most of its frames, so 30 frames do not carry 30 images' worth of evidence. The *cluster bootstrap* draws whole signs
+("tracks") with replacement and looks at how the accuracy moves. Copying every image 30 times leaves its interval where
+it was; Wilson's would shrink by √30 and call noise a discovery.
+
+**Two accuracies on the same images.** Compare them image by image: dᵢ = right₂ᵢ − right₁ᵢ ∈ {−1, 0, 1}. Images that
+both models get right or wrong cancel, so the interval of the mean of d is far narrower than two separate intervals
+suggest. Two overlapping intervals do not prove that two models are equally good.
+
+**A ratio of latencies.** In each round both variants run within milliseconds of one another, so a clock that slows
+down or a neighbour that wakes up multiplies both times and cancels in the round's ratio. The estimate is the median
+of those ratios, taken in logarithms so that ratio(a, b) = 1/ratio(b, a) exactly; rounds are what the bootstrap draws.
+The ratio of the two medians would throw the pairing away.
+
+**A score over seeds.** Three to five trainings: mean ± t·s/√n with Student's t, because s itself is uncertain
+(with n = 3, t = 4.3 and not 1.96).
+
+Where nothing in the sample varies (every track right), a bootstrap reports zero width. That is a limit of the method,
+not knowledge: the half-width is then Wilson's for 0 of as many trials as there are clusters.
+
+Sources: Wilson 1927, JASA 22; Efron and Tibshirani 1993, ch. 8 and 13; Guo et al. 2017, arXiv:1706.04599, eq. 3.
+What industry does differently: evaluation suites mostly print the bare number, or Wilson's interval over frames.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fraction of right answers in [0, 1], its 95 % interval, images n, and independent clusters (n if no groups)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Accuracy of one model minus that of a reference on the same images, in percentage points, with its interval."""
+
+    points: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Reference time divided by the other's: above 1 the other is faster. 95 % interval over n paired rounds."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def includes_one(self) -> bool:
+        """True if the data do not tell which of the two is faster."""
+        return self.low <= 1.0 <= self.high
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """Mean over n trainings, its t-interval, and the standard deviation between seeds (n − 1 in the denominator)."""
+
+    mean: float
+    low: float
+    high: float
+    std: float
+    n: int
+
+
+def wilson_interval(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval for k successes in n independent trials, as (low, high) in [0, 1].
+
+    Raises: ValueError: n < 1, successes outside 0..n, or level outside (0, 1).
+    Source: Wilson 1927. Matches: scipy.stats.binomtest(k, n).proportion_ci(method="wilson").
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"successes must be in 0..n and n ≥ 1, got successes={successes}, n={n}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    p = successes / n
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    # Exact at the ends, where rounding would leave 1e-17 or 0.9999….
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> Accuracy:
+    """Fraction of predictions equal to labels, with a 95 % interval that respects tracks.
+
+    Args:
+        predictions: (N,) class ids. Logits must be reduced with argmax first.
+        labels: (N,) class ids.
+        groups: (N,) id of the physical sign each image shows; None states that the images are independent.
+        seed: of the bootstrap (used with groups only).
+    Returns: Wilson's interval without groups, the cluster bootstrap's with them.
+    Raises: ValueError: empty, not one-dimensional, or of different lengths.
+    """
+    right = _right(predictions, labels, "predictions")
+    if groups is None:
+        low, high = wilson_interval(int(right.sum()), len(right))
+        return Accuracy(float(right.mean()), low, high, len(right), len(right))
+    low, high, clusters = _cluster_interval(right, groups, seed, floor=0.0)
+    return Accuracy(float(right.mean()), low, high, len(right), clusters)
+
+
+def accuracy_difference(
+    predictions: ArrayLike, reference: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
+) -> Difference:
+    """100·(accuracy(predictions) − accuracy(reference)) in points, paired image by image; negative: worse.
+
+    Args: as in ``accuracy``; ``reference`` (N,) are the other model's predictions for the same images, same order.
+    Returns: the difference with its cluster-bootstrap interval (without groups each image is its own cluster).
+    Raises: ValueError: empty, not one-dimensional, or of different lengths.
+    """
+    gain = _right(predictions, labels, "predictions") - _right(reference, labels, "reference")  # in {−1, 0, 1}
+    low, high, clusters = _cluster_interval(gain, np.arange(len(gain)) if groups is None else groups, seed, floor=-1.0)
+    return Difference(100 * float(gain.mean()), 100 * low, 100 * high, len(gain), clusters)
+
+
+def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level: float = LEVEL) -> Ratio:
+    """exp(median(log(referenceᵢ / otherᵢ))) over paired rounds i, with its bootstrap interval over rounds.
+
+    Args: reference, other: (n,) positive times of the same rounds, in the same unit.
+    Raises: ValueError: lengths differ, fewer than 2 rounds, or a time that is not positive and finite.
+    """
+    a, b = np.asarray(reference, float), np.asarray(other, float)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise ValueError(f"reference and other must be (n,) with the same n ≥ 2, got {a.shape} and {b.shape}")
+    if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():
+        raise ValueError("reference and other must hold positive, finite times")
+    log_ratio = np.log(a / b)
+    draws = np.random.default_rng(seed).integers(0, len(a), size=(RESAMPLES, len(a)))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.median(log_ratio[draws], axis=1), [tail, 1 - tail])
+    return Ratio(*(float(np.exp(v)) for v in (np.median(log_ratio), low, high)), n=len(a))
+
+
+def seed_interval(scores: ArrayLike, level: float = LEVEL) -> SeedMean:
+    """mean ± t·s/√n over the scores of n independent trainings (Student's t with n − 1 degrees of freedom).
+
+    Raises: ValueError: fewer than two scores, or one that is not finite: one run has no spread.
+    Matches: scipy.stats.t.interval.
+    """
+    values = np.asarray(scores, float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"scores must be at least two finite numbers, one per seed, got {scores!r}")
+    from scipy.special import stdtrit  # SciPy costs import time that most callers need not pay
+
+    std = float(values.std(ddof=1))
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * std / math.sqrt(len(values))
+    mean = float(values.mean())
+    return SeedMean(mean, mean - half, mean + half, std, len(values))
+
+
+def track_standard_error(right: ArrayLike, groups: ArrayLike) -> float:
+    """Standard error of the accuracy p when whole tracks are the independent trials, as a fraction.
+
+        SE = √( G/(G−1) · Σ_g (h_g − p·n_g)² ) / N
+
+    Args: right (N,): 1 where the answer is right, else 0. groups (N,): the track each image belongs to, G ≥ 2 of them.
+    Source: Cochran 1977, Sampling Techniques, eq. 2.46 (ratio estimator); Field and Welsh 2007 (cluster bootstrap).
+    """
+    right = np.asarray(right, float)
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    images, hits = np.bincount(member), np.bincount(member, weights=right)  # n_g and h_g, (G,)
+    surplus = hits - right.mean() * images  # how many more hits than the average track of this length
+    count = len(images)
+    return float(np.sqrt(count / (count - 1) * (surplus**2).sum()) / len(right))
+
+
+def _right(predictions: ArrayLike, labels: ArrayLike, name: str) -> np.ndarray:
+    """(N,) 1.0 where the prediction equals the label, else 0.0."""
+    p, y = np.asarray(predictions), np.asarray(labels)
+    if p.ndim != 1 or p.shape != y.shape or len(p) == 0:
+        raise ValueError(f"{name} and labels must be class ids (N,) with the same N ≥ 1, got {p.shape} and {y.shape}")
+    return (p == y).astype(float)
+
+
+def _cluster_interval(values: np.ndarray, groups: ArrayLike, seed: int, *, floor: float) -> tuple[float, float, int]:
+    """95 % interval of the mean of ``values`` (in [floor, 1]) when whole groups are drawn, and the number of groups."""
+    ids = np.asarray(groups)
+    if ids.shape != values.shape:
+        raise ValueError(f"groups must be (N,) like labels {values.shape}, got {ids.shape}")
+    _, member = np.unique(ids, return_inverse=True)
+    total, size = np.bincount(member, weights=values), np.bincount(member)
+    rng, clusters = np.random.default_rng(seed), len(size)
+    means, step = [], max(1, 500_000 // clusters)  # at most 4 MB of draws at a time
+    for start in range(0, RESAMPLES, step):
+        drawn = rng.integers(0, clusters, (min(step, RESAMPLES - start), clusters))
+        means.append(total[drawn].sum(1) / size[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if high - low < 1e-12:  # nothing varied: zero width would claim certainty
+        half = wilson_interval(0, clusters)[1]
+        low, high = low - half, high + half
+    return float(np.clip(low, floor, 1.0)), float(np.clip(high, floor, 1.0)), clusters

@@ -1,0 +1,200 @@
+"""The course's main job: one sign recognizer, smaller rung by rung, all rungs measured in one ledger.
+
+    teacher FP32 → student distilled from it → channels pruned → INT8 → ONNX Runtime
+
+Beside the ladder stand rungs that did not help, because a learner will meet them too: the teacher merely quantized, the
+student trained on the labels alone, and the distilled student with half of its weights set to zero (as large and as
+slow as before). Validation chose every network; the test part is read once, by ``measure_ledger``.
+
+``run`` works in two ways and says which: *live* trains the students with ``recipes.LIVE`` in a few minutes; *quick*
+loads the shipped ones, which ``recipes.FULL`` made. The teacher is always loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from course_lib.data import Splits, load
+from course_lib.deploy.onnx import export_onnx, onnx_variants
+from course_lib.experiments.shipped_networks import FULL, LIVE, Plan, data_key, prune_and_finetune, train_student
+from course_lib.measure import Ledger, Measurement, measure_ledger, record
+from course_lib.models import SignStudent, checkpoints
+from course_lib.quantization.post_training import calibration_images, quantize_static_int8
+
+TEACHER, FINAL = "teacher FP32", "student pruned INT8"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Students:
+    """The networks of one run; ``alone`` only where it was loaded or trained."""
+
+    distilled: SignStudent
+    pruned: SignStudent
+    alone: SignStudent | None
+    origin: str
+
+
+def run(
+    data: str = "rendered",
+    *,
+    quick: bool = False,
+    out: str | Path = "demo",
+    repeats: int = 200,
+    progress: bool = True,
+    say: Say = lambda line: None,
+) -> Ledger:
+    """Run the main job and write its files: ``ledger.json``, ``ledger.png`` and the ONNX models.
+
+    Args:
+        data: "rendered", "gtsrb" or the path of an .npz; see ``data.load``.
+        quick: load the shipped students instead of training them.
+        out: folder for the files.
+        repeats: timed rounds of each variant.
+        progress: show progress bars. say: is told what begins.
+    Raises: CourseError: data or checkpoints are missing, broken, or the teacher was trained on another split.
+    """
+    from course_lib.plots import ledger_figure
+
+    key, out = data_key(data), Path(out)
+    say(f"data: {data}")
+    splits = load(data)
+    teacher, card = checkpoints.load(f"teacher_{key}")
+    checkpoints.require_same_split(card, splits, name=f"teacher_{key}")
+    say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
+    students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
+    say(f"students: {students.origin}")
+    files = export_rungs(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
+    say("measuring every rung on the test part, interleaved, one thread")
+    images = splits.test.batch(range(len(splits.test)))[0].numpy()
+    ledger = measure_ledger(
+        onnx_variants(files, threads=1),
+        images,
+        splits.test.labels,
+        splits.test.groups,
+        title=f"Main job on {splits.test.name} signs; students {students.origin}",
+        data=splits.test.name,
+        threads=1,
+        repeats=repeats,
+    )
+    ledger.save(out / "ledger.json")
+    ledger_figure(ledger).savefig(out / "ledger.png", dpi=150)
+    return ledger
+
+
+def shipped_students(splits: Splits, key: str) -> Students:
+    """The students of ``recipes.FULL``, checked to come from this very split."""
+    models = []
+    for role in ("student", "final", "alone"):
+        model, card = checkpoints.load(f"{role}_{key}")
+        checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
+        models.append(model)
+    distilled, pruned, alone = models
+    return Students(distilled, pruned, alone, "shipped (trained by: course train)")
+
+
+def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool, say: Say) -> Students:
+    """Distil, prune and fine-tune now, by ``plan``."""
+    from course_lib.distillation import teacher_table
+
+    started = time.perf_counter()
+    say(f"the teacher comments on {plan.views} views of {len(splits.train):,} training images")
+    table = teacher_table(teacher, splits.train, plan.recipe(), progress=progress)
+    say(f"distilling the student, {plan.epochs} epochs")
+    distilled, _ = train_student(splits, plan, table, progress=progress)
+    say(f"pruning to {plan.keep:.0%} of the channels, fine-tuning {plan.finetune_epochs} epochs")
+    pruned, _ = prune_and_finetune(distilled, splits, plan, table, progress=progress)
+    minutes = (time.perf_counter() - started) / 60
+    return Students(distilled, pruned, None, f"trained live in {minutes:.1f} min")
+
+
+def export_rungs(
+    teacher: nn.Module, students: Students, splits: Splits, out: str | Path, calibration: int
+) -> dict[str, Path]:
+    """Write one ONNX file a rung: name of the rung → path, the teacher first."""
+    folder = Path(out) / "models"
+    ranges = calibration_images(splits.train, calibration)
+    files = {TEACHER: export_onnx(teacher, folder / "teacher_fp32.onnx")}
+    files["teacher INT8"] = quantize_static_int8(files[TEACHER], folder / "teacher_int8.onnx", ranges)
+    if students.alone is not None:
+        files["student alone FP32"] = export_onnx(students.alone, folder / "alone_fp32.onnx")
+    files["student distilled FP32"] = export_onnx(students.distilled, folder / "distilled_fp32.onnx")
+    zeros = half_zeros(students.distilled)
+    files["… with 50 % zeros"] = export_onnx(zeros, folder / "zeros_fp32.onnx")
+    files["student pruned FP32"] = export_onnx(students.pruned, folder / "pruned_fp32.onnx")
+    files[FINAL] = quantize_static_int8(files["student pruned FP32"], folder / "pruned_int8.onnx", ranges)
+    return files
+
+
+def half_zeros(student: SignStudent) -> SignStudent:
+    """A copy whose smaller half of each convolution's weights is zero, without training: smaller in name only."""
+    import copy
+
+    twin = copy.deepcopy(student)
+    with torch.no_grad():
+        for layer in twin.features:
+            weight = layer[0].weight
+            weight[weight.abs() <= weight.abs().median()] = 0.0
+    return twin
+
+
+def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Path:
+    """Write ``benchmarks/results/journey_<key>.json`` from a ledger of the main job."""
+    first, last = ledger[TEACHER], ledger[FINAL]
+    n, change, speed = first.accuracy.n, last.accuracy_change, last.speedup
+    assert change is not None  # the final row is not the first
+    assert speed is not None
+    where = f"on the test part of {ledger.data}"
+    figures = {
+        "teacher_accuracy": _accuracy_figure(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),
+        "final_accuracy": _accuracy_figure(last.accuracy, f"final INT8 {where}; interval by bootstrap over signs"),
+        "accuracy_drop_points": Measurement(
+            -change.points,
+            "points",
+            n,
+            f"teacher FP32 − final INT8, the same images {where}, paired by sign",
+            low=-change.high,
+            high=-change.low,
+            target="≤ 1.0",
+        ),
+        "size_ratio": Measurement(
+            last.size_ratio, "×", 1, "bytes of the teacher's FP32 ONNX file / of the final INT8 file", target="≥ 50"
+        ),
+        "latency_ratio": Measurement(
+            speed.value,
+            "×",
+            ledger.repeats,
+            "teacher FP32 / final INT8, batch 1, 1 thread, ONNX Runtime, interleaved",
+            low=speed.low,
+            high=speed.high,
+            target="≥ 15",
+        ),
+    }
+    rows = [
+        {k: v for k, v in dataclasses.asdict(row).items() if k != "latency_samples_ms"} | {"marks": ledger.marks(row)}
+        for row in ledger
+    ]
+    extra = {"ledger": {"title": ledger.title, "caption": ledger.caption(), "rows": rows}}
+    return record(
+        f"journey_{key}", command, _with_notes(figures, ledger), seeds=[seed], threads=ledger.threads, extra=extra
+    )
+
+
+def _accuracy_figure(accuracy, meaning: str) -> Measurement:
+    return Measurement(accuracy.value, "", accuracy.n, meaning, low=accuracy.low, high=accuracy.high)
+
+
+def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Measurement]:
+    """A missed target is recorded too; its note says at which rung the points were lost."""
+    rungs = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
+    values = [100 * ledger[name].accuracy.value for name in rungs]
+    steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
+    note = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
+    return {k: dataclasses.replace(f, note=note) if f.met is False else f for k, f in figures.items()}

@@ -1,0 +1,195 @@
+"""How the shipped networks were made, and how to make them again: the teacher, and the students of the main job.
+
+Every network that stands in ``datasets/checkpoints`` comes out of one of these functions, called by ``course train``.
+A ``Plan`` holds all decisions of the students' path: how wide the student starts, how many views of each image the
+teacher comments on, temperature and α, what pruning keeps, and how long each part trains. ``LIVE`` fits the demo's six
+minutes; ``FULL`` made the shipped students. The control, a student trained on the labels alone, gets the same network,
+the same views, the same schedule and as many epochs as the distilled one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_lib.data import Splits
+from course_lib.distillation import Distiller, TeacherTable, soft_target_terms, teacher_table
+from course_lib.errors import CourseError
+from course_lib.models import SignStudent, SignTeacher, checkpoints, sign_student, sign_teacher
+from course_lib.pruning import prune_channels, pruned_widths
+from course_lib.storage.files import CHECKPOINTS, cache_dir
+from course_lib.training import History, Recipe, fit, world
+
+TEACHER_RECIPE = Recipe(epochs=5, max_lr=2e-3, weight_decay=0.05)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The students' path, decision by decision.
+
+    Args:
+        width: of the student before pruning.
+        keep: fraction of each layer's channels that pruning keeps.
+        views: augmented views of each image that the teacher's logits are computed for.
+        temperature, alpha: of the distillation loss.
+        epochs, max_lr: of the student; finetune_epochs, finetune_lr: after pruning.
+        calibration: images that INT8's ranges are taken from.
+    """
+
+    width: float = 1.25
+    keep: float = 0.78
+    views: int = 4
+    temperature: float = 4.0
+    alpha: float = 0.9
+    epochs: int = 24
+    max_lr: float = 4e-3
+    finetune_epochs: int = 48
+    finetune_lr: float = 4e-3
+    calibration: int = 512
+    seed: int = 0
+
+    def recipe(self) -> Recipe:
+        """Of the student, distilled or alone."""
+        return Recipe(epochs=self.epochs, max_lr=self.max_lr, views=self.views, seed=self.seed)
+
+    def finetune_recipe(self) -> Recipe:
+        """Of the pruned student: the same views, so that the teacher's logits can be used again."""
+        return Recipe(epochs=self.finetune_epochs, max_lr=self.finetune_lr, views=self.views, seed=self.seed + 1)
+
+
+FULL = Plan()
+LIVE = Plan(views=2, epochs=6, finetune_epochs=4)
+
+
+def data_key(data: str) -> str:
+    """The name under which checkpoints and results of a set are kept: "rendered", or "gtsrb" for the real images."""
+    return "rendered" if data == "rendered" else "gtsrb"
+
+
+def train_teacher(
+    splits: Splits,
+    key: str,
+    command: str,
+    *,
+    recipe: Recipe = TEACHER_RECIPE,
+    folder: Path = CHECKPOINTS,
+    **options: Any,
+) -> tuple[SignTeacher, History]:
+    """Train the teacher, resuming where a killed run stopped, and save it as ``teacher_<key>`` with its card.
+
+    Args:
+        key: see ``data_key``. command: what to type to get this network again, for the card.
+        options: further arguments of ``training.fit``.
+    """
+    state = resume_path("teacher", key)
+    torch.manual_seed(recipe.seed)
+    model = sign_teacher()
+    history = fit(model, splits.train, splits.validation, recipe, checkpoint=state, **options)
+    _save(model, f"teacher_{key}", provenance(splits, command, recipe, history), folder)
+    state.unlink(missing_ok=True)
+    return model, history
+
+
+def train_student(
+    splits: Splits, plan: Plan, table: TeacherTable | None, *, checkpoint: Path | None = None, **options: Any
+) -> tuple[SignStudent, History]:
+    """Train a student of ``plan`` on the teacher's logits, or on the labels alone where ``table`` is None."""
+    torch.manual_seed(plan.seed)
+    student = sign_student(plan.width)
+    loss = None if table is None else _distiller(student, plan, table)
+    history = fit(student, splits.train, splits.validation, plan.recipe(), loss=loss, checkpoint=checkpoint, **options)
+    return student, history
+
+
+def prune_and_finetune(
+    student: SignStudent,
+    splits: Splits,
+    plan: Plan,
+    table: TeacherTable,
+    *,
+    checkpoint: Path | None = None,
+    **options: Any,
+) -> tuple[SignStudent, History]:
+    """Cut the student's channels to ``plan.keep`` and train what is left with the teacher's logits."""
+    small, _ = prune_channels(student, pruned_widths(student, plan.keep))
+    recipe, loss = plan.finetune_recipe(), _distiller(small, plan, table)
+    history = fit(small, splits.train, splits.validation, recipe, loss=loss, checkpoint=checkpoint, **options)
+    return small, history
+
+
+def train_students(
+    splits: Splits,
+    key: str,
+    command: str,
+    *,
+    plan: Plan = FULL,
+    folder: Path = CHECKPOINTS,
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> None:
+    """Make and save ``student_<key>`` (distilled), ``final_<key>`` (pruned) and ``alone_<key>`` (the control).
+
+    Args: say: is told what begins.
+    Raises: CourseError: the teacher is missing, broken, or was trained on another split.
+    """
+    name = f"teacher_{key}"
+    teacher, card = checkpoints.load(name, folder=folder)
+    checkpoints.require_same_split(card, splits, name=name)
+    say(f"the teacher's logits for {plan.views} views")
+    table = teacher_table(teacher, splits.train, plan.recipe(), progress=options.get("progress", True))
+
+    def keep(model: SignStudent, role: str, recipe: Recipe, history: History) -> None:
+        extra = {"plan": asdict(plan), "teacher_sha256": card["sha256"] if role != "alone" else None}
+        _save(model, f"{role}_{key}", {**provenance(splits, command, recipe, history), **extra}, folder)
+
+    states = {role: resume_path(role, key) for role in ("student", "final", "alone")}
+    say("the distilled student")
+    student, history = train_student(splits, plan, table, checkpoint=states["student"], **options)
+    keep(student, "student", plan.recipe(), history)
+    say("the pruned student")
+    final, history = prune_and_finetune(student, splits, plan, table, checkpoint=states["final"], **options)
+    keep(final, "final", plan.finetune_recipe(), history)
+    say("the control: the student alone")
+    alone, history = train_student(splits, plan, None, checkpoint=states["alone"], **options)
+    keep(alone, "alone", plan.recipe(), history)
+    for state in states.values():
+        state.unlink(missing_ok=True)
+
+
+def provenance(splits: Splits, command: str, recipe: Recipe, history: History) -> dict[str, Any]:
+    """What a checkpoint's card tells about its making; validation scores only, since the test part is read once."""
+    from course_lib.measure import machine_summary, versions
+
+    return {
+        "command": command,
+        "data": splits.train.name,
+        "data_fingerprint": checkpoints.fingerprint(splits),
+        "recipe": asdict(recipe),
+        "validation_accuracy": round(history.best_accuracy, 6),
+        "best_epoch": history.best_epoch + 1,
+        "minutes": round(history.seconds / 60, 1),
+        "machine": machine_summary(torch.get_num_threads()),
+        "versions": versions(),
+    }
+
+
+def _save(model: SignTeacher | SignStudent, name: str, card: dict[str, Any], folder: Path) -> None:
+    if world()[0] == 0:  # of several processes one writes
+        checkpoints.save(model, name, card, folder=folder)
+
+
+def resume_path(role: str, key: str) -> Path:
+    """Where the state of an unfinished training of ``course train`` lies."""
+    if not re.fullmatch(r"[a-z0-9_]+", f"{role}_{key}"):
+        raise CourseError(f"not a name for a checkpoint: {role}_{key}", mend="use lower case letters and digits")
+    return cache_dir() / "unfinished" / f"{role}_{key}.pt"
+
+
+def _distiller(student: SignStudent, plan: Plan, table: TeacherTable) -> Distiller:
+    """The plan's loss; it taps no layer, so it has no hooks to close."""
+    return Distiller(student, None, soft_target_terms(temperature=plan.temperature, alpha=plan.alpha), table=table)

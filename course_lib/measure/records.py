@@ -1,0 +1,120 @@
+"""Recorded figures: every number quoted outside a notebook stands in a file written by the run that measured it.
+
+``record`` writes benchmarks/results/<name>.json; README and slides are generated from these files. A figure that missed
+its target is recorded like any other, and must say why: ``record`` refuses a miss without a note.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.errors import CourseError
+from course_lib.measure.machine import machine_summary, versions
+from course_lib.storage.files import RESULTS, read_json, write_json
+
+_TARGET = re.compile(r"(≤|≥|<|>)\s*(-?\d+(?:\.\d+)?)")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number.
+
+    low, high: its 95 % interval if it has one. unit: "×", "points", "ms", "" for a fraction. n: how many independent
+    things were measured. meaning: what was divided by what, on which data, in words. target: such as "≥ 50" or
+    "≤ 1.0", in the same unit. note: why a target was missed, or what limits the number.
+    """
+
+    value: float
+    unit: str
+    n: int
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+    target: str | None = None
+    note: str | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value reaches the target; None without one."""
+        if self.target is None:
+            return None
+        sign, bound = _TARGET.fullmatch(self.target.strip()).groups()
+        v, b = self.value, float(bound)
+        return {"≤": v <= b, "≥": v >= b, "<": v < b, ">": v > b}[sign]
+
+    def __post_init__(self) -> None:
+        if any(v is not None and not math.isfinite(v) for v in (self.value, self.low, self.high)):
+            raise ValueError(f"a figure must be finite, got {self.value}, [{self.low}, {self.high}]")
+        if (self.low is None) != (self.high is None) or (self.low is not None and not self.low <= self.high):
+            raise ValueError(f"low and high must both be given, low ≤ high, got {self.low} and {self.high}")
+        if self.n < 1 or not self.meaning.strip():
+            raise ValueError(f"a figure needs n ≥ 1 and a meaning, got n={self.n}, meaning={self.meaning!r}")
+        if self.target is not None and not _TARGET.fullmatch(self.target.strip()):
+            raise ValueError(f'target must read like "≥ 50" or "≤ 1.0", got {self.target!r}')
+
+
+def record(
+    name: str,
+    command: str,
+    figures: Mapping[str, Measurement],
+    *,
+    seeds: Sequence[int],
+    threads: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+    folder: str | Path = RESULTS,
+) -> Path:
+    """Write ``folder``/<name>.json with the figures, this machine, the versions, date, seeds and the command.
+
+    Args: name: lower case letters, digits, underscores; command: repeats the run; threads: used by the measurement;
+        extra: further keys, such as a ledger's rows.
+    Raises: ValueError: a bad name, no figures, an extra key that is taken, or a missed target without a note.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name must be lower case letters, digits and underscores, got {name!r}")
+    if not figures:
+        raise ValueError("figures must hold at least one Measurement, got none")
+    for key, figure in figures.items():
+        if figure.met is False and not figure.note:
+            raise ValueError(f"{key} = {figure.value:g} misses its target {figure.target}: give a note that says why")
+    content = {
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine_summary(threads),
+        "versions": versions(),
+        "seeds": list(seeds),
+        "figures": {key: _as_json(figure) for key, figure in figures.items()},
+    }
+    if taken := set(extra or {}) & set(content):
+        raise ValueError(f"extra must not hold the keys {sorted(taken)}")
+    path = Path(folder) / f"{name}.json"
+    write_json(path, {**content, **(extra or {})})
+    return path
+
+
+def load_result(name: str, folder: str | Path = RESULTS) -> dict[str, Any]:
+    """The recorded content, with ``figures`` as name -> Measurement.
+
+    Raises: CourseError: missing, not JSON, or without the fields of a recorded result.
+    """
+    path, mend = Path(folder) / f"{name}.json", f"git checkout -- benchmarks/results/{name}.json"
+    content = read_json(path, mend=mend)
+    try:
+        known = {field.name for field in dataclasses.fields(Measurement)}
+        raw = content["figures"].items()
+        figures = {key: Measurement(**{k: v for k, v in values.items() if k in known}) for key, values in raw}
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise CourseError(f"not a recorded result ({error})", path=path, mend=mend) from error
+    return {**content, "figures": figures}
+
+
+def _as_json(figure: Measurement) -> dict[str, Any]:
+    values = {**dataclasses.asdict(figure), "met": figure.met}
+    return {key: value for key, value in values.items() if value is not None}

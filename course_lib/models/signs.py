@@ -1,0 +1,116 @@
+"""The networks of the course: one residual teacher, one family of small students, for 32×32 signs.
+
+Both take images (B, 3, 32, 32), float in [0, 1], and return logits (B, C). There is no normalisation layer in front:
+the first convolution and its BatchNorm learn the shift and the scale, so the deployed network eats the camera's bytes
+divided by 255, which an 8-bit code with scale 1/255 and zero point 0 represents without any error.
+
+The teacher is a residual network (He et al. 2016, arXiv:1512.03385, basic blocks): four stages at 32, 16, 8 and 4
+pixels. The students are plain chains convolution → BatchNorm → ReLU: nothing but what an integer runtime fuses into
+one kernel a layer. ``width`` scales every layer's channels; ``channels`` sets them one by one, which is how a pruned
+student is described.
+
+All modules are plain ``nn.Module`` trees without data-dependent control flow, so torch.fx traces them, ONNX exports
+them, and a channel can be removed by cutting tensors. Industrial students use depthwise convolutions, squeeze and
+excitation and searched widths (MobileNetV3, EfficientNet): a later chapter measures what those buy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from course_lib.models.blocks import ConvBNReLU, ResidualBlock
+
+NUM_CLASSES = 43
+TEACHER_CHANNELS, TEACHER_BLOCKS = (32, 64, 128, 224), (1, 2, 2, 1)
+STUDENT_CHANNELS, STUDENT_STRIDES = (16, 32, 48, 64, 96), (2, 2, 1, 2, 1)
+
+
+class SignTeacher(nn.Module):
+    """Residual network, 1.4 M parameters: (B, 3, 32, 32) in [0, 1] → logits (B, C).
+
+    Args:
+        num_classes: C ≥ 2.
+        channels, blocks: one entry a stage; each stage after the first halves height and width.
+    Raises: ValueError for fewer than two classes, stages of unequal length, or a count below one.
+    Source: He et al. 2016, arXiv:1512.03385, basic block.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = NUM_CLASSES,
+        channels: Sequence[int] = TEACHER_CHANNELS,
+        blocks: Sequence[int] = TEACHER_BLOCKS,
+    ):
+        super().__init__()
+        _check_classes(num_classes)
+        if not channels or len(channels) != len(blocks):
+            raise ValueError(f"channels and blocks must have one entry a stage, got {len(channels)} and {len(blocks)}")
+        if min(*channels, *blocks) < 1:
+            raise ValueError(f"channels and blocks must be positive, got {list(channels)} and {list(blocks)}")
+        self.channels, self.blocks = tuple(channels), tuple(blocks)
+        self.stem = ConvBNReLU(3, channels[0])
+        layers, width = [], channels[0]
+        for stage, (out, count) in enumerate(zip(channels, blocks, strict=True)):
+            for block in range(count):
+                layers.append(ResidualBlock(width, out, stride=2 if stage > 0 and block == 0 else 1))
+                width = out
+        self.stages = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.stages(self.stem(images))  # (B, C₄, 4, 4)
+        return self.classifier(self.pool(features).flatten(1))  # (B, C)
+
+
+class SignStudent(nn.Module):
+    """Plain convolution chain: (B, 3, 32, 32) in [0, 1] → logits (B, C).
+
+    Five convolutions 3×3 with strides 2, 2, 1, 2, 1 leave 16, 8, 8, 4 and 4 pixels a side; then the mean over the
+    remaining 4×4 grid and one linear layer.
+
+    Args:
+        width: factor on STUDENT_CHANNELS, rounded to multiples of 4 (8-bit kernels work on groups of channels).
+        num_classes: C ≥ 2.
+        channels: the five layers' channels themselves; excludes ``width``.
+    Raises: ValueError for a width ≤ 0, channels that are not five positive counts, or fewer than two classes.
+    """
+
+    def __init__(self, width: float = 1.0, num_classes: int = NUM_CLASSES, *, channels: Sequence[int] | None = None):
+        super().__init__()
+        _check_classes(num_classes)
+        if channels is None:
+            if not 0 < width <= 16:
+                raise ValueError(f"width must be in (0, 16], got {width}")
+            channels = [max(4, 4 * round(width * c / 4)) for c in STUDENT_CHANNELS]
+        if len(channels) != len(STUDENT_STRIDES) or min(channels) < 1:
+            raise ValueError(f"channels must be {len(STUDENT_STRIDES)} positive counts, got {list(channels)}")
+        self.channels = tuple(int(c) for c in channels)
+        inputs = (3, *self.channels[:-1])
+        self.features = nn.Sequential(
+            *(ConvBNReLU(i, o, stride=s) for i, o, s in zip(inputs, self.channels, STUDENT_STRIDES, strict=True))
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(self.channels[-1], num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.pool(self.features(images)).flatten(1))  # (B, C)
+
+
+def sign_teacher(num_classes: int = NUM_CLASSES) -> SignTeacher:
+    """The course's teacher, untrained; ``course_lib.models.checkpoints.load`` gives the trained one."""
+    return SignTeacher(num_classes)
+
+
+def sign_student(
+    width: float = 1.0, num_classes: int = NUM_CLASSES, *, channels: Sequence[int] | None = None
+) -> SignStudent:
+    """A student, untrained, with its layers scaled by ``width`` or given by ``channels``."""
+    return SignStudent(width, num_classes, channels=channels)
+
+
+def _check_classes(num_classes: int) -> None:
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")

@@ -1,0 +1,212 @@
+"""README's generated parts: the recorded figures, the ladder's table and picture, and the chapter table.
+
+A number in README must be one that a run has measured, so nobody types it. README holds pairs of marks,
+
+    <!-- figures -->
+    …
+    <!-- /figures -->
+
+and everything between them is written by ``scripts/readme.py`` from ``benchmarks/results``, from the
+text twins of the notebooks and from the exercises. ``problems`` says where README differs from those files; a test asks
+it. The picture carries the digest of the figures it was drawn from, since two versions of matplotlib draw two
+different files of the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from course_lib.errors import CourseError
+from course_lib.exercises.engine.exercise import chapter as exercises_of
+from course_lib.exercises.engine.exercise import chapters as chapters_with_exercises
+from course_lib.measure import Measurement, load_result, quantity, three_digits
+from course_lib.measure.tables import markdown_table
+from course_lib.publishing.curriculum import PARTS, Page, written
+from course_lib.storage.files import RESULTS, ROOT, atomic_path
+
+README, PICTURE = ROOT / "README.md", ROOT / "docs" / "figures" / "journey.png"
+DATA = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
+ROWS = {
+    "teacher_accuracy": "teacher, accuracy",
+    "final_accuracy": "final network, accuracy",
+    "accuracy_drop_points": "points lost",
+    "size_ratio": "times smaller",
+    "latency_ratio": "times faster",
+}
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def recorded_journeys(folder: str | Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Data key → the recorded main job, for each ``journey_<key>.json`` in ``folder``.
+
+    Raises: CourseError: there is none, or one is broken.
+    """
+    keys = [key for key in DATA if (Path(folder) / f"journey_{key}.json").is_file()]
+    if not keys:
+        raise CourseError("no recorded main job here", path=folder, mend="make bench NAME=journey")
+    return {key: load_result(f"journey_{key}", folder) for key in keys}
+
+
+def figures_table(results: Results) -> str:
+    """The five figures of the main job, one column a data set, with intervals and targets, as Markdown."""
+    header = ["", *(DATA[key] for key in results), "target"]
+    rows = []
+    for name, words in ROWS.items():
+        figures = [result["figures"][name] for result in results.values()]
+        rows.append([words, *map(_value, figures), figures[0].target or ""])
+    notes = [
+        f"{_capital(DATA[key])}: {r['figures']['final_accuracy'].n:,} test images; `{r['command']}`, {r['date']}, "
+        f"{r['machine'].get('cpu', 'unknown CPU')}."
+        for key, r in results.items()
+    ]
+    return "\n".join([markdown_table(header, rows), "", "Brackets: 95 % intervals. " + " ".join(notes)])
+
+
+def ladder_table(results: Results) -> str:
+    """Every rung with its size, and accuracy, change and speed on each data set side by side, as Markdown."""
+    header = ["rung"]
+    for key in results:
+        short = key if key == "rendered" else "real"
+        header += [f"{short}: accuracy, %", "points", "size", "× smaller", "p50, ms", "× faster"]
+    ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
+    names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
+    cells = [[name, *(cell for rows in ledgers.values() for cell in _rung(rows.get(name)))] for name in names]
+    captions = [
+        f"- {_capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
+        for key, result in results.items()
+    ]
+    return "\n".join([markdown_table(header, cells), "", *captions])
+
+
+def distillation_table(folder: str | Path = RESULTS) -> str:
+    """What distillation adds to the student alone, one row a data set and regime, as Markdown.
+
+    Raises: CourseError: a recorded file is missing or broken.
+    """
+    header = ["", "labels", "student alone", "distilled", "gain, points", "trainings"]
+    rows = []
+    for key, words in DATA.items():
+        figures = load_result(f"distillation_{key}", folder)["figures"]
+        for regime, suffix, labels in (("full", "", "all"), ("ten_percent", "_tenth", "of a tenth of the signs")):
+            gain = figures[f"gain_points_{regime}"]
+            accuracies = [f"{figures[f'{arm}{suffix}_accuracy'].value:.2f} %" for arm in ("alone", "soft_targets")]
+            rows.append([words, labels, *accuracies, _value(gain), f"2 × {gain.n}"])
+    return markdown_table(header, rows)
+
+
+def chapter_table(pages: tuple[Page, ...]) -> str:
+    """The written chapters with question, promise, minutes and exercises; then what is planned, as Markdown."""
+    header = ["chapter", "question", "you can then …", "minutes", "exercises"]
+    counts = {number: len(exercises_of(number)[1]) for number in chapters_with_exercises()}
+    rows = []
+    for page in pages:
+        link = f"[{page.chapter.number} {page.title}](notebooks/{page.chapter.name}.ipynb)"
+        count = str(counts.get(page.chapter.number, 0))
+        rows.append([link, page.chapter.question, page.promise, str(page.minutes), count])
+    there, planned = {page.chapter.number for page in pages}, []
+    for part, chapters in PARTS.items():
+        missing = [f"{c.number} {c.topic.replace('_', ' ')}" for c in chapters if c.number not in there]
+        planned += [f"{part}: {', '.join(missing)}"] if missing else []
+    # Words to the left, the two counts to the right.
+    table = markdown_table(header, rows).replace("| --- | ---: | ---: |", "| --- | --- | --- |", 1)
+    return table + (f"\n\nPlanned. {'. '.join(planned)}." if planned else "")
+
+
+def picture_block(results: Results) -> str:
+    """The picture's link with its alt text, as Markdown."""
+    from course_lib.plots import recorded_figure
+
+    alt = recorded_figure(results).alt_text.replace("[", "(").replace("]", ")")
+    return f"![{alt}](docs/figures/{PICTURE.name})"
+
+
+def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
+    """Mark → what README must hold there."""
+    return {
+        "distillation": distillation_table(folder),
+        "figures": figures_table(results),
+        "picture": picture_block(results),
+        "ladder": ladder_table(results),
+        "chapters": chapter_table(written()),
+    }
+
+
+def filled(text: str, contents: Mapping[str, str]) -> str:
+    """``text`` with the contents between their marks.
+
+    Raises: ValueError: a mark is missing, or is there twice, or is never closed.
+    """
+    for name, content in contents.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise ValueError(f"the text must hold the marks <!-- {name} --> and <!-- /{name} --> once, in this order")
+        text = pattern.sub(lambda match, content=content: f"{match[1]}{content}{match[2]}", text)
+    return text
+
+
+def digest(results: Results) -> str:
+    """SHA-256 of the rows that the picture shows."""
+    rows = {key: result["ledger"]["rows"] for key, result in results.items()}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def problems(readme: Path = README, picture: Path = PICTURE, results: Path = RESULTS) -> list[str]:
+    """Where README or its picture differs from the recorded files; [] if nowhere."""
+    from PIL import Image
+
+    journeys, text = recorded_journeys(results), readme.read_text(encoding="utf-8")
+    wanted = blocks(journeys, results)
+    found = [f"block {name} differs" for name, content in wanted.items() if filled(text, {name: content}) != text]
+    if not picture.is_file():
+        return [*found, f"{picture.name} was never drawn"]
+    with Image.open(picture) as image:
+        if image.info.get("Source") != digest(journeys):
+            found.append(f"{picture.name} was drawn from other figures")
+    return found
+
+
+def write(readme: Path = README, picture: Path = PICTURE, results: Path = RESULTS) -> None:
+    """Bring README's blocks and the picture up to date with the recorded files."""
+    from course_lib.plots import recorded_figure
+
+    journeys = recorded_journeys(results)
+    text = filled(readme.read_text(encoding="utf-8"), blocks(journeys, results))
+    with atomic_path(readme) as part:
+        part.write_text(text, encoding="utf-8")
+    with atomic_path(picture) as part:
+        metadata = {"Software": None, "Source": digest(journeys)}
+        recorded_figure(journeys).savefig(part, format="png", dpi=120, metadata=metadata)
+
+
+def _capital(words: str) -> str:
+    """With a capital first letter, the others as they are (``str.capitalize`` would write Gtsrb)."""
+    return words[:1].upper() + words[1:]
+
+
+def _value(figure: Measurement) -> str:
+    """The number as README shows it: fractions as per cent, the interval in brackets, a missed target marked."""
+    factor, unit, digits = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
+    digits = 2 if figure.unit == "points" else digits
+    text = f"{factor * figure.value:.{digits}f}{unit}"
+    if figure.low is not None:
+        text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
+    return (text + (" (missed)" if figure.met is False else "")).replace("-", "−")
+
+
+def _rung(row: Mapping[str, Any] | None) -> list[str]:
+    if row is None:
+        return ["–"] * 6
+    change, speed = row["accuracy_change"], row["speedup"]
+    return [
+        f"{100 * row['accuracy']['value']:.2f}",
+        "–" if change is None else f"{change['points']:+.2f}".replace("-", "−"),
+        quantity(row["size_bytes"], "B"),
+        "–" if change is None else f"{row['size_ratio']:.1f}",
+        three_digits(row["latency_ms_p50"]),
+        "–" if speed is None else f"{speed['value']:.2f}",
+    ]

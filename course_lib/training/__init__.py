@@ -1,0 +1,18 @@
+"""One training loop for everything: ``fit`` with a ``Recipe``; a loss is an argument, a run that was killed continues."""
+
+from course_lib.training.distributed import process_group, world
+from course_lib.training.loop import epoch_batches, fit, make_optimizer
+from course_lib.training.recipe import Batch, History, LearnedLoss, Loss, Recipe
+
+__all__ = [
+    "Batch",
+    "History",
+    "LearnedLoss",
+    "Loss",
+    "Recipe",
+    "epoch_batches",
+    "fit",
+    "make_optimizer",
+    "process_group",
+    "world",
+]

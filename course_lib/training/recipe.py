@@ -1,0 +1,102 @@
+"""How to train, and what came of it: the recipe, a batch, the interface of a loss, and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import Augmentation, SignDataset
+
+
+class Batch(NamedTuple):
+    """What a loss may look at besides the logits."""
+
+    images: Tensor  # (B, 3, H, W), float in [0, 1], augmented
+    labels: Tensor  # (B,), int64
+    indices: Tensor  # (B,), int64: positions in the training set
+    view: int  # which augmented view of the set this is
+    weight: float = 1.0  # processes · own images / images of the global batch: 1 for a process on its own
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
+
+
+class LearnedLoss(nn.Module):
+    """A loss that has parameters of its own, trained along with the model, or something to do between epochs."""
+
+    def start(self, train: SignDataset, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+        """Called once, before the first step; the place to refuse what does not fit."""
+
+    def identity(self) -> str:
+        """What a resumed training's loss must have in common with the killed one's."""
+        return ""
+
+    def end_epoch(self) -> None:
+        """Called after the last step of each epoch, before validation."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything that decides the result besides the network and the data.
+
+    Args:
+        epochs: passes over the training set, ≥ 1.
+        max_lr: the schedule's peak.
+        schedule: "onecycle" (a fifth of the steps up, then down to nothing) or "cosine" (down from the start).
+        optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
+        weight_decay: decoupled for adamw, L2 for sgd; never on biases and BatchNorm.
+        augmentation: random views, or None for the plain images.
+        views: how many different views to cycle through; None: a new one every epoch.
+        label_smoothing: of the default cross-entropy loss only.
+        seed: of order and views.
+    Raises: ValueError naming the field that is out of range.
+    """
+
+    epochs: int
+    max_lr: float = 3e-3
+    batch_size: int = 128
+    schedule: str = "onecycle"
+    optimizer: str = "adamw"
+    weight_decay: float = 0.02
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    views: int | None = None
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.max_lr > 0:
+            raise ValueError(f"max_lr must be positive, got {self.max_lr}")
+        if self.schedule not in ("onecycle", "cosine"):
+            raise ValueError(f"schedule must be 'onecycle' or 'cosine', got {self.schedule!r}")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {self.optimizer!r}")
+        if self.views is not None and self.views < 1:
+            raise ValueError(f"views must be at least 1 or None, got {self.views}")
+        for name, below in (("weight_decay", float("inf")), ("label_smoothing", 1), ("seed", float("inf"))):
+            if not 0 <= getattr(self, name) < below:
+                raise ValueError(f"{name} must be in [0, {below}), got {getattr(self, name)}")
+
+    def view(self, epoch: int) -> int:
+        """The number of the augmented view that epoch ``epoch`` shows."""
+        return epoch if self.views is None else epoch % self.views
+
+
+@dataclass
+class History:
+    """One dict an epoch (epoch, loss, validation_accuracy, lr, seconds) and which epoch was the best."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    best_accuracy: float = -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all epochs, in seconds."""
+        return sum(row["seconds"] for row in self.epochs)

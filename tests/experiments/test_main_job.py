@@ -1,0 +1,154 @@
+"""The main job: every rung becomes a file that computes what its network computes; figures come from the ledger."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.data import SignDataset, Splits
+from course_lib.deploy.onnx import onnx_variants, open_session, run_session
+from course_lib.errors import CourseError
+from course_lib.experiments import main_job
+from course_lib.experiments.shipped_networks import Plan
+from course_lib.measure import Ledger, measure_ledger
+from course_lib.models import SignTeacher, checkpoints, sign_student
+
+
+def part(split: str, first_group: int) -> SignDataset:
+    rng = np.random.default_rng(first_group)
+    coarse = torch.from_numpy(rng.random((43, 3, 4, 4), dtype=np.float32))
+    images = (torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear") * 255).byte().numpy()
+    return SignDataset(images, np.arange(43), groups=np.arange(43) + first_group, name="toy", split=split)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return Splits(part("train", 0), part("validation", 100), part("test", 200))
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[SignTeacher, main_job.Students]:
+    torch.manual_seed(0)
+    teacher = SignTeacher(channels=(8, 8, 16, 16), blocks=(1, 1, 1, 1)).eval()
+    students = [sign_student(width).eval() for width in (0.5, 0.25, 0.5)]
+    return teacher, main_job.Students(*students, origin="untrained")
+
+
+@pytest.fixture(scope="module")
+def files(networks, splits, tmp_path_factory):
+    return main_job.export_rungs(*networks, splits, tmp_path_factory.mktemp("rungs"), calibration=20)
+
+
+@pytest.fixture(scope="module")
+def ledger(files, splits) -> Ledger:
+    images, labels = splits.test.batch(range(43))
+    return measure_ledger(
+        onnx_variants(files, threads=1),
+        images.numpy(),
+        labels.numpy(),
+        splits.test.groups,
+        title="toy",
+        data="toy",
+        warmup=1,
+        repeats=5,
+    )
+
+
+def test_every_rung_has_its_file_and_the_teacher_comes_first(files):
+    assert next(iter(files)) == main_job.TEACHER
+    assert list(files)[-1] == main_job.FINAL
+    assert len(files) == 7
+    assert all(path.is_file() for path in files.values())
+
+
+def test_a_live_run_has_no_control_row(networks, splits, tmp_path):
+    teacher, students = networks
+    live = main_job.Students(students.distilled, students.pruned, None, "live")
+    assert "student alone FP32" not in main_job.export_rungs(teacher, live, splits, tmp_path, calibration=20)
+
+
+def test_the_pruned_file_computes_what_the_pruned_network_computes(files, networks, splits):
+    images, _ = splits.test.batch(range(43))
+    with torch.inference_mode():
+        expected = networks[1].pruned(images).numpy()
+    found = run_session(open_session(files["student pruned FP32"]), images.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_half_of_the_weights_are_zero_and_the_file_is_as_large_as_before(files, networks):
+    twin = main_job.half_zeros(networks[1].distilled)
+    weights = torch.cat([layer[0].weight.flatten() for layer in twin.features])
+    assert (weights == 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
+    sizes = [files[name].stat().st_size for name in ("student distilled FP32", "… with 50 % zeros")]
+    assert sizes[0] == sizes[1]
+    before = torch.cat([layer[0].weight.flatten() for layer in networks[1].distilled.features])
+    assert (before != 0).all(), "the original must stay as it was"
+
+
+def test_recorded_figures_are_the_ledgers_own(ledger, tmp_path, monkeypatch):
+    from course_lib.measure import records
+
+    monkeypatch.setattr(records.record, "__kwdefaults__", {**records.record.__kwdefaults__, "folder": tmp_path})
+    path = main_job.record_journey(ledger, "toy", "a command")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    first, last = ledger[main_job.TEACHER], ledger[main_job.FINAL]
+    figures = content["figures"]
+    assert set(figures) == {
+        "teacher_accuracy",
+        "final_accuracy",
+        "accuracy_drop_points",
+        "size_ratio",
+        "latency_ratio",
+    }
+    assert figures["teacher_accuracy"]["value"] == first.accuracy.value
+    drop = 100 * (first.accuracy.value - last.accuracy.value)
+    assert figures["accuracy_drop_points"]["value"] == pytest.approx(drop)
+    assert figures["accuracy_drop_points"]["low"] <= drop <= figures["accuracy_drop_points"]["high"]
+    assert figures["size_ratio"]["value"] == first.size_bytes / last.size_bytes
+    assert figures["latency_ratio"]["value"] == last.speedup.value
+    assert all(figure.get("met") is not False or figure["note"] for figure in figures.values())
+    assert len(content["ledger"]["rows"]) == len(ledger)
+
+
+def shipped(folder, networks, splits, key="rendered"):
+    card = {"data_fingerprint": checkpoints.fingerprint(splits), "validation_accuracy": 0.5}
+    _, students = networks
+    checkpoints.save(SignTeacher(), f"teacher_{key}", card, folder=folder)
+    for role, model in (("student", students.distilled), ("final", students.pruned), ("alone", students.alone)):
+        checkpoints.save(model, f"{role}_{key}", card, folder=folder)
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch, networks, splits):
+    """Shipped networks in a folder of the test's own, and toy data under the name "rendered"."""
+    monkeypatch.setattr(checkpoints.load, "__kwdefaults__", {"folder": tmp_path / "shop"})
+    monkeypatch.setattr(main_job, "load", lambda data: splits)
+    shipped(tmp_path / "shop", networks, splits)
+    return tmp_path
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["quick", "live"])
+def test_the_main_job_runs_both_ways_and_says_which(shop, quick, monkeypatch):
+    monkeypatch.setattr(
+        main_job, "LIVE", Plan(width=0.5, keep=0.5, views=1, epochs=1, finetune_epochs=1, calibration=20)
+    )
+    monkeypatch.setattr(main_job, "FULL", Plan(calibration=20))
+    said = []
+    ledger = main_job.run("rendered", quick=quick, out=shop / "out", repeats=3, progress=False, say=said.append)
+    assert ("shipped" if quick else "trained live") in ledger.title
+    assert ("student alone FP32" in [row.name for row in ledger]) == quick
+    assert any(("shipped (" if quick else "trained live") in line for line in said)
+    assert Ledger.load(shop / "out" / "ledger.json") == ledger
+    assert (shop / "out" / "ledger.png").read_bytes().startswith(b"\x89PNG")
+    assert not list((shop / "out").rglob("*.part"))
+
+
+def test_a_teacher_of_another_split_is_refused(shop, networks, splits, monkeypatch):
+    other = Splits(splits.test, splits.validation, splits.train)
+    monkeypatch.setattr(main_job, "load", lambda data: other)
+    with pytest.raises(CourseError, match="may have seen these test images"):
+        main_job.run("rendered", quick=True, out=shop / "out", progress=False)
+    assert not (shop / "out").exists()

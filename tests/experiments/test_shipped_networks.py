@@ -1,0 +1,219 @@
+"""``course train`` makes the networks it promises, resumes where it was stopped and leaves nothing unfinished."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.data import SignDataset, Splits
+from course_lib.distillation import TeacherTable
+from course_lib.errors import CourseError
+from course_lib.experiments import shipped_networks
+from course_lib.experiments.shipped_networks import (
+    FULL,
+    LIVE,
+    Plan,
+    data_key,
+    resume_path,
+    train_student,
+    train_students,
+    train_teacher,
+)
+from course_lib.models import SignTeacher, checkpoints
+from course_lib.storage.files import sha256
+from course_lib.training import Recipe
+
+RECIPE = Recipe(epochs=2, batch_size=16)
+PLAN = Plan(width=0.5, keep=0.5, views=2, epochs=2, finetune_epochs=1)
+QUIET = {"progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch, isolated_cache):
+    """One thread, a cache of its own, and a tiny teacher: what is tested is the path, not the network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(
+        shipped_networks, "sign_teacher", lambda: SignTeacher(channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1))
+    )
+    yield
+    torch.set_num_threads(before)
+
+
+def make_splits(shift=0):
+    rng, parts = np.random.default_rng(0), []
+    for k, (split, count) in enumerate(zip(Splits._fields, (24, 12, 12), strict=True)):
+        images = rng.integers(0, 256, (count, 3, 16, 16)).astype(np.uint8)
+        labels = (np.arange(count) + shift) % 43
+        parts.append(SignDataset(images, labels, groups=100 * k + np.arange(count), name="rendered", split=split))
+    return Splits(*parts)
+
+
+SPLITS = make_splits()
+
+
+def unfinished():
+    return sorted(path.name for path in resume_path("x", "y").parent.glob("*"))
+
+
+def teacher(folder, **options):
+    return train_teacher(SPLITS, "rendered", "course train teacher", recipe=RECIPE, folder=folder, **QUIET, **options)
+
+
+def students(folder, **options):
+    train_students(SPLITS, "rendered", "course train student", plan=PLAN, folder=folder, **QUIET, **options)
+
+
+def test_a_trained_teacher_is_saved_with_a_card_that_tells_how_and_leaves_nothing_unfinished(tmp_path):
+    model, history = teacher(tmp_path)
+    loaded, card = checkpoints.load("teacher_rendered", folder=tmp_path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
+    assert sorted(path.name for path in tmp_path.glob("teacher*")) == [
+        "teacher_rendered.json",
+        "teacher_rendered.safetensors",
+    ]
+    assert unfinished() == []
+    assert card["command"] == "course train teacher"
+    assert card["recipe"] == json.loads(json.dumps(asdict(RECIPE)))
+    assert card["data_fingerprint"] == checkpoints.fingerprint(SPLITS)
+    assert card["validation_accuracy"] == round(history.best_accuracy, 6)
+    assert card["best_epoch"] == history.best_epoch + 1
+    assert card["versions"]["torch"] == torch.__version__
+    assert card["machine"]
+    assert not any("test" in key for key in card)  # the test part is read once, elsewhere
+
+
+def stop_after(calls, monkeypatch):
+    """Ctrl-C when validation is asked for the ``calls``-th time."""
+    from course_lib.training import loop
+
+    real, left = loop.model_accuracy, [calls]
+
+    def accuracy(model, dataset):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(model, dataset)
+
+    monkeypatch.setattr(loop, "model_accuracy", accuracy)
+
+
+def test_a_teacher_that_was_stopped_is_continued_to_the_same_weights(tmp_path, monkeypatch):
+    expected, _ = teacher(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt, match="after 1 of 2 epochs"):
+            teacher(tmp_path / "stopped")
+    assert unfinished() == ["teacher_rendered.pt"]
+    assert not checkpoints.exists("teacher_rendered", folder=tmp_path / "stopped")
+    found, history = teacher(tmp_path / "stopped")
+    assert len(history.epochs) == 2
+    assert all(
+        torch.equal(a, b) for a, b in zip(expected.state_dict().values(), found.state_dict().values(), strict=True)
+    )
+    assert unfinished() == []
+
+
+def test_the_students_are_three_their_cards_name_plan_and_teacher_and_nothing_is_left(tmp_path):
+    teacher(tmp_path)
+    said = []
+    students(tmp_path, say=said.append)
+    assert len(said) == 4
+    assert unfinished() == []
+    cards = {role: checkpoints.load(f"{role}_rendered", folder=tmp_path) for role in ("student", "final", "alone")}
+    channels = {role: model.channels for role, (model, _) in cards.items()}
+    assert channels["student"] == channels["alone"] == (8, 16, 24, 32, 48)
+    assert channels["final"] == (4, 8, 12, 16, 24)
+    for role, (_, card) in cards.items():
+        assert card["plan"] == asdict(PLAN)
+        assert card["data_fingerprint"] == checkpoints.fingerprint(SPLITS)
+        told = card["teacher_sha256"]
+        assert told == (None if role == "alone" else sha256(tmp_path / "teacher_rendered.safetensors"))
+    assert cards["student"][1]["recipe"] == cards["alone"][1]["recipe"] != cards["final"][1]["recipe"]
+    first, other = (cards[role][0].classifier.weight for role in ("student", "alone"))
+    assert not torch.equal(first, other)  # the teacher made a difference
+
+
+def test_students_that_were_stopped_while_pruning_are_continued_to_the_same_files(tmp_path, monkeypatch):
+    teacher(tmp_path)
+    students(tmp_path)
+    roles = ("student", "final", "alone")
+    expected = {role: sha256(tmp_path / f"{role}_rendered.safetensors") for role in roles}
+    for role in roles:
+        (tmp_path / f"{role}_rendered.safetensors").unlink()
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)  # the student's two epochs
+        with pytest.raises(KeyboardInterrupt):
+            students(tmp_path)
+    assert unfinished() == ["student_rendered.pt"]
+    students(tmp_path)
+    assert {role: sha256(tmp_path / f"{role}_rendered.safetensors") for role in roles} == expected
+    assert unfinished() == []
+
+
+def test_a_student_alone_learns_from_labels_and_a_distilled_one_from_the_teacher_only_where_alpha_is_one(monkeypatch):
+    plan = Plan(width=0.25, views=1, epochs=1, alpha=1.0)
+    table = TeacherTable(torch.zeros(1, 24, 43), plan.recipe().augmentation)
+    table.logits[0, :, 7] = 20.0  # a teacher that says class 7 to everything
+    losses = {}
+    for name, given in (("alone", None), ("distilled", table)):
+        losses[name] = train_student(SPLITS, plan, given, **QUIET)[1].epochs[0]["loss"]
+    # Untrained logits are nearly uniform: cross-entropy ln 43 = 3.76; T²·KL = 16·(KL of the softened one-hot).
+    softened = torch.softmax(table.logits[0, 0] / 4, 0)
+    expected = 16 * float(torch.log(torch.tensor(43.0)) + (softened * softened.log()).sum())
+    assert losses["alone"] == pytest.approx(float(np.log(43)), rel=0.1)
+    assert losses["distilled"] == pytest.approx(expected, rel=0.25)
+    assert abs(losses["distilled"] - losses["alone"]) > 3
+
+
+def test_students_of_a_missing_teacher_name_the_file_and_the_command(tmp_path):
+    with pytest.raises(CourseError, match=r"teacher_rendered\.json.*missing.*course train teacher --data rendered"):
+        students(tmp_path)
+    assert unfinished() == []
+
+
+def test_a_teacher_of_another_split_is_refused_before_anything_is_trained(tmp_path):
+    teacher(tmp_path)
+    with pytest.raises(CourseError, match="teacher_rendered was trained on another split"):
+        train_students(
+            make_splits(shift=1),
+            "rendered",
+            "course train student",
+            plan=PLAN,
+            folder=tmp_path,
+            say=lambda line: pytest.fail(line),
+        )
+    assert not checkpoints.exists("student_rendered", folder=tmp_path)
+
+
+def test_the_control_gets_the_student_s_recipe_and_fine_tuning_the_teacher_s_views():
+    for plan in (FULL, LIVE):
+        student, finetune = plan.recipe(), plan.finetune_recipe()
+        assert student.views == finetune.views == plan.views
+        assert student.augmentation == finetune.augmentation
+        assert student.seed != finetune.seed  # another order of the images
+        assert (student.epochs, finetune.epochs) == (plan.epochs, plan.finetune_epochs)
+        assert (student.max_lr, finetune.max_lr) == (plan.max_lr, plan.finetune_lr)
+
+
+def test_the_live_plan_differs_from_the_full_one_in_time_only():
+    short = {"views", "epochs", "finetune_epochs"}
+    assert {key for key, value in asdict(FULL).items() if asdict(LIVE)[key] != value} == short
+    assert all(asdict(LIVE)[key] < asdict(FULL)[key] for key in short)
+
+
+def test_names_of_data_become_names_of_checkpoints():
+    assert [data_key(name) for name in ("rendered", "gtsrb", "some/where.npz")] == ["rendered", "gtsrb", "gtsrb"]
+
+
+@pytest.mark.parametrize("key", ["../x", "a b", "Ü", "a/b", "A"])
+def test_a_name_that_could_leave_the_cache_is_refused(key):
+    with pytest.raises(CourseError, match="not a name for a checkpoint"):
+        resume_path("teacher", key)
+    assert resume_path("teacher", "gtsrb").name == "teacher_gtsrb.pt"

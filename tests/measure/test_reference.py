@@ -1,0 +1,23 @@
+"""A recorded figure in words; without a record, nothing, and no error."""
+
+from __future__ import annotations
+
+import pytest
+
+from course_lib.measure import Measurement, record
+from course_lib.measure.reference import reference
+
+
+def test_a_recorded_figure_is_told_with_interval_unit_and_machine(tmp_path):
+    figures = {"speedup": Measurement(23.19, "×", 100, "a / b", 22.0, 25.9), "share": Measurement(0.5, "", 1, "of all")}
+    record("measuring", "run", figures, seeds=[0], threads=1, folder=tmp_path)
+    assert reference("measuring", "speedup", folder=tmp_path).startswith("23.2 [22.0, 25.9] × (")
+    assert reference("measuring", "speedup", folder=tmp_path).endswith(", 1 thread)")
+    assert reference("measuring", "share", folder=tmp_path).startswith("0.500 (")
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", "{}", '{"figures": {}}'])
+def test_a_record_that_is_missing_or_broken_stops_no_chapter(tmp_path, content):
+    if content is not None:
+        (tmp_path / "measuring.json").write_text(content, encoding="utf-8")
+    assert reference("measuring", "speedup", folder=tmp_path) is None

@@ -1,0 +1,159 @@
+"""Every committed notebook equals its text twin and keeps the notebook contract; the pipeline that makes them works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_lib.publishing import notebooks as pipeline
+
+TOY = """\
+# %% [markdown]
+# # A toy
+# You will be able to test the pipeline. 1 min.
+
+# %%
+print(sum(range(5)))
+
+# %% tags=["nbval-ignore-output"]
+import sys, time, ipywidgets
+from IPython.display import Image, display
+from tqdm.auto import tqdm
+for _ in tqdm(range(3)):
+    pass
+print(time.perf_counter() > 0, file=sys.stderr)
+display(ipywidgets.IntSlider())
+
+# %%
+import base64
+png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+display(Image(base64.b64decode(png), alt="One black point."))
+
+# %% [markdown]
+# ## Pitfalls
+#
+# ## Recap
+#
+# ## References
+"""
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> tuple[Path, Path]:
+    """A toy twin and the notebook made of it."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    (folder / "text").mkdir()
+    (folder / "text" / "00_toy.py").write_text(TOY, encoding="utf-8")
+    ((twin, path),) = pipeline.twins(["00"], folder)
+    assert pipeline.make(twin, path) == []
+    return twin, path
+
+
+def edited(toy, old: str, new: str) -> list[str]:
+    """The contract's problems after a change in the made notebook's JSON."""
+    text = toy[1].read_text(encoding="utf-8")
+    assert old in text
+    return pipeline.contract_problems(nbformat.reads(text.replace(old, new), as_version=4), len(text))
+
+
+@pytest.mark.parametrize(("twin", "path"), pipeline.twins([]), ids=lambda value: value.stem)
+def test_the_committed_notebook_is_its_twin_and_keeps_the_contract(twin, path):
+    assert pipeline.check(twin, path) == []
+
+
+def test_every_notebook_has_a_text_twin():
+    made = {path.name for path in pipeline.NOTEBOOKS.glob("*.ipynb")}
+    assert made <= {path.name for _, path in pipeline.twins([])}
+
+
+def test_two_executions_give_the_same_bytes(toy):
+    first = toy[1].read_bytes()
+    assert pipeline.make(*toy) == []
+    assert toy[1].read_bytes() == first
+
+
+def test_outputs_hold_results_but_no_widget_state_progress_bar_or_stderr(toy):
+    notebook = nbformat.read(toy[1], as_version=4)
+    _, printed, widget, image, _ = notebook.cells
+    assert printed.outputs[0].text == "10\n"
+    assert [output.data for output in widget.outputs] == [{"text/plain": pipeline.WIDGET_TEXT}]
+    assert image.outputs[0].metadata["image/png"]["alt"] == "One black point."
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert "model_id" not in toy[1].read_text(encoding="utf-8")
+
+
+def test_a_new_cell_leaves_the_ids_of_all_others(toy, tmp_path):
+    before = [cell.id for cell in pipeline.read_twin(toy[0]).cells]
+    changed = tmp_path / "00_toy.py"
+    changed.write_text(TOY.replace("# %%\nprint", "# %%\nx = 1\n\n# %%\nprint", 1), encoding="utf-8")
+    after = [cell.id for cell in pipeline.read_twin(changed).cells]
+    assert after[:1] + after[2:] == before
+
+
+def test_equal_cells_get_different_ids(tmp_path):
+    twin = tmp_path / "00_twice.py"
+    twin.write_text("# %%\nx = 1\n\n# %%\nx = 1\n", encoding="utf-8")
+    first, second = (cell.id for cell in pipeline.read_twin(twin).cells)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("sum(range(5))", "sum(range(6))", "cell 2 differs from the text twin"),
+        ("nbval-ignore-output", "other-tag", "cell 3 differs from the text twin"),
+        ("A toy", "A changed toy", "cell 1 differs from the text twin"),
+    ],
+)
+def test_a_notebook_that_is_not_its_twin_is_named(toy, tmp_path, old, new, problem):
+    path = tmp_path / "00_toy.ipynb"
+    path.write_text(toy[1].read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    assert pipeline.check(toy[0], path)[0] == problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("nbval-ignore-output", "other", "cell 3 measures time but lacks the tag nbval-ignore-output"),
+        ("nbval-ignore-output", "other", "cell 3 shows a widget but lacks the tag nbval-ignore-output"),
+        ('"One black point."', '" "', "cell 4 shows an image/png without alt text"),
+        ('"10\\n"', '"/root/secret\\n"', "cell 2 prints a path of this machine: /root/s…"),
+        ("1 min.", "One day.", "the header does not state the minutes"),
+        ('"widget": true', '"widget": false', "no cell shows a widget"),
+        ("## Recap", "## Summary", "the last sections are ['Pitfalls', 'Summary', 'References']"),
+        ("print(sum(range(5)))", "x = 1\\n" * 26, "cell 2 has 26 lines, more than 25"),
+        ('"execution_count": 1,', '"execution_count": null,', "the code cells were not executed once each"),
+        ('"name": "stdout"', '"name": "stderr"', "cell 2 has kept an output on stderr"),
+    ],
+)
+def test_a_breach_of_the_contract_is_named(toy, old, new, problem):
+    assert any(found.startswith(problem) for found in edited(toy, old, new))
+
+
+def test_a_large_notebook_is_named(toy):
+    notebook = nbformat.read(toy[1], as_version=4)
+    assert pipeline.contract_problems(notebook, 600_001) == ["the file has 600001 bytes, more than 600000"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("1 / 0", "ZeroDivisionError"), ("import sys; print('oops', file=sys.stderr)", "writes to stderr: 'oops'")],
+)
+def test_a_failing_cell_writes_no_notebook(tmp_path, code, message):
+    twin, path = tmp_path / "00_bad.py", tmp_path / "00_bad.ipynb"
+    twin.write_text(f"# %%\n{code}\n", encoding="utf-8")
+    (problem,) = pipeline.make(twin, path)
+    assert problem.startswith("not written: ")
+    assert message in problem
+    assert not path.exists()
+
+
+def test_a_notebook_that_was_never_made_is_named(toy, tmp_path):
+    assert pipeline.check(toy[0], tmp_path / "00_toy.ipynb") == ["was never made"]
+
+
+def test_a_name_that_fits_no_twin_is_refused():
+    with pytest.raises(SystemExit, match="no text twin in notebooks/text starts with 99"):
+        pipeline.main(["99"])

@@ -1,0 +1,235 @@
+"""README's generated parts and the notation page agree with the files, chapters and code that they speak of."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shutil
+
+import pytest
+
+from course_lib.errors import CourseError
+from course_lib.publishing import readme
+from course_lib.publishing.curriculum import CHAPTERS, PARTS, written
+from course_lib.storage.files import RESULTS, ROOT
+
+CHANGE = {"points": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
+NAMES = ("teacher FP32", "student pruned INT8")
+
+
+def rung(name: str, index: int) -> dict:
+    """One row as ``journey.record_journey`` writes it, as far as README reads it."""
+    return {
+        "name": name,
+        "accuracy": {"value": 0.985 - 0.005 * index, "low": 0.97, "high": 0.99, "n": 900, "clusters": 200},
+        "accuracy_change": CHANGE if index else None,
+        "size_bytes": 5_700_000 // 60**index,
+        "size_ratio": 60.0**index,
+        "latency_ms_p50": 1.5 / 20**index,
+        "speedup": {"value": 20.5, "low": 20.1, "high": 20.9, "n": 500} if index else None,
+    }
+
+
+def figure(value: float, unit: str, **more) -> dict:
+    """One recorded figure."""
+    return {"value": value, "unit": unit, "n": 900, "meaning": "m", **more}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """README with empty marks, no picture, and two recorded main jobs; the keyword arguments of ``readme.write``."""
+    for key in ("rendered", "gtsrb"):
+        content = {
+            "command": f"course bench journey --data {key}",
+            "date": "2026-01-02",
+            "machine": {"cpu": "Some CPU"},
+            "figures": {
+                "teacher_accuracy": figure(0.985, "", low=0.97, high=0.99),
+                "final_accuracy": figure(0.98, "", low=0.965, high=0.988),
+                "accuracy_drop_points": figure(0.5, "points", low=-0.1, high=0.8, target="≤ 1.0"),
+                "size_ratio": figure(48.0, "×", target="≥ 50", note="why"),
+                "latency_ratio": figure(20.5, "×", low=20.1, high=20.9, target="≥ 15"),
+            },
+            "ledger": {
+                "title": "t",
+                "caption": f"{key}: how it was measured.",
+                "rows": [rung(n, i) for i, n in enumerate(NAMES)],
+            },
+        }
+        (tmp_path / f"journey_{key}.json").write_text(json.dumps(content), encoding="utf-8")
+        gain = {"value": 1.5, "low": -0.25, "high": 3.25, "unit": "points", "n": 3, "meaning": "m", "target": "≥ 2"}
+        arms = [f"{arm}{part}_accuracy" for arm in ("alone", "soft_targets") for part in ("", "_tenth")]
+        distilled = {name: {"value": 90.0 + i, "unit": "%", "n": 3, "meaning": "m"} for i, name in enumerate(arms)}
+        distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
+        recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
+        (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
+    names = ("figures", "picture", "ladder", "distillation", "chapters")
+    marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
+    (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
+    return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
+
+
+def change_result(place, key: str, change) -> None:
+    """Apply ``change`` to a recorded file's content."""
+    path = place["results"] / f"journey_{key}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.skipif(not list(RESULTS.glob("journey_*.json")), reason="the main job was not recorded yet")
+def test_readme_is_what_the_recorded_files_say():
+    assert readme.problems() == []
+
+
+def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
+    readme.write(**place)
+    assert readme.problems(**place) == []
+    before = place["readme"].read_text(encoding="utf-8")
+    readme.write(**place)
+    assert place["readme"].read_text(encoding="utf-8") == before
+    assert before.startswith("# Title")
+    assert before.count("\nprose\n") == 4
+    assert before.endswith("\nend\n")
+
+
+def test_the_figures_stand_side_by_side_with_interval_target_and_a_miss_that_is_told(place):
+    lines = readme.figures_table(readme.recorded_journeys(place["results"])).splitlines()
+    assert lines[0] == "|  | rendered signs | real signs (GTSRB) | target |"
+    assert "| teacher, accuracy | 98.50 % [97.00, 99.00] | 98.50 % [97.00, 99.00] |  |" in lines
+    assert "| points lost | 0.50 [−0.10, 0.80] | 0.50 [−0.10, 0.80] | ≤ 1.0 |" in lines
+    assert "| times smaller | 48.0 × (missed) | 48.0 × (missed) | ≥ 50 |" in lines
+    assert "900 test images; `course bench journey --data gtsrb`, 2026-01-02, Some CPU." in lines[-1]
+
+
+def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told(place):
+    lines = readme.distillation_table(place["results"]).splitlines()
+    row = "| rendered signs | of a tenth of the signs | 91.00 % | 93.00 % | 1.50 [−0.25, 3.25] (missed) | 2 × 3 |"
+    assert lines[3] == row
+    (place["results"] / "distillation_gtsrb.json").unlink()
+    with pytest.raises(CourseError, match=r"distillation_gtsrb\.json"):
+        readme.distillation_table(place["results"])
+
+
+def test_the_ladder_shows_every_rung_on_both_sets(place):
+    change_result(place, "gtsrb", lambda content: content["ledger"]["rows"].pop())
+    lines = readme.ladder_table(readme.recorded_journeys(place["results"])).splitlines()
+    assert lines[2] == "| teacher FP32 | 98.50 | – | 5.70 MB | – | 1.50 | – | 98.50 | – | 5.70 MB | – | 1.50 | – |"
+    last = "| student pruned INT8 | 98.00 | −0.50 | 95.0 kB | 60.0 | 0.0750 | 20.50 | – | – | – | – | – | – |"
+    assert lines[3] == last
+    assert "- Real signs (GTSRB): how it was measured." in lines
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda c: c["figures"]["size_ratio"].update(value=55.0), ["block figures differs"]),
+        (
+            lambda c: c["ledger"]["rows"][1].update(latency_ms_p50=0.08),
+            ["block picture differs", "block ladder differs", "journey.png was drawn from other figures"],
+        ),
+        (lambda c: c["ledger"].update(caption="Otherwise."), ["block ladder differs"]),
+    ],
+)
+def test_a_changed_recording_is_found(place, change, found):
+    readme.write(**place)
+    change_result(place, "gtsrb", change)
+    assert readme.problems(**place) == found
+
+
+def test_an_edited_number_and_a_missing_picture_are_found(place):
+    readme.write(**place)
+    text = place["readme"].read_text(encoding="utf-8")
+    place["readme"].write_text(text.replace("48.0 ×", "58.0 ×", 1), encoding="utf-8")
+    place["picture"].unlink()
+    assert readme.problems(**place) == ["block figures differs", "journey.png was never drawn"]
+
+
+def test_one_recorded_set_is_enough_and_none_is_refused(place):
+    (place["results"] / "journey_gtsrb.json").unlink()
+    assert list(readme.recorded_journeys(place["results"])) == ["rendered"]
+    (place["results"] / "journey_rendered.json").unlink()
+    with pytest.raises(CourseError, match=r"no recorded main job here\. Mend: make bench NAME=journey"):
+        readme.recorded_journeys(place["results"])
+
+
+@pytest.mark.parametrize("text", ["", "<!-- a -->\n", "<!-- a -->\n1\n<!-- /a -->\n<!-- a -->\n2\n<!-- /a -->\n"])
+def test_a_text_without_its_pair_of_marks_is_refused(text):
+    with pytest.raises(ValueError, match="must hold the marks <!-- a -->"):
+        readme.filled(text, {"a": "new"})
+
+
+def test_a_content_with_backslashes_is_taken_as_it_is():
+    assert readme.filled("<!-- a -->\nold\n<!-- /a -->", {"a": r"\1 \g<0>"}) == "<!-- a -->\n\\1 \\g<0>\n<!-- /a -->"
+
+
+def test_the_chapter_table_links_what_is_written_and_names_what_is_planned():
+    pages = written()
+    table = readme.chapter_table(pages)
+    for page in pages:
+        assert f"(notebooks/{page.chapter.name}.ipynb) | {page.chapter.question} | {page.promise} | " in table
+    assert table.splitlines()[1] == "| --- | --- | --- | ---: | ---: |"
+    there = {page.chapter.number for page in pages}
+    planned = table.split("Planned. ")[1] if len(there) < len(CHAPTERS) else ""
+    assert re.findall(r"\d\d", planned) == [c.number for c in CHAPTERS if c.number not in there]
+
+
+def test_there_are_26_chapters_in_order_each_in_one_part():
+    assert [chapter.number for chapter in CHAPTERS] == [f"{number:02d}" for number in range(26)]
+    assert len(PARTS) == 6
+
+
+def test_a_written_chapter_tells_title_promise_and_minutes(tmp_path):
+    text = "# %% [markdown]\n# # 01 · Measuring\n#\n# You will be able to\n#\n# - time two networks;\n#\n# 12 min\n"
+    (tmp_path / "01_measuring.py").write_text(text, encoding="utf-8")
+    (page,) = written(tmp_path)
+    assert (page.title, page.promise, page.minutes) == ("Measuring", "time two networks", 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("01_measuring.py", "# %% [markdown]\n# # 01 · Measuring\n", "the header lacks a title"),
+        ("01_other.py", "", "belongs to no planned chapter"),
+    ],
+)
+def test_a_chapter_that_does_not_introduce_itself_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(CourseError, match=message):
+        written(tmp_path)
+
+
+def test_every_code_name_on_the_notation_page_exists():
+    names = re.findall(r"`(course_lib(?:\.\w+)+)`", (ROOT / "docs" / "notation.md").read_text(encoding="utf-8"))
+    assert len(names) > 20
+    for name in names:
+        module, attribute = name.rsplit(".", 1)
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_every_term_of_the_glossary_has_a_chinese_name_and_a_meaning():
+    page = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.split("## Terms")[1].splitlines() if line.startswith("| ")][
+        1:
+    ]
+    assert len(rows) > 30
+    for cells in rows:
+        assert len(cells) == 3, cells
+        assert re.search(r"[\u4e00-\u9fff]", cells[1]), cells
+    terms = [cells[0].casefold() for cells in rows]
+    assert len(set(terms)) == len(terms)
+
+
+def test_the_script_says_what_differs_and_leaves_status_1(place, monkeypatch, capsys):
+    import runpy
+
+    script = runpy.run_path(str(ROOT / "scripts" / "readme.py"))
+    monkeypatch.setattr(readme.problems, "__defaults__", tuple(place.values()))
+    monkeypatch.setattr(readme.write, "__defaults__", tuple(place.values()))
+    shutil.copy(place["readme"], place["results"] / "before")
+    assert script["main"](["--check"]) == 1
+    assert "README: block figures differs; write it again: python scripts/readme.py" in capsys.readouterr().err
+    assert place["readme"].read_bytes() == (place["results"] / "before").read_bytes()
+    assert script["main"]([]) == 0
+    assert script["main"](["--check"]) == 0
