@@ -4,8 +4,8 @@
     python benchmarks/distillation.py gain --data PATH.npz --seeds 5 --record   the same on real photographs
     python benchmarks/distillation.py methods --record                   every loss on the small study, 3 seeds
 
-Arms, budgets and controls: ``course_lib/experiments/distillation_study.py``. Every finished training is kept in the course's cache,
-named by what decided it, so that an interrupted run continues; ``--afresh`` ignores what is kept.
+Arms, budgets and controls: ``course_lib/experiments/distillation_study.py``. Every finished training is kept in the
+course's cache, named by what decided it, so that an interrupted run continues; ``--afresh`` ignores what is kept.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 For each seed the data are cut by track; the training part becomes the pool, the validation part the signs that nobody
 splits. The pool is split again, by image and by track, and a student of width 1 learns each training part
-(``course_lib.experiments.split_discipline``). The seed draws both cuts, the first weights, the order and the views, so the interval
-over seeds contains all of them. Chapter 02 shows the figures beside its own, shorter run.
+(``course_lib.experiments.split_discipline``). The seed draws both cuts, the first weights, the order and the views, so
+the interval over seeds contains all of them. Chapter 02 shows the figures beside its own, shorter run.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from course_lib.evaluation import Accuracy
+from course_lib.measure import Ledger, Row
 from course_lib.storage.files import ROOT
 
 # A learner's own choice of data must not change what the tests see.
@@ -47,3 +49,25 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+def ledger_row(name: str, *, ms: float, kb: float, right: float) -> Row:
+    """A ledger's row with these three values; the rest is of no interest here."""
+    accuracy = Accuracy(right, right - 0.01, right + 0.005, 2000, 300)
+    common = {"runtime": "ONNX Runtime", "provider": "CPU", "requested_provider": "CPU", "file": f"{name}.onnx"}
+    return Row(
+        name=name, accuracy=accuracy, agreement=1.0, accuracy_change=None, size_bytes=round(1000 * kb), size_ratio=1.0,
+        parameters=1, nonzeros=1, macs=1, latency_ms_p50=ms, latency_ms_p95=2 * ms, latency_samples_ms=(ms,) * 30,
+        calls_per_sample=1, speedup=None, **common,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Three rows: a large right one, a small one, a small wrong one."""
+    rows = (
+        ledger_row("teacher FP32", ms=2.0, kb=5700, right=0.98),
+        ledger_row("student distilled FP32", ms=0.2, kb=400, right=0.97),
+        ledger_row("student pruned INT8", ms=0.1, kb=90, right=0.93),
+    )
+    return Ledger("Test", "rendered", rows, (1, 3, 32, 32), 1, 5, 30, 0, "2026-01-01", {}, {})

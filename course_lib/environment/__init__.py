@@ -1,1 +1,4 @@
-"""Is this machine all right? The doctor, and the pinned packages that it compares with. Loads neither torch nor NumPy."""
+"""Is this machine all right? The doctor, and the pinned packages that it compares with.
+
+Loads neither torch nor NumPy.
+"""

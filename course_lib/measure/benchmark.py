@@ -43,7 +43,8 @@ def measure_ledger(
         images: (N, 3, H, W) float32 in [0, 1]. labels: (N,) class ids.
         groups: (N,) track of each image, or None if the images are independent.
         title, data: what the table is about, and the name of the data ("rendered", "gtsrb").
-        threads: that every variant was opened with: recorded, not set. warmup, repeats, seed: as in ``measure.latency``. batch: for accuracy only.
+        threads: that every variant was opened with: recorded, not set.
+        warmup, repeats, seed: as in ``measure.latency``. batch: for accuracy only.
         twins: name -> (other variant, least fraction of images with the same class), for variants that should
             compute the same function.
     Raises:

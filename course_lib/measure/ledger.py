@@ -13,8 +13,8 @@ A number can be right and still not support a sentence. So a row carries *marks*
 * ``few images`` and ``few rounds``: the sample is too small for the claim it would be used for.
 
 This module knows nothing about a runtime. A variant is a name, a callable from a batch to logits, a file and its counts
-(``measure.variant``), ``measure.benchmark`` makes the rows; ONNX files become variants in ``deploy.onnx``. A ledger saves to JSON and loads back
-exactly, raw latency samples included, so that any pair of rows can be compared later.
+(``measure.variant``), ``measure.benchmark`` makes the rows; ONNX files become variants in ``deploy.onnx``. A ledger
+saves to JSON and loads back exactly, raw latency samples included, so that any pair of rows can be compared later.
 """
 
 from __future__ import annotations

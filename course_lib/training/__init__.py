@@ -1,4 +1,4 @@
-"""One training loop for everything: ``fit`` with a ``Recipe``; a loss is an argument, a run that was killed continues."""
+"""One training loop for everything: ``fit`` with a ``Recipe``. A loss is an argument; a killed run continues."""
 
 from course_lib.training.distributed import process_group, world
 from course_lib.training.loop import epoch_batches, fit, make_optimizer

@@ -8,7 +8,7 @@ import pytest
 def test_torchvision_models_and_transforms_work_after_the_import(run_python):
     result = run_python(
         """
-        from course_lib import torchvision_compat
+        from course_lib.data import torchvision_compat
         import torch, torchvision
         from torchvision.transforms import v2
         logits = torchvision.models.resnet18(weights=None).eval()(torch.zeros(1, 3, 32, 32))
@@ -70,7 +70,7 @@ def test_nothing_is_declared_where_the_extension_loads(run_python):
 def test_it_also_does_nothing_after_torchvision_was_imported_with_it(run_python):
     result = run_python(
         """
-        from course_lib import torchvision_compat
+        from course_lib.data import torchvision_compat
         import torchvision
         first = torchvision_compat._declarations
         assert torchvision_compat.ensure_importable() == torchvision_compat.HAS_COMPILED_OPS
@@ -85,7 +85,7 @@ def test_a_missing_torchvision_is_named(run_python):
         """
         import importlib.util
         importlib.util.find_spec = lambda name: None
-        from course_lib import torchvision_compat
+        from course_lib.data import torchvision_compat
         """
     )
     assert result.returncode == 1

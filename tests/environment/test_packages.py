@@ -139,7 +139,7 @@ def test_ci_calls_the_test_command_and_can_be_executed():
         (["demo", "QUICK="], '"bin/course" demo'),
         (["teacher", "DATA=gtsrb"], '"bin/course" train --data "gtsrb"'),
         (["bench", "NAME=journey", "DATA=x.npz"], '"bin/course" bench journey --data "x.npz"'),
-        (["notebooks", "ONLY=01"], '"bin/python" scripts/notebooks.py 01'),
+        (["notebooks", "ONLY=01"], '"bin/python" -m course_lib.publishing.notebooks 01'),
         (["test", "ARGS=style"], '"bin/python" scripts/run_tests.py style'),
     ],
 )

@@ -8,33 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.patches import FancyBboxPatch
 
-from course_lib.evaluation import Accuracy
-from course_lib.measure import Ledger, Row
 from course_lib.plots import answer_figure, budget_figure, course_map_figure, recorded_figure, temperature_figure
 from course_lib.plots.journey import keeps_budget, percent, quantity_text
 from course_lib.publishing.curriculum import PARTS
-
-
-def row(name: str, *, ms: float, kb: float, right: float) -> Row:
-    """A ledger's row with these three values; the rest is of no interest here."""
-    accuracy = Accuracy(right, right - 0.01, right + 0.005, 2000, 300)
-    common = {"runtime": "ONNX Runtime", "provider": "CPU", "requested_provider": "CPU", "file": f"{name}.onnx"}
-    return Row(
-        name=name, accuracy=accuracy, agreement=1.0, accuracy_change=None, size_bytes=round(1000 * kb), size_ratio=1.0,
-        parameters=1, nonzeros=1, macs=1, latency_ms_p50=ms, latency_ms_p95=2 * ms, latency_samples_ms=(ms,) * 30,
-        calls_per_sample=1, speedup=None, **common,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def ledger() -> Ledger:
-    """Three rows: a large right one, a small one, a small wrong one."""
-    rows = (
-        row("teacher FP32", ms=2.0, kb=5700, right=0.98),
-        row("student distilled FP32", ms=0.2, kb=400, right=0.97),
-        row("student pruned INT8", ms=0.1, kb=90, right=0.93),
-    )
-    return Ledger("Test", "rendered", rows, (1, 3, 32, 32), 1, 5, 30, 0, "2026-01-01", {}, {})
 
 
 def recorded(*names: str) -> dict:

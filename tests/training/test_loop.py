@@ -234,7 +234,7 @@ def prescribed(monkeypatch, scores):
         scored.append({key: value.clone() for key, value in model.state_dict().items()})
         return next(left)
 
-    monkeypatch.setattr(loop, "accuracy", score)
+    monkeypatch.setattr(loop, "model_accuracy", score)
     return scored
 
 

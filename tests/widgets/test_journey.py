@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_plots_journey import ledger
 
 from course_lib.widgets import budget_explorer
-
-__all__ = ["ledger"]
 
 
 @pytest.fixture

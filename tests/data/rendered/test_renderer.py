@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.data import load, load_rendered
+from course_lib.data import load
 from course_lib.data.classes import CLASS_GROUPS, CLASS_NAMES, SPEED_LIMITS
-from course_lib.data.rendered import ATTRIBUTES, render_split
+from course_lib.data.rendered import ATTRIBUTES, load_rendered, render_split
 from course_lib.data.rendered import renderer as renderer
 from course_lib.data.rendered.difficulty import DEFAULT, quantile
 from course_lib.data.rendered.scene import NIGHT
