@@ -248,7 +248,7 @@ first, final = ledger[main_job.TEACHER], ledger[main_job.FINAL]
 measured = {
     "times smaller": final.size_ratio,
     "times faster": final.speedup.value,
-    "points lost": -final.accuracy_change.points,
+    "points lost": -final.accuracy_change.value,
 }
 lines = [f"| {name} | {my_guess[name] or '–'} | {value:.1f} |" for name, value in measured.items()]
 display(Markdown("\n".join(["| | your guess | measured here |", "|---|---:|---:|", *lines])))
@@ -299,7 +299,7 @@ claim("distillation bought more on the real signs than on the rendered ones", bo
 alone, distilled = ledger["student alone FP32"], ledger["student distilled FP32"]
 for row in (alone, distilled):
     change = row.accuracy_change
-    print(f"{row.name:24} {change.points:+.2f} points against the teacher [{change.low:+.2f}, {change.high:+.2f}]")
+    print(f"{row.name:24} {change.value:+.2f} points against the teacher [{change.low:+.2f}, {change.high:+.2f}]")
 claim("both students' files have the same number of bytes", alone.size_bytes == distilled.size_bytes)
 
 # %% [markdown]
@@ -440,7 +440,7 @@ display(
     Markdown(f"""
 - From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster** [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
 - Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}× faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
-- Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.points:.1f} points.
+- Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.value:.1f} points.
 - INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
 """)
 )
