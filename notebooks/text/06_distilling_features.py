@@ -741,7 +741,10 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 
 # %%
 recorded = load_result("distillation_methods")
-gains = distillation.comparison.method_gains(recorded["figures"])
+from course_lib.experiments.distillation_arms import ARMS
+from course_lib.experiments.method_comparison import method_gains, verdict_sentence
+
+gains = method_gains(recorded["figures"])
 print(recorded["command"])
 print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
 rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
@@ -751,10 +754,10 @@ print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"]
 plots.gains_figure(gains)
 
 # %%
-Markdown(distillation.comparison.verdict_sentence(gains))
+Markdown(verdict_sentence(gains))
 
 # %%
-on_features = [g for g in gains if g.method in distillation.comparison.ON_FEATURES]
+on_features = [g for g in gains if ARMS[g.method].group == "features"]
 told = sum(g.verdict != "not shown" for g in gains)
 width = np.median([g.high - g.low for g in gains])
 Markdown(
