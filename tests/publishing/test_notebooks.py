@@ -8,6 +8,8 @@ import nbformat
 import pytest
 
 from course_lib.publishing import notebooks as pipeline
+from course_lib.publishing.contract import contract_problems
+from course_lib.publishing.execution import WIDGET_TEXT
 
 TOY = """\
 # %% [markdown]
@@ -55,7 +57,7 @@ def edited(toy, old: str, new: str) -> list[str]:
     """The contract's problems after a change in the made notebook's JSON."""
     text = toy[1].read_text(encoding="utf-8")
     assert old in text
-    return pipeline.contract_problems(nbformat.reads(text.replace(old, new), as_version=4), len(text))
+    return contract_problems(nbformat.reads(text.replace(old, new), as_version=4), len(text))
 
 
 @pytest.mark.parametrize(("twin", "path"), pipeline.twins([]), ids=lambda value: value.stem)
@@ -78,9 +80,9 @@ def test_outputs_hold_results_but_no_widget_state_progress_bar_or_stderr(toy):
     notebook = nbformat.read(toy[1], as_version=4)
     _, printed, widget, image, _ = notebook.cells
     assert printed.outputs[0].text == "10\n"
-    assert [output.data for output in widget.outputs] == [{"text/plain": pipeline.WIDGET_TEXT}]
+    assert [output.data for output in widget.outputs] == [{"text/plain": WIDGET_TEXT}]
     assert image.outputs[0].metadata["image/png"]["alt"] == "One black point."
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert set(notebook.metadata) == {"course", "kernelspec", "language_info"}
     assert "model_id" not in toy[1].read_text(encoding="utf-8")
 
 
@@ -134,7 +136,7 @@ def test_a_breach_of_the_contract_is_named(toy, old, new, problem):
 
 def test_a_large_notebook_is_named(toy):
     notebook = nbformat.read(toy[1], as_version=4)
-    assert pipeline.contract_problems(notebook, 600_001) == ["the file has 600001 bytes, more than 600000"]
+    assert contract_problems(notebook, 600_001) == ["the file has 600001 bytes, more than 600000"]
 
 
 @pytest.mark.parametrize(
