@@ -7,8 +7,9 @@ kernel runs. What a cell writes to stderr does not belong on the page: it is dro
 nbval-ignore-output, and an error in all others, since strict nbval would stumble over it.
 
 nbval compares all that a cell without that tag puts out, streams by their name and data by their kind, but for images
-(PNG and JPEG), metadata and counters. ``differences`` looks at the same fields, so that a page which it lets pass also
-passes nbval on the processors that were imitated; an image may differ in its bytes.
+(PNG and JPEG), metadata and counters; conftest.py at the root also takes the bytes of pictures out of HTML, so that of
+a figure its alt text is compared. ``differences`` looks at the same fields, so that a page which it lets pass also
+passes nbval on the processors that were imitated.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ CELL_SECONDS = 600
 SIDE_BY_SIDE = 2
 # A learner's own choices must not change what a page shows.
 LEARNERS_OWN = ("COURSE_DATA", "MPLBACKEND")
+PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 # nbval's own list (IPyNbFile.skip_compare); a test compares the verdicts.
 NOT_COMPARED = frozenset(
     [*"metadata traceback prompt_number output_type name execution_count image/png image/jpeg".split(), WIDGET_VIEW]
@@ -146,7 +148,7 @@ def _compared(cell: NotebookNode) -> dict[str, list[Any]]:
         else:
             for name, content in {**output, **output.get("data", {})}.items():
                 if name != "data" and name not in NOT_COMPARED:
-                    fields[name].append(content)
+                    fields[name].append(PICTURE.sub("PICTURE", content) if isinstance(content, str) else content)
     return fields
 
 

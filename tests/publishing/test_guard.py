@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 from course_lib.publishing import notebooks as pipeline
 from course_lib.publishing.execution import differences, execute
 from course_lib.publishing.settings import AUTHOR, COMPARED, TEST, Setting
+from course_lib.storage.files import ROOT
 
 HEAD = "# %% [markdown]\n# # A toy\n# 1 min.\n"
 # Stands for a processor: what it prints depends on the setting on every machine, also where all kernels round alike.
@@ -28,6 +30,16 @@ CELLS = {
     "stdout": ("print('same')\nprint(kernels)", True),
     "result": ("kernels", True),
     "html": ("display({'text/html': f'<b>{kernels}</b>'}, raw=True)", True),
+    "a figure's bytes": (
+        "import base64\n"
+        "picture = base64.b64encode(kernels.encode()).decode()\n"
+        "display({'text/html': f'<img alt=\"same\" src=\"data:image/png;base64,{picture}\">'}, raw=True)",
+        False,
+    ),
+    "a figure's alt text": (
+        "display({'text/html': f'<img alt=\"{kernels}\" src=\"data:image/png;base64,UE5H\">'}, raw=True)",
+        True,
+    ),
     "svg": ("display({'image/svg+xml': f'<svg><text>{kernels}</text></svg>'}, raw=True)", True),
     "png": ("import base64\ndisplay({'image/png': base64.b64encode(kernels.encode()).decode()}, raw=True)", False),
     "metadata": ("display({'text/plain': 'same'}, raw=True, metadata={'text/plain': {'alt': kernels}})", False),
@@ -117,6 +129,9 @@ def test_the_guard_stumbles_where_nbval_does_and_nowhere_else(toy):
         n for n, (_, seen) in CELLS.items() if seen
     }
     pipeline.write(page, path)
+    shutil.copy(ROOT / "conftest.py", path.parent)
+    (path.parent / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "nbval_sanitize.cfg", path.parent / "tests")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "-rf", "-q"]
     environment = TEST.environment(os.environ) | {"NO_COLOR": "1"}
     report = subprocess.run(
