@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's palette; yellow last, since it is weak on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "font.size": 10,
     "axes.spines.top": False,

@@ -182,7 +182,8 @@ Z = round(-w.min() / S)
 codes = np.clip(np.round(w / S) + Z, 0, 255)
 restored = S * (codes - Z)
 print(f"S = {S:.5f}, Z = {Z}, codes = {codes.astype(int)}, restored = {restored.round(4)}")
-claim("the round trip moves no weight by more than half a step, S/2", np.abs(restored - w).max() <= S / 2)
+error = np.abs(restored - w).max()
+display(claim("the round trip moves no weight by more than half a step, S/2", error <= S / 2))
 claim("0 comes back as exactly 0", restored[1] == 0)
 
 # %% [markdown]
@@ -196,7 +197,7 @@ claim("PyTorch gives the same four numbers", np.allclose(reference, restored))
 first_fault = np.round(w / 2**8) * 2**8
 second_fault = np.round((w - w.min()) / (w.max() - w.min()) * 255) * S + w.min()
 print("round(w/2⁸)·2⁸:", np.abs(first_fault), "  without a zero point, 0 becomes", second_fault[1].round(4))
-claim("the first formula turns all four weights into 0", not first_fault.any())
+display(claim("the first formula turns all four weights into 0", not first_fault.any()))
 claim("the second one does not keep 0", second_fault[1] != 0)
 
 # %% [markdown]
@@ -423,7 +424,7 @@ def round_trip(x, low, high):
 check("00.2", round_trip)
 
 # %% [markdown]
-# Stuck? `hint("00.2")` gives one more hint at each call, `solution("00.2")` the answer with its reason.
+# Stuck? `hint("00.2")` gives one more hint at each call, `solution("00.2")` the answer with its reason. `progress()` shows what you have passed, in all chapters.
 #
 # ## The map
 #

@@ -825,6 +825,9 @@ claim(
 )
 
 # %% [markdown]
+# Next: [02 · the teacher](02_the_teacher.ipynb). You can measure two of the ledger's columns, bytes and time; the third is
+# accuracy, and a careless split flatters it by more than any method of this course gains.
+#
 # ## References
 #
 # - G. Amdahl 1967, "Validity of the single processor approach to achieving large scale computing capabilities", AFIPS 30. The law in words;
@@ -836,4 +839,4 @@ claim(
 # - J. McCalpin 1995, "Memory bandwidth and machine balance in current high performance computers": STREAM, the triad.
 # - S. Williams, A. Waterman, D. Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures",
 #   CACM 52(4): attainable GFLOP/s = min(peak, bandwidth × operational intensity).
-# - M. Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381: reports MACs *and* milliseconds on a phone, as one should.
+# - M. Sandler et al. 2018, "MobileNetV2", [arXiv:1801.04381](https://arxiv.org/abs/1801.04381): reports MACs *and* milliseconds on a phone, as one should.

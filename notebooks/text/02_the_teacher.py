@@ -11,7 +11,9 @@
 # * find out where a network errs (slices), what it takes for what (confusion) and how far its confidence can be trusted (calibration);
 # * say how much a score is worth that was chosen on the test set.
 #
-# **Before:** chapter 01 (intervals, claims). **Time:** 70 min to work through; the cells take 2 to 3 min on 2 cores.
+# **Before:** chapter [01](01_measuring.ipynb) (intervals, claims). **Time:** 70 min to work through; the cells take 2 to 3 min on 2 cores.
+#
+# Symbols and terms, also in Chinese: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import inspect
@@ -803,15 +805,15 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# Next: chapter 03 asks whether the teacher had to be this large.
+# Next: [04 · KL and cross-entropy](04_kl_and_cross_entropy.ipynb), the first step of distilling this teacher. (Chapter 03, which asks whether the teacher had to be this large, is not written yet.)
 #
 # ## References
 #
 # * J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel (2012). *Man vs. computer: benchmarking machine learning algorithms for traffic sign recognition.* Neural Networks 32. Tracks and the split by track: section 2.
-# * K. He, X. Zhang, S. Ren, J. Sun (2016). *Deep residual learning for image recognition.* arXiv:1512.03385, figure 2.
-# * L. N. Smith, N. Topin (2019). *Super-convergence: very fast training of neural networks using large learning rates.* arXiv:1708.07120, section 3.
+# * K. He, X. Zhang, S. Ren, J. Sun (2016). *Deep residual learning for image recognition.* [arXiv:1512.03385](https://arxiv.org/abs/1512.03385), figure 2.
+# * L. N. Smith, N. Topin (2019). *Super-convergence: very fast training of neural networks using large learning rates.* [arXiv:1708.07120](https://arxiv.org/abs/1708.07120), section 3.
 # * E. B. Wilson (1927). *Probable inference, the law of succession, and statistical inference.* JASA 22, 209–212.
 # * W. G. Cochran (1977). *Sampling Techniques*, 3rd ed., chapter 2 (ratio estimator).
 # * C. A. Field, A. H. Welsh (2007). *Bootstrapping clustered data.* J. R. Stat. Soc. B 69, 369–390.
-# * C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). *On calibration of modern neural networks.* arXiv:1706.04599, eq. 3 and section 4.2.
+# * C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). *On calibration of modern neural networks.* [arXiv:1706.04599](https://arxiv.org/abs/1706.04599), eq. 3 and section 4.2.
 # * S. Boucheron, G. Lugosi, P. Massart (2013). *Concentration Inequalities*, theorem 2.5 (expected maximum).

@@ -11,7 +11,7 @@
 # - compute logarithms of probabilities that never become $-\infty$;
 # - derive the factor $T^2$, and say where it holds, where it does not, and what forgetting it does to α.
 #
-# **Prerequisites:** you know what softmax and a derivative are; chapter 02 introduces the teacher.
+# **Prerequisites:** you know what softmax and a derivative are; chapter [02](02_the_teacher.ipynb) introduces the teacher.
 # **Time:** 90 min to work through. It runs in less than 1 minute on 2 CPU cores, without GPU and network.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
@@ -870,6 +870,9 @@ display(Markdown(f"""
 """))
 
 # %% [markdown]
+# Next: [05 · distilling logits](05_distilling_logits.ipynb). Now that the loss is derived, what is it worth, with many labels, with
+# few and with none?
+#
 # ## References
 #
 # - C. Shannon 1948, "A mathematical theory of communication", Bell System Technical Journal 27: entropy (section 6), the price that no code beats (theorem 9).
@@ -877,9 +880,9 @@ display(Markdown(f"""
 # - S. Kullback, R. Leibler 1951, "On information and sufficiency", Annals of Mathematical Statistics 22(1), section 2. J. Lin 1991, "Divergence measures based on the Shannon
 #   entropy", IEEE Trans. Information Theory 37(1), section IV.
 # - T. Cover, J. Thomas 2006, *Elements of Information Theory*, 2nd ed., theorems 2.6.3 (KL ≥ 0) and 5.4.1 (H ≤ length < H + 1).
-# - T. Minka 2005, "Divergence measures and message passing", MSR-TR-2005-173: forward and reverse fits. Y. Gu et al. 2024, "MiniLLM", arXiv:2306.08543: reverse KL for text.
-# - G. Hinton, O. Vinyals, J. Dean 2015, "Distilling the knowledge in a neural network", arXiv:1503.02531: temperature (eq. 1), the gradient (eq. 2), its limit (eqs. 3, 4,
+# - T. Minka 2005, "Divergence measures and message passing", MSR-TR-2005-173: forward and reverse fits. Y. Gu et al. 2024, "MiniLLM", [arXiv:2306.08543](https://arxiv.org/abs/2306.08543): reverse KL for text.
+# - G. Hinton, O. Vinyals, J. Dean 2015, "Distilling the knowledge in a neural network", [arXiv:1503.02531](https://arxiv.org/abs/1503.02531): temperature (eq. 1), the gradient (eq. 2), its limit (eqs. 3, 4,
 #   for logits of mean 0), $T^2$ (section 2).
-# - J. Ba, R. Caruana 2014, "Do deep nets really need to be deep?", arXiv:1312.6184: a regression on logits. T. Kim et al. 2021, arXiv:2105.08919: the limit without the assumption
+# - J. Ba, R. Caruana 2014, "Do deep nets really need to be deep?", [arXiv:1312.6184](https://arxiv.org/abs/1312.6184): a regression on logits. T. Kim et al. 2021, [arXiv:2105.08919](https://arxiv.org/abs/2105.08919): the limit without the assumption
 #   of mean 0.
 # - P. Blanchard, D. Higham, N. Higham 2021, "Accurately computing the log-sum-exp and softmax functions", IMA Journal of Numerical Analysis 41(4).

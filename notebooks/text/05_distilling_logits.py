@@ -11,7 +11,7 @@
 # * judge a distillation result: control, equal steps, several seeds, an interval;
 # * find ten mistakes that raise no error, by what they do to numbers.
 #
-# **Before:** chapter 02 (seeds, intervals), chapter 04 (KL, temperature, the factor $T^2$, `reduction`). **Time:** 100 min to work through; the cells take about 2 min on 2 cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [02](02_the_teacher.ipynb) (seeds, intervals), chapter [04](04_kl_and_cross_entropy.ipynb) (KL, temperature, the factor $T^2$, `reduction`). **Time:** 100 min to work through; the cells take about 2 min on 2 cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import copy
@@ -795,17 +795,17 @@ display(Markdown(f"""
 """))
 
 # %% [markdown]
-# Next: chapter 06 looks inside. Can the student learn *how* the teacher sees?
+# Next: [06 · distilling features](06_distilling_features.ipynb) looks inside. Can the student learn *how* the teacher sees?
 #
 # ## References
 #
-# * G. Hinton, O. Vinyals, J. Dean (2015). *Distilling the knowledge in a neural network.* arXiv:1503.02531, section 2: soft targets, $T$, $T^2$, the mix.
+# * G. Hinton, O. Vinyals, J. Dean (2015). *Distilling the knowledge in a neural network.* [arXiv:1503.02531](https://arxiv.org/abs/1503.02531), section 2: soft targets, $T$, $T^2$, the mix.
 # * D.-H. Lee (2013). *Pseudo-Label.* ICML workshop, eq. 15.
-# * C. Szegedy et al. (2016). *Rethinking the Inception architecture.* arXiv:1512.00567, section 7: label smoothing.
-# * R. Müller, S. Kornblith, G. Hinton (2019). *When does label smoothing help?* arXiv:1906.02629, section 4.
-# * J. H. Cho, B. Hariharan (2019). *On the efficacy of knowledge distillation.* arXiv:1910.01348, section 4.
-# * S. I. Mirzadeh et al. (2020). *Improved knowledge distillation via teacher assistant.* arXiv:1902.03393.
-# * B. Zhao et al. (2022). *Decoupled knowledge distillation.* arXiv:2203.08679, eqs. 6 and 7.
-# * L. Beyer et al. (2022). *Knowledge distillation: a good teacher is patient and consistent.* arXiv:2106.05237, section 3: the same view for both.
-# * T. Furlanello et al. (2018). *Born-again neural networks.* arXiv:1805.04770.
-# * Y. Matsubara (2021). *torchdistill.* arXiv:2011.12913.
+# * C. Szegedy et al. (2016). *Rethinking the Inception architecture.* [arXiv:1512.00567](https://arxiv.org/abs/1512.00567), section 7: label smoothing.
+# * R. Müller, S. Kornblith, G. Hinton (2019). *When does label smoothing help?* [arXiv:1906.02629](https://arxiv.org/abs/1906.02629), section 4.
+# * J. H. Cho, B. Hariharan (2019). *On the efficacy of knowledge distillation.* [arXiv:1910.01348](https://arxiv.org/abs/1910.01348), section 4.
+# * S. I. Mirzadeh et al. (2020). *Improved knowledge distillation via teacher assistant.* [arXiv:1902.03393](https://arxiv.org/abs/1902.03393).
+# * B. Zhao et al. (2022). *Decoupled knowledge distillation.* [arXiv:2203.08679](https://arxiv.org/abs/2203.08679), eqs. 6 and 7.
+# * L. Beyer et al. (2022). *Knowledge distillation: a good teacher is patient and consistent.* [arXiv:2106.05237](https://arxiv.org/abs/2106.05237), section 3: the same view for both.
+# * T. Furlanello et al. (2018). *Born-again neural networks.* [arXiv:1805.04770](https://arxiv.org/abs/1805.04770).
+# * Y. Matsubara (2021). *torchdistill.* [arXiv:2011.12913](https://arxiv.org/abs/2011.12913).

@@ -10,7 +10,8 @@
 # - tap any layer with a hook, and leave none behind;
 # - read a comparison of many methods without believing more than its intervals say.
 #
-# **Prerequisites:** chapters 04 and 05 (KL, soft targets); 01 for intervals.
+# **Prerequisites:** chapters [04](04_kl_and_cross_entropy.ipynb) and [05](05_distilling_logits.ipynb) (KL, soft targets);
+# [01](01_measuring.ipynb) for intervals.
 # **Time:** 90 min to work through. It runs in about 1 minute on 2 CPU cores, without GPU and network.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
@@ -284,13 +285,11 @@ for name, model in {"teacher": teacher, **students}.items():
     with torch.no_grad(), Taps(model, layers) as taps:
         model(images)
         maps[name] = {layer: taps[layer] for layer in layers}
+
+# %%
 shares = {name: [explained(maps[name][s], maps["teacher"][t]) for s, t in pairs] for name in students}
-print(
-    text_table(
-        ["explained of the teacher", *(t for _, t in pairs)],
-        [[n, *(f"{x:.2f}" for x in v)] for n, v in shares.items()],
-    )
-)
+rows = [[name, *(f"{share:.2f}" for share in found)] for name, found in shares.items()]
+print(text_table(["explained of the teacher", *(t for _, t in pairs)], rows))
 
 # %%
 claim(
@@ -652,13 +651,8 @@ Markdown(
 torch.manual_seed(0)
 small = sign_student(0.5)
 dictionary = distillation.Hint(small.channels[2], 128)
-authors = {
-    "labels": 1,
-    "hint": 100,
-    "attention": 1000,
-    "distance": 25,
-    "similarity": 3000,
-}  # weights seen in the literature
+# Weights seen in the literature.
+authors = {"labels": 1, "hint": 100, "attention": 1000, "distance": 25, "similarity": 3000}
 
 
 def pooled(o):
@@ -866,14 +860,14 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# Next: part 3 makes networks smaller by cutting, beginning with single weights.
+# Next: the third part, which makes networks smaller by cutting, is not written yet. [README](../README.md) says what is planned.
 #
 # ## References
 #
-# - A. Romero et al. (2015). *FitNets: hints for thin deep nets.* arXiv:1412.6550, eq. 3.
-# - S. Zagoruyko, N. Komodakis (2017). *Paying more attention to attention.* arXiv:1612.03928, section 3.1, eqs. 1 and 2.
-# - W. Park, D. Kim, Y. Lu, M. Cho (2019). *Relational knowledge distillation.* arXiv:1904.05068, sections 3.2.1 and 3.2.2.
-# - F. Tung, G. Mori (2019). *Similarity-preserving knowledge distillation.* arXiv:1907.09682, eqs. 1 to 4.
-# - T. Furlanello et al. (2018). *Born-again neural networks.* arXiv:1805.04770.
-# - H. Mobahi, M. Farajtabar, P. Bartlett (2020). *Self-distillation amplifies regularization in Hilbert space.* arXiv:2002.05715.
+# - A. Romero et al. (2015). *FitNets: hints for thin deep nets.* [arXiv:1412.6550](https://arxiv.org/abs/1412.6550), eq. 3.
+# - S. Zagoruyko, N. Komodakis (2017). *Paying more attention to attention.* [arXiv:1612.03928](https://arxiv.org/abs/1612.03928), section 3.1, eqs. 1 and 2.
+# - W. Park, D. Kim, Y. Lu, M. Cho (2019). *Relational knowledge distillation.* [arXiv:1904.05068](https://arxiv.org/abs/1904.05068), sections 3.2.1 and 3.2.2.
+# - F. Tung, G. Mori (2019). *Similarity-preserving knowledge distillation.* [arXiv:1907.09682](https://arxiv.org/abs/1907.09682), eqs. 1 to 4.
+# - T. Furlanello et al. (2018). *Born-again neural networks.* [arXiv:1805.04770](https://arxiv.org/abs/1805.04770).
+# - H. Mobahi, M. Farajtabar, P. Bartlett (2020). *Self-distillation amplifies regularization in Hilbert space.* [arXiv:2002.05715](https://arxiv.org/abs/2002.05715).
 # - A. Araujo, W. Norris, J. Sim (2019). *Computing receptive fields of convolutional neural networks.* Distill, doi:10.23915/distill.00021.
