@@ -1,8 +1,8 @@
 """A picture with controls under it: the one building block of the course's interactive parts.
 
-The picture is an HTML widget that gets a new ``<img>`` with its alt text, not an Output that captures a display: it works
-the same in JupyterLab, in tests without a kernel, and leaves nothing behind in the notebook's file. (An Image widget has
-no alt text, and is stretched to the cell.) What the picture shows also stands below it in words.
+The picture is an HTML widget that gets a new ``<img>`` with its alt text, not an Output that captures a display: it
+works the same in JupyterLab, in tests without a kernel, and leaves nothing behind in the notebook's file. (An Image
+widget has no alt text, and is stretched to the cell.) What the picture shows also stands below it in words.
 """
 
 from __future__ import annotations
