@@ -116,6 +116,7 @@ def confident_mistakes(logits: Tensor, labels: ArrayLike, groups: ArrayLike, cou
 
     Args: logits (N, C). labels, groups (N,). count ≥ 1.
 
+    >>> import torch
     >>> logits = torch.tensor([[3.0, 0.0], [9.0, 0.0], [0.0, 1.0]])
     >>> confident_mistakes(logits, labels=[1, 1, 1], groups=[7, 8, 9], count=2).tolist()
     [1, 0]
