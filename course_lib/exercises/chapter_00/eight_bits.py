@@ -290,9 +290,9 @@ def one_by_one(x: np.ndarray, low: float, high: float) -> RoundTrip:
 
 
 @ex.alternative
-def with_torch_s_own_operation(x: np.ndarray, low: float, high: float) -> RoundTrip:
+def with_pytorch_s_own_operation(x: np.ndarray, low: float, high: float) -> RoundTrip:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = (high - low) / 255
     zero_point = round(-low / scale)
-    q = torch.quantize_per_tensor(torch.tensor(x, dtype=torch.float32), scale, zero_point, torch.quint8)
-    return scale, zero_point, q.int_repr(), q.dequantize()
+    restored = torch.fake_quantize_per_tensor_affine(torch.tensor(x), scale, zero_point, 0, 255)
+    return scale, zero_point, (restored / scale).round().add(zero_point).to(torch.uint8), restored

@@ -94,6 +94,18 @@ def parameters_for_bytes(first: Row, other: Row) -> Comparison:
     return first["parameters"] / other["parameters"], faster, lost
 
 
+@ex.mistake("Parameters × 4 is no file: codes of 8 bits take one byte each, and the graph takes its own. Use `bytes`.")
+def parameters_times_four(first: Row, other: Row) -> Comparison:
+    _, faster, lost = compare_rows(first, other)
+    return 4 * first["parameters"] / other["bytes"], faster, lost
+
+
+@ex.mistake("You subtracted the bytes: that is how many were saved. “Times smaller” is a ratio.")
+def bytes_subtracted(first: Row, other: Row) -> Comparison:
+    _, faster, lost = compare_rows(first, other)
+    return first["bytes"] - other["bytes"], faster, lost
+
+
 @ex.mistake("You give the percentage of bytes that was saved: asked is how many *times* smaller, bytes over bytes.")
 def bytes_saved(first: Row, other: Row) -> Comparison:
     _, faster, lost = compare_rows(first, other)
@@ -134,6 +146,12 @@ def ms_saved(first: Row, other: Row) -> Comparison:
 def per_cent_for_points(first: Row, other: Row) -> Comparison:
     smaller, faster, _ = compare_rows(first, other)
     return smaller, faster, 100 * (1 - other["accuracy"] / first["accuracy"])
+
+
+@ex.mistake("That is how many times more errors there are. Points are a plain difference of two percentages.")
+def ratio_of_errors(first: Row, other: Row) -> Comparison:
+    smaller, faster, _ = compare_rows(first, other)
+    return smaller, faster, (1 - other["accuracy"]) / (1 - first["accuracy"])
 
 
 @ex.mistake("The accuracies are fractions: a difference of 0.01 is 1 point. Multiply by 100.")
@@ -181,6 +199,18 @@ def whole_times(first: Row, other: Row) -> Comparison:
     return math.floor(smaller), math.floor(faster), lost
 
 
+@ex.mistake("You subtracted 1. The course says “4 times faster” for a fourth of the time: the plain ratio.")
+def ratios_minus_one(first: Row, other: Row) -> Comparison:
+    smaller, faster, lost = compare_rows(first, other)
+    return smaller - 1, faster - 1, lost
+
+
+@ex.mistake("You rounded to whole numbers: 3000 bytes against 900 are 3.33 times smaller. Round where you print.")
+def rounded_to_whole_times(first: Row, other: Row) -> Comparison:
+    smaller, faster, lost = compare_rows(first, other)
+    return round(smaller), round(faster), lost
+
+
 @ex.mistake("You rounded to one decimal. Round where you print: a loss of 0.04 points is not none.")
 def rounded_to_one_decimal(first: Row, other: Row) -> Comparison:
     smaller, faster, lost = compare_rows(first, other)
@@ -197,6 +227,12 @@ def rounded_to_two_decimals(first: Row, other: Row) -> Comparison:
 def time_first(first: Row, other: Row) -> Comparison:
     smaller, faster, lost = compare_rows(first, other)
     return faster, smaller, lost
+
+
+@ex.mistake("The order: (times smaller, times faster, points lost), so the points come last.")
+def points_first(first: Row, other: Row) -> Comparison:
+    smaller, faster, lost = compare_rows(first, other)
+    return lost, smaller, faster
 
 
 @ex.mistake("You exchanged the rows: the first one is the one to compare with, and stands on top of both ratios.")

@@ -54,7 +54,7 @@ def padded() -> tuple[nn.Conv2d, int, int]:
 
 @ex.case("stride, a different one along each axis, that does not divide the way of the filter")
 def strided() -> tuple[nn.Conv2d, int, int]:
-    return nn.Conv2d(2, 3, 2, stride=(2, 3)), 5, 9
+    return nn.Conv2d(2, 3, 2, stride=(2, 3)), 7, 10
 
 
 @ex.case("groups: each filter sees a half of the channels")
@@ -76,8 +76,8 @@ def random_convolution(rng: np.random.Generator) -> tuple[nn.Conv2d, int, int]:
     s_h, s_w = (int(s) for s in rng.permutation([2, 3]))
     p_h, p_w = (int(p) for p in rng.permutation([0, 1, 2])[:2])
     conv = nn.Conv2d(int(c_in), int(c_out), (k_h, k_w), (s_h, s_w), (p_h, p_w), groups=groups)
-    height = s_h * int(rng.integers(4, 12)) + 1 + k_h - 2 * p_h
-    width = s_w * int(rng.integers(13, 20)) + 1 + k_w - 2 * p_w
+    height = s_h * int(rng.integers(4, 12)) + int(rng.integers(1, s_h)) + k_h - 2 * p_h
+    width = s_w * int(rng.integers(13, 20)) + int(rng.integers(1, s_w)) + k_w - 2 * p_w
     return conv, height, width
 
 
@@ -128,6 +128,14 @@ def bias_counted(conv: nn.Conv2d, height: int, width: int) -> int:
     return conv_macs(conv, height, width) + bias
 
 
+@ex.mistake(
+    "You counted a bias whether there is one or not, and it would be no MAC: one addition per output. Leave it out."
+)
+def bias_always_counted(conv: nn.Conv2d, height: int, width: int) -> int:
+    macs = conv_macs(conv, height, width)
+    return macs + macs // conv.weight[0].numel()
+
+
 @ex.mistake("You added the bias' parameters once: it is one addition per output, and no MAC. Leave it out.")
 def bias_parameters_counted(conv: nn.Conv2d, height: int, width: int) -> int:
     return conv_macs(conv, height, width) + (0 if conv.bias is None else conv.bias.numel())
@@ -148,6 +156,12 @@ def kernel_height_everywhere(conv: nn.Conv2d, height: int, width: int) -> int:
     (k_h, k_w), (s_h, s_w), (p_h, p_w) = _pairs(conv)
     h_out, w_out = _output(height, k_h, s_h, p_h), _output(width, k_h, s_w, p_w)
     return _macs(conv, h_out, w_out) // k_w * k_h
+
+
+@ex.mistake("You took the kernel's height for both axes in the output's size: the width follows from k_w.")
+def kernel_height_in_output(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, _), (s_h, s_w), (p_h, p_w) = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_h, s_w, p_w))
 
 
 @ex.mistake("You forgot the input channels: a filter has C_in / groups of them, and multiplies in each.")
@@ -183,6 +197,12 @@ def padding_forgotten(conv: nn.Conv2d, height: int, width: int) -> int:
     return conv_macs(conv, height - 2 * p_h, width - 2 * p_w)
 
 
+@ex.mistake("You took half of the kernel for the padding. Ask the layer: conv.padding.")
+def padded_by_half_of_the_kernel(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, s_w), _ = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_h, k_h // 2), _output(width, k_w, s_w, k_w // 2))
+
+
 @ex.mistake("You took padding[0] for both axes: padding is a pair, (rows, columns).")
 def first_padding_twice(conv: nn.Conv2d, height: int, width: int) -> int:
     (k_h, k_w), (s_h, s_w), (p_h, _) = _pairs(conv)
@@ -211,6 +231,18 @@ def square_convolution(conv: nn.Conv2d, height: int, width: int) -> int:
 def rounded_up(conv: nn.Conv2d, height: int, width: int) -> int:
     s_h, s_w = conv.stride
     return conv_macs(conv, height + s_h - 1, width + s_w - 1)
+
+
+@ex.mistake("You rounded to the nearest: a filter that fits by two thirds has no place. // rounds down.")
+def rounded_to_nearest(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, s_w), (p_h, p_w) = _pairs(conv)
+    return _macs(conv, round((height + 2 * p_h - k_h) / s_h + 1), round((width + 2 * p_w - k_w) / s_w + 1))
+
+
+@ex.mistake("You divided H and W by the stride. Also the kernel takes places: (H + 2·padding − k_h) // stride + 1.")
+def size_over_stride(conv: nn.Conv2d, height: int, width: int) -> int:
+    _, (s_h, s_w), _ = _pairs(conv)
+    return _macs(conv, height // s_h, width // s_w)
 
 
 @ex.mistake("A filter stands at whole places: (H + 2·padding − k_h) / stride is rounded down. Use //.")

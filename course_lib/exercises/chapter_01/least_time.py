@@ -48,6 +48,11 @@ def bound_by_memory() -> tuple[int, int, float, float]:
     return 1_000_000, 1_000_000, 100.0, 10.0
 
 
+@ex.case("a small layer: 0.00002 ms to compute, 0.00006 ms to move")
+def small_layer() -> tuple[int, int, float, float]:
+    return 1000, 600, 100.0, 10.0
+
+
 @ex.case("on the ridge: both take 0.05 ms")
 def on_the_ridge() -> tuple[int, int, float, float]:
     return 2_000_000, 1_000_000, 80.0, 20.0
@@ -144,6 +149,26 @@ def bytes_times_four(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_
 @ex.mistake("GB/s counts bytes, and so does bytes_moved: no factor of 8 for bits.")
 def bytes_as_bits(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
     return least_time_ms(macs, 8 * bytes_moved, peak_gflops, bandwidth_gbs)
+
+
+@ex.mistake("Four FLOP a MAC: a MAC is one multiplication and one addition, 2 FLOP.")
+def four_flop_a_mac(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return least_time_ms(2 * macs, bytes_moved, peak_gflops, bandwidth_gbs)
+
+
+@ex.mistake("You exchanged the roofs: operations are divided by the peak in FLOP/s, bytes by the bandwidth.")
+def roofs_exchanged(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return least_time_ms(macs, bytes_moved, bandwidth_gbs, peak_gflops)
+
+
+@ex.mistake("You took the mean of both times. The two overlap: the longer one decides.")
+def mean_of_both(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return sum_of_both(macs, bytes_moved, peak_gflops, bandwidth_gbs) / 2
+
+
+@ex.mistake("You rounded to three decimals: a small layer takes less than a microsecond, and that is not 0.")
+def rounded(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    return round(least_time_ms(macs, bytes_moved, peak_gflops, bandwidth_gbs), 3)
 
 
 @ex.mistake("That is the speed that the roof allows, in GFLOP/s. The time is the work over that speed.")

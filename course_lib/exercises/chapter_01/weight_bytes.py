@@ -125,6 +125,16 @@ def zero_points_too(shape: Sequence[int], bits: int) -> int:
     return math.ceil(math.prod(shape) * bits / 8) + 8 * shape[0]
 
 
+@ex.mistake("5 bytes for each channel: a scale and a zero point of one byte? Symmetric codes need no zero point.")
+def zero_points_of_one_byte(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 8) + 5 * shape[0]
+
+
+@ex.mistake("A scale has 32 bits, and that is 4 bytes, not 32.")
+def scales_of_32_bytes(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 8) + 32 * shape[0]
+
+
 @ex.mistake("You rounded down: the last codes need a byte too, even if they do not fill it.")
 def rounded_down(shape: Sequence[int], bits: int) -> int:
     return math.prod(shape) * bits // 8 + 4 * shape[0]
@@ -167,6 +177,19 @@ def no_code_across_bytes(shape: Sequence[int], bits: int) -> int:
 @ex.mistake("You rounded up in every filter: packed without gaps, the next filter begins in the same byte.")
 def rounded_up_per_filter(shape: Sequence[int], bits: int) -> int:
     return shape[0] * (math.ceil(math.prod(shape[1:]) * bits / 8) + 4)
+
+
+@ex.mistake("You rounded up in every k_h × k_w slice: packed without gaps, the next slice begins in the same byte.")
+def rounded_up_per_slice(shape: Sequence[int], bits: int) -> int:
+    c_out, c_in, k_h, k_w = shape
+    return c_out * c_in * math.ceil(k_h * k_w * bits / 8) + 4 * c_out
+
+
+@ex.mistake(
+    "You rounded up to a multiple of 4 bytes: a runtime may align like that, packed codes end with their last byte."
+)
+def aligned_to_four_bytes(shape: Sequence[int], bits: int) -> int:
+    return 4 * math.ceil(math.prod(shape) * bits / 32) + 4 * shape[0]
 
 
 @ex.mistake("These are bits; a byte has 8 of them.")
