@@ -106,6 +106,21 @@ def over_train(train_groups: np.ndarray, test_groups: np.ndarray) -> float:
     return float(np.isin(test_groups, train_groups).sum() / len(train_groups))
 
 
+@ex.mistake("You counted training images and divided by the number of test images. Count the test images that leak.")
+def train_over_test(train_groups: np.ndarray, test_groups: np.ndarray) -> float:
+    return float(np.isin(train_groups, test_groups).sum() / len(test_groups))
+
+
+@ex.mistake("You divided a number of images by a number of signs. The fraction is one of the test images.")
+def images_over_signs(train_groups: np.ndarray, test_groups: np.ndarray) -> float:
+    return float(np.isin(test_groups, train_groups).sum() / len(np.unique(test_groups)))
+
+
+@ex.mistake("That is a yes or no for each test image. The fraction that says yes is its mean.")
+def image_by_image(train_groups: np.ndarray, test_groups: np.ndarray) -> np.ndarray:
+    return np.isin(test_groups, train_groups)
+
+
 @ex.mistake("You divided by all images, train and test. The fraction is one of the test images alone.")
 def over_both(train_groups: np.ndarray, test_groups: np.ndarray) -> float:
     return float(np.isin(test_groups, train_groups).sum() / (len(train_groups) + len(test_groups)))

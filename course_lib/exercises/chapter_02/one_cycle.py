@@ -98,6 +98,14 @@ def _straight(a: float, b: float, s: float) -> float:
     return a + (b - a) * s
 
 
+def _quarter_sine(a: float, b: float, s: float) -> float:
+    return a + (b - a) * math.sin(math.pi / 2 * s)
+
+
+def _quarter_cosine(a: float, b: float, s: float) -> float:
+    return b + (a - b) * math.cos(math.pi / 2 * s)
+
+
 def _cycle(
     step: float,
     total: float,
@@ -127,6 +135,23 @@ def straight_up(step: int, total_steps: int, max_lr: float) -> float:
 @ex.mistake("Your way down is straight. Both legs are half a cosine, gentle at the peak and at the end.")
 def straight_down(step: int, total_steps: int, max_lr: float) -> float:
     return max_lr * _cycle(step, total_steps, down=_straight)
+
+
+@ex.mistake("Your legs are a quarter of a wave: steep at one end. Half a wave, (1 + cos πs)/2, is gentle at both.")
+def quarter_wave(step: int, total_steps: int, max_lr: float) -> float:
+    return max_lr * _cycle(step, total_steps, up=_quarter_sine, down=_quarter_cosine)
+
+
+@ex.mistake("You added the whole peak to the lowest rate, and end too high: a leg from a to b has the height a − b.")
+def height_of_the_peak(step: int, total_steps: int, max_lr: float) -> float:
+    top = 0.2 * total_steps - 1
+    s, low = (step / top, 1 / 25) if step <= top else (1 + (step - top) / (total_steps - 1 - top), 1 / 250_000)
+    return max_lr * (low + (1 - math.cos(math.pi * s)) / 2)
+
+
+@ex.mistake("You count steps from 1: the first one is step 0, where the rate is max_lr/25.")
+def counted_from_one(step: int, total_steps: int, max_lr: float) -> float:
+    return max_lr * _cycle(step + 1, total_steps, top=0.2 * total_steps, last=total_steps)
 
 
 @ex.mistake("You start at 0, so that the first batches teach nothing. The cycle starts at max_lr / 25.")

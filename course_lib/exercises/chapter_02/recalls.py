@@ -115,6 +115,12 @@ def counts_alone(labels: np.ndarray, predictions: np.ndarray, num_classes: int) 
     return confusion_matrix(labels, predictions, num_classes)
 
 
+@ex.mistake("You divided with //, which cuts every fraction down to a whole number. Write /.")
+def whole_division(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    counts = confusion_matrix(labels, predictions, num_classes)
+    return counts // np.maximum(counts.sum(1, keepdims=True), 1)
+
+
 @ex.mistake("A class without test images gives 0/0 = nan, which spreads into every mean taken later. Its row is 0.")
 def empty_is_nan(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     counts = confusion_matrix(labels, predictions, num_classes)

@@ -185,6 +185,35 @@ def tracks_as_blocks(right: np.ndarray, groups: np.ndarray) -> float:
     return _from_surplus(hits - np.mean(right) * images, len(right))
 
 
+@ex.mistake(
+    "You compared each track's accuracy with p, and a short track counts as a long one does. Compare hits: h_g − p·n_g."
+)
+def accuracies_against_p(right: np.ndarray, groups: np.ndarray) -> float:
+    images, hits = _tracks(right, groups)
+    return _from_surplus(hits / images - np.mean(right), len(images))
+
+
+@ex.mistake("You summed before you squared: what some tracks have too much, others have too little, and the sum is 0.")
+def sum_before_square(right: np.ndarray, groups: np.ndarray) -> float:
+    images, hits = _tracks(right, groups)
+    return abs(float((hits - np.mean(right) * images).sum())) / len(right)
+
+
+@ex.mistake("You took absolute values. Squares are summed, and the root is taken of their sum.")
+def absolute_values(right: np.ndarray, groups: np.ndarray) -> float:
+    images, hits = _tracks(right, groups)
+    count = len(images)
+    return math.sqrt(count / (count - 1)) * float(np.abs(hits - np.mean(right) * images).sum()) / len(right)
+
+
+@ex.mistake("G/G − 1·Σ is 1 − Σ: Python divides and multiplies before it subtracts. Write G/(G − 1)·Σ.")
+def no_brackets(right: np.ndarray, groups: np.ndarray) -> float:
+    images, hits = _tracks(right, groups)
+    count = len(images)
+    with np.errstate(invalid="ignore"):
+        return float(np.sqrt(count / count - 1 * ((hits - np.mean(right) * images) ** 2).sum()) / len(right))
+
+
 @ex.mistake("You divided by the number of tracks. The hits were counted in images: divide by N.")
 def over_tracks(right: np.ndarray, groups: np.ndarray) -> float:
     return track_standard_error(right, groups) * len(right) / len(np.unique(groups))

@@ -111,8 +111,8 @@ def times_t_squared(alpha: float, classes: int, temperature: float) -> float:
 
 
 @ex.mistake(
-    "You multiplied the soft term by C·T², or divided the hard one. Both mistakes make the soft term smaller: divide it "
-    "by C·T², and leave the hard one at 1 − α."
+    "You multiplied the soft term by C·T², or divided the hard one. Both mistakes make the soft term smaller: divide "
+    "it by C·T², and leave the hard one at 1 − α."
 )
 def times_both(alpha: float, classes: int, temperature: float) -> float:
     soft = alpha * classes * temperature**2

@@ -191,9 +191,15 @@ def result_divided(logits: Tensor, temperature: float) -> Tensor:
     return stable_log_softmax(logits, 1.0) / temperature
 
 
-@ex.mistake("Only the first z was divided by T: the sum runs over exp(z/T) as well.")
+@ex.mistake("Only the z in front was divided by T: the sum runs over exp(z/T) as well.")
 def sum_without_temperature(logits: Tensor, temperature: float) -> Tensor:
     return logits / temperature - logits.logsumexp(-1, keepdim=True)
+
+
+@ex.mistake("Only the sum runs over exp(z/T): the z in front of it must be divided by T too.")
+def sum_alone_with_temperature(logits: Tensor, temperature: float) -> Tensor:
+    shifted = logits - logits.amax(-1, keepdim=True)
+    return shifted - (shifted / temperature).exp().sum(-1, keepdim=True).log()
 
 
 @ex.mistake("These are probabilities: their logarithm is asked for.")
@@ -217,11 +223,6 @@ def logarithm_missing(logits: Tensor, temperature: float) -> Tensor:
 def sum_missing(logits: Tensor, temperature: float) -> Tensor:
     z = logits / temperature
     return z - z.amax(-1, keepdim=True)
-
-
-@ex.mistake("You took the logarithm to base 2: softmax is made of powers of e, so it is the natural one.")
-def in_bits(logits: Tensor, temperature: float) -> Tensor:
-    return stable_log_softmax(logits, temperature) / math.log(2)
 
 
 @ex.mistake("You summed over the batch: classes are on the last axis.")
