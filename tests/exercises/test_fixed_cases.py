@@ -26,8 +26,8 @@ def _keep_no_record(monkeypatch):
 @pytest.mark.parametrize(("exercise", "mistake"), PLANTED, ids=[f"{e.id}-{m.name}" for e, m in PLANTED])
 def test_the_fixed_cases_reject_a_planted_mistake_with_its_own_message(exercise: Exercise, mistake: Mistake):
     without_draws = copy.copy(exercise)
-    without_draws.inputs_fn = lambda rng: exercise.examples[0]
-    verdict = judge(without_draws, mistake.wrong, seed=0)
+    without_draws.inputs_fn, without_draws.trials = lambda rng: exercise.examples[0], 2
+    verdict = judge(without_draws, mistake.wrong)
     assert verdict.state == "wrong"
     assert verdict.message.startswith(mistake.message)
 

@@ -44,12 +44,12 @@ def too_shy_and_too_sure() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([[0.95, 0.05], [0.9, 0.1], [0.35, 0.65], [0.3, 0.7]]), np.array([0, 1, 1, 1]), 5
 
 
-@ex.case("confidences on the edges: 0.5 and 0.75 belong to the bin below")
+@ex.case("confidences on the edges of bins: 0.5 and 0.75 belong to the bin below")
 def on_the_edges() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([[0.75, 0.25], [0.875, 0.125], [0.375, 0.625], [0.5, 0.5]]), np.array([1, 0, 1, 0]), 4
 
 
-@ex.case("a confidence of exactly 1 belongs to the last bin")
+@ex.case("a confidence of exactly 1: it belongs to the last bin")
 def quite_sure() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([[0.0, 1.0], [0.875, 0.125], [0.4375, 0.5625]]), np.array([0, 0, 1]), 4
 
@@ -60,14 +60,14 @@ def below_a_half() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array(rows), np.array([3, 0, 2, 1]), 2
 
 
-@ex.case("one bin holds all: |accuracy − mean confidence|")
+@ex.case("one bin that holds all: |accuracy − mean confidence|")
 def one_bin() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([1, 1, 0]), 1
 
 
 @ex.inputs
 def random_answers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-    images, bins = int(rng.integers(14, 25)), int(rng.integers(4, 9))
+    images, bins = int(rng.integers(8, 13)), int(rng.integers(4, 7))
     while True:
         logits = rng.normal(0, 1.5, (images, 3))
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)

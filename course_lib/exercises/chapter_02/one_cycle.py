@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
+from course_lib.exercises.engine.compare import relatively
 from course_lib.exercises.engine.exercise import Exercise
 
 ex = Exercise(
     "02.2",
     "The learning rate of one cycle, at any step",
     points=3,
-    trials=8,
+    compare=relatively,
     hints=[
         "Two legs. Up: from max_lr/25 at step 0 to max_lr at step 0.2·total_steps − 1, which need not be whole. Down: "
         "to max_lr/250,000 at the last step, total_steps − 1.",
@@ -41,7 +42,6 @@ def one_cycle_rate(step: int, total_steps: int, max_lr: float) -> float:
     return b + (a - b) * (1 + math.cos(math.pi * s)) / 2
 
 
-# The largest rates are of order 1: then the end, max_lr/250,000, is no rounding error.
 @ex.case("step 0: max_lr/25")
 def start() -> tuple[int, int, float]:
     return 0, 100, 0.5
@@ -57,22 +57,22 @@ def end() -> tuple[int, int, float]:
     return 99, 100, 2.0
 
 
-@ex.case("a quarter of the way up: half a cosine is still slow there")
+@ex.case("the way up, a quarter of it: half a cosine is still slow there")
 def going_up() -> tuple[int, int, float]:
     return 5, 105, 1.0
 
 
-@ex.case("three quarters of the way down")
+@ex.case("the way down, three quarters of it")
 def going_down() -> tuple[int, int, float]:
     return 79, 100, 1.0
 
 
-@ex.case("the peak lies between two steps, at 5.6: the step before it")
+@ex.case("a peak that lies between two steps, at 5.6: the step before it")
 def before_a_peak_between_steps() -> tuple[int, int, float]:
     return 5, 33, 1.0
 
 
-@ex.case("the peak lies between two steps, at 5.6: the step after it")
+@ex.case("a peak that lies between two steps, at 5.6: the step after it")
 def after_a_peak_between_steps() -> tuple[int, int, float]:
     return 6, 33, 1.0
 

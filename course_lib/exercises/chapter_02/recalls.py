@@ -39,7 +39,7 @@ def last_class_is_empty() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1]), 3
 
 
-@ex.case("class 0 neither occurs nor is called, and the images are in no order")
+@ex.case("a class 0 that neither occurs nor is called, and images in no order")
 def first_class_is_empty() -> tuple[np.ndarray, np.ndarray, int]:
     return np.array([2, 1, 3, 2, 1, 2, 2]), np.array([2, 2, 1, 1, 3, 2, 2]), 4
 

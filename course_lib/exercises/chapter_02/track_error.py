@@ -54,17 +54,17 @@ def mixed_frames() -> tuple[np.ndarray, np.ndarray]:
     return np.array([1, 0, 1, 1, 0, 1, 1, 1]), np.array([31, 6, 31, 9, 6, 31, 9, 6])
 
 
-@ex.case("right as the page has it, true and false (predictions == labels)")
+@ex.case("answers given as the page has them, true and false (predictions == labels)")
 def true_and_false() -> tuple[np.ndarray, np.ndarray]:
     return np.array([True, False, True, True, False]), np.array([4, 2, 4, 2, 2])
 
 
-@ex.case("every frame is a track of its own")
+@ex.case("tracks of one frame each")
 def one_frame_a_track() -> tuple[np.ndarray, np.ndarray]:
     return np.array([1, 1, 0, 1, 1, 1, 0]), np.array([12, 5, 8, 3, 40, 9, 0])
 
 
-@ex.case("all answers are right: 0")
+@ex.case("answers that are all right: 0")
 def all_right() -> tuple[np.ndarray, np.ndarray]:
     return np.array([1, 1, 1, 1, 1]), np.array([8, 3, 8, 8, 5])
 

@@ -178,6 +178,6 @@ def single_precision(alpha: float, classes: int, temperature: float) -> torch.Te
 
 
 @ex.alternative
-def in_fractions(alpha: float, classes: int, temperature: float) -> float:
+def in_fractions(alpha: float, classes: int, temperature: float) -> Fraction:
     soft = Fraction(alpha) / (classes * Fraction(temperature) ** 2)
-    return float(soft / (soft + 1 - Fraction(alpha)))
+    return soft / (soft + 1 - Fraction(alpha))

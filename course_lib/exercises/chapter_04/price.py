@@ -51,7 +51,7 @@ def four_outcomes() -> tuple[Tensor, Tensor]:
     return _of(0.5, 0.25, 0.125, 0.125), _of(0.125, 0.5, 0.125, 0.25)
 
 
-@ex.case("what never comes costs nothing: some pᵢ are 0, one of them with a word and one without")
+@ex.case("outcomes that never come, pᵢ = 0, one with a word and one without: they cost nothing")
 def some_never_come() -> tuple[Tensor, Tensor]:
     return _of(0.75, 0, 0.25, 0), _of(0.5, 0.25, 0.25, 0)
 
@@ -61,7 +61,7 @@ def the_right_code() -> tuple[Tensor, Tensor]:
     return _of(0.5, 0.25, 0.25), _of(0.5, 0.25, 0.25)
 
 
-@ex.case("something comes and has no word, qᵢ = 0: both numbers are ∞")
+@ex.case("an outcome that comes and has no word, qᵢ = 0: both numbers are ∞")
 def no_word() -> tuple[Tensor, Tensor]:
     return _of(0.5, 0.25, 0.25, 0), _of(0.5, 0.5, 0, 0)
 

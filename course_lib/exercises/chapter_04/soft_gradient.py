@@ -53,12 +53,12 @@ def two_images() -> tuple[Tensor, Tensor, float]:
     return _rows([1, 0, 2], [0, 0, 1]), _rows([3, 1, 0], [0, 4, 1]), 3.0
 
 
-@ex.case("the student's logits are the teacher's plus 5: the gradient is 0")
+@ex.case("a student whose logits are the teacher's plus 5: the gradient is 0")
 def nothing_left_to_learn() -> tuple[Tensor, Tensor, float]:
     return _rows([7, 5, 6]), _rows([2, 0, 1]), 2.0
 
 
-@ex.case("logits 1000 apart: the gradient is finite")
+@ex.case("logits 1000 apart: exp overflows, the gradient is finite")
 def far_apart() -> tuple[Tensor, Tensor, float]:
     student = torch.tensor([[1000.0, 0, 2], [0, 1, -3]], dtype=torch.float32)
     return student, torch.tensor([[0.0, 1000, 1], [0, 0, 1]], dtype=torch.float32), 4.0

@@ -55,12 +55,12 @@ def two_images() -> tuple[Tensor, Tensor, float]:
     return _rows([1, 0, 2], [0, 0, 1]), _rows([3, 1, 0], [0, 4, 1]), 3.0
 
 
-@ex.case("the student's logits are the teacher's plus 5: softmax cannot see it, the loss is 0")
+@ex.case("a student whose logits are the teacher's plus 5: softmax cannot see it, the loss is 0")
 def nothing_left_to_learn() -> tuple[Tensor, Tensor, float]:
     return _rows([7, 5, 6], [5, 9, 6]), _rows([2, 0, 1], [0, 4, 1]), 2.0
 
 
-@ex.case("logits 1000 apart: no probability is left, the loss and its gradient are")
+@ex.case("logits 1000 apart: probabilities round to 0, the loss is large and finite")
 def far_apart() -> tuple[Tensor, Tensor, float]:
     student = torch.tensor([[1000.0, 0, 0], [0, 1, 2]], dtype=torch.float32)
     return student, torch.tensor([[0.0, 900, 0], [0, 2, 1]], dtype=torch.float32), 2.0
@@ -242,6 +242,23 @@ def over_images(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
 @ex.mistake("These are bits: the task asks for nats, the unit of the natural logarithm.")
 def in_bits(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     return soft_target_loss(student_logits, teacher_logits, temperature) / math.log(2)
+
+
+@ex.mistake(
+    "The number is right, and nothing can be trained with it: .item(), float(), torch.no_grad() or a .detach() of the "
+    "student cuts the gradient off. Return the tensor, and let at most the teacher be detached."
+)
+def cut_off(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    return soft_loss(student_logits.detach(), teacher_logits, temperature)
+
+
+@ex.mistake(
+    "For a student far from its teacher this is ∞: torch.distributions takes a probability that rounded to 0 for one "
+    "that is 0. Stay with log_softmax."
+)
+def by_distributions(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    p, q = (torch.distributions.Categorical(logits=z / temperature) for z in (teacher_logits, student_logits))
+    return temperature**2 * torch.distributions.kl_divergence(p, q).mean()
 
 
 @ex.alternative
