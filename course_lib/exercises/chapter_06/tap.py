@@ -6,7 +6,6 @@ import contextlib
 import copy
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -251,15 +250,8 @@ def forward_replaced(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 @ex.mistake("Your hook hangs on all modules of the process, and stays: remove its handle, too, or hook the one layer.")
 def global_hook_stays(model: nn.Module, name: str, images: Tensor) -> Tensor:
-    caught, wanted = [], model.get_submodule(name)
-
-    def catch(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        if module is wanted:
-            caught.append(output)
-
-    register_module_forward_hook(catch)
-    model(images)
-    return caught[-1]
+    register_module_forward_hook(Caught())
+    return tap(model, name, images)
 
 
 @ex.mistake(
