@@ -14,15 +14,12 @@ differ by one grey level. On one machine they are equal, whatever the number of 
 **What it is not.** A network trained on rendered signs alone recognizes only about 60 % of real ones: accuracy on this
 set says how networks compare, never how they would do on the road.
 
-The images are rendered once into the course's cache, as a memory-mapped array with checksums; an altered or unfinished
-cache is rendered again.
+The images are rendered once into the course's cache (``course_lib.storage.cache``), as an array that is mapped into
+memory; an altered, unfinished or mistaken entry is rendered again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,8 +33,8 @@ from course_lib.data.rendered.camera import frame_parameters, photograph
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.scene import SIGN, backgrounds, draw_tracks, sign_planes
 from course_lib.data.rendered.templates import load_templates, templates_digest
-from course_lib.errors import CourseError
-from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+from course_lib.storage.arrays import write_npy, write_npz
+from course_lib.storage.cache import cached
 
 VERSION = 2  # of the renderer: a change of any pixel is a new version, and a new cache
 SPLITS = {"train": 4816, "validation": 602, "test": 1204}  # tracks: 112, 14 and 28 of each class
@@ -54,8 +51,8 @@ ATTRIBUTES = {
     "weather": "0 clear, 1 rain, 2 fog, 3 night",
     "frame": "0 is the farthest",
 }
+FILES = ("images.npy", "table.npz")  # of a cached part
 _CHUNK = 192  # tracks rendered together
-_LOG = logging.getLogger(__name__)
 
 
 def render_split(
@@ -89,17 +86,13 @@ def render_split(
 
     with torch.inference_mode(), tqdm(total=len(images), unit="image", disable=not progress, leave=False) as bar:
         for start in range(0, count, chunk):
-            indices = np.arange(start, min(start + chunk, count))
-            drawn = draw_tracks(seed, number, indices, indices % len(CLASS_NAMES), frames, difficulty)
-            planes, facts = sign_planes(templates, drawn, difficulty)
-            known = frame_parameters(drawn, difficulty, facts["shadow"])
-            known["occlusion"] = np.broadcast_to(facts["occlusion"][:, None], known["frame"].shape)
-            rows = slice(start * frames, (start + len(indices)) * frames)
-            key = (seed, number, indices)
-            images[rows] = photograph(planes, backgrounds(drawn), drawn, known, key, difficulty, size).numpy()
+            key = (seed, number, np.arange(start, min(start + chunk, count)))
+            pictures, known = _film(templates, key, frames, difficulty, size)
+            rows = slice(start * frames, start * frames + len(pictures))
+            images[rows] = pictures
             for name, values in attributes.items():
                 values[rows] = known[name].ravel()
-            bar.update(len(indices) * frames)
+            bar.update(len(pictures))
     owner = np.repeat(np.arange(count), frames)
     return SignDataset(
         images,
@@ -110,6 +103,18 @@ def render_split(
         split=split,
         num_classes=len(CLASS_NAMES),
     )
+
+
+def _film(
+    templates: torch.Tensor, key: tuple[int, int, np.ndarray], frames: int, difficulty: Difficulty, size: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images (tracks · frames, 3, size, size), uint8, of the tracks that ``key`` (seed, split, track numbers) names."""
+    seed, number, indices = key
+    drawn = draw_tracks(seed, number, indices, indices % len(CLASS_NAMES), frames, difficulty)
+    planes, facts = sign_planes(templates, drawn, difficulty)
+    known = frame_parameters(drawn, difficulty, facts["shadow"])
+    known["occlusion"] = np.broadcast_to(facts["occlusion"][:, None], known["frame"].shape)
+    return photograph(planes, backgrounds(drawn), drawn, known, key, difficulty, size).numpy(), known
 
 
 def load_rendered(*, size: int = 32, seed: int = 0, progress: bool = True) -> Splits:
@@ -132,36 +137,18 @@ def _load_split(split: str, size: int, seed: int, progress: bool) -> SignDataset
         "tracks": SPLITS[split],
         "frames": FRAMES,
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache_dir() / "rendered" / f"{split}_{size}px_seed{seed}_{key}"
-    problem = _problem(folder)
-    if problem:
-        if folder.exists():
-            _LOG.warning("rendering %s again: %s", folder.name, problem)
-        _store(render_split(split, size=size, seed=seed, progress=progress), folder, identity)
+
+    def build(folder: Path) -> None:
+        dataset = render_split(split, size=size, seed=seed, progress=progress)
+        write_npy(folder / "images.npy", dataset.images)
+        table = {"labels": dataset.labels, "groups": dataset.groups, **dataset.attributes}
+        write_npz(folder / "table.npz", table)
+
+    images = SPLITS[split] * FRAMES
+    row_bytes = 3 * size**2 + 8 + 8 + 4 * len(ATTRIBUTES)
+    label = f"{split}_{size}px_seed{seed}"
+    folder = cached("rendered", label, identity, FILES, build, needed_bytes=images * row_bytes)
     return _open(folder, split)
-
-
-def _store(dataset: SignDataset, folder: Path, identity: dict) -> None:
-    """Write images and attributes, then the manifest with their checksums: without it the rest does not count."""
-    with atomic_path(folder / "images.npy") as part, open(part, "wb") as stream:
-        np.save(stream, dataset.images, allow_pickle=False)
-    with atomic_path(folder / "table.npz") as part, open(part, "wb") as stream:
-        np.savez(stream, labels=dataset.labels, groups=dataset.groups, **dataset.attributes)
-    checksums = {name: sha256(folder / name) for name in ("images.npy", "table.npz")}
-    write_json(folder / "manifest.json", {"identity": identity, "sha256": checksums})
-
-
-def _problem(folder: Path) -> str | None:
-    """Why the cached part cannot be used, or None."""
-    try:
-        checksums = read_json(folder / "manifest.json", mend="")["sha256"]
-        for name in ("images.npy", "table.npz"):
-            if sha256(folder / name) != checksums[name]:
-                return f"{name} was altered or cut short (its checksum differs)"
-    except (CourseError, OSError, KeyError, TypeError) as error:
-        return f"incomplete ({error})"
-    return None
 
 
 def _open(folder: Path, split: str) -> SignDataset:

@@ -88,7 +88,7 @@ def draw_tracks(
         for side, piece in zip(NOISE_GRIDS, pieces, strict=True)
     }
     frame = np.stack([generator(seed, split, int(t), 1).random((frames, len(FRAME_DRAWS))) for t in indices])
-    named = dict(zip(TRACK_DRAWS, track.T, strict=True))
+    named: dict[str, np.ndarray] = dict(zip(TRACK_DRAWS, track.T, strict=True))
     # Each kind of weather has its own interval, as wide as its probability: switching one off leaves the others alone.
     kinds = {RAIN: "rain", FOG: "fog", NIGHT: "night"}
     starts = np.cumsum([0.0] + [getattr(DEFAULT, name) for name in kinds.values()])[:-1]
