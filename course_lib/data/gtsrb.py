@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -27,7 +28,11 @@ from course_lib.storage.arrays import write_npy
 from course_lib.storage.cache import cached
 from course_lib.storage.files import cache_place, user_path
 
+_LOG = logging.getLogger(__name__)
 NUM_CLASSES = 43
+# Stallkamp et al. 2012, section 2. The training part exists in two sizes: the benchmark's, and the first stage's of its
+# competition, which some mirrors serve; less than the smaller one is a part of it.
+OFFICIAL_TEST_IMAGES, OFFICIAL_TRAINING_IMAGES, SMALLEST_TRAINING_IMAGES = 12_630, 39_209, 26_640
 OFFICIAL_TEST = "official test"  # the split's name of GTSRB's own test part: no network trained on the rest has seen it
 _DECODER = 1  # raise it when the same files give other pixels
 _NPZ_CONTRACT = "x uint8 (N, H, W, 3), y integers (N,) in 0..42, track (N,)"
@@ -184,11 +189,23 @@ def _layout_problem(root: Path, samples: list[tuple[str, int]], split: str) -> s
         return f"GTSRB's {split} part holds no images"
     if split == "test":
         wrong = {label for _, label in samples if not 0 <= label < NUM_CLASSES}
-        return f"GT-final_test.csv names classes {sorted(wrong)}" if wrong else None
+        if wrong:
+            return f"GT-final_test.csv names classes {sorted(wrong)}"
+        # Accuracy on a part of them could not stand beside a published one.
+        different = len({name for name, _ in samples})
+        if different == len(samples) == OFFICIAL_TEST_IMAGES:
+            return None
+        return f"GT-final_test.csv names {different:,} different test images instead of {OFFICIAL_TEST_IMAGES:,}"
     # torchvision numbers the folders it finds: one folder less, and every later class has a wrong label.
     folders, expected = {Path(name).parent.name for name, _ in samples}, {f"{c:05d}" for c in range(NUM_CLASSES)}
     if folders != expected:
         return f"GTSRB's class folders differ from 00000 … 00042: {sorted(folders ^ expected)}"
+    if len(samples) < SMALLEST_TRAINING_IMAGES:
+        return f"GTSRB's training part holds {len(samples):,} images of {OFFICIAL_TRAINING_IMAGES:,}"
+    if len(samples) not in (SMALLEST_TRAINING_IMAGES, OFFICIAL_TRAINING_IMAGES):
+        _LOG.warning(
+            "GTSRB's training part has %d images; the benchmark's has %d", len(samples), OFFICIAL_TRAINING_IMAGES
+        )
     archive = root / "gtsrb" / "GTSRB-Training_fixed.zip"
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as content:

@@ -17,7 +17,6 @@ tokens), as half floats; what that truncation costs is a question of its own.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -105,16 +104,16 @@ def teacher_table(
         CourseError: the table must be made and cannot be written.
     """
     identity = table_identity(teacher, train, recipe)
-    shape = (_views(recipe), len(train), _classes(teacher, train))
+    views = _views(recipe)
 
     def build(entry: Path) -> None:
         # In memory first: writing through a sparse memory map would meet a full disk as a "Bus error".
-        logits = np.empty(shape, np.float32)
+        logits = np.empty((views, len(train), _classes(teacher, train)), np.float32)
         _fill(logits, teacher, train, recipe, progress)
         write_npy(entry / LOGITS, logits)
 
-    size = 4 * math.prod(shape)
-    entry = cached("logits", f"{shape[0]}_views", identity, [LOGITS], build, needed_bytes=size, root=folder)
+    size = 4 * views * len(train) * train.num_classes
+    entry = cached("logits", f"{views}_views", identity, [LOGITS], build, needed_bytes=size, root=folder)
     return _open(entry, recipe)
 
 
