@@ -25,7 +25,7 @@ import numpy as np
 from course_lib.data.dataset import SignDataset, Splits, split_by_group
 from course_lib.errors import CourseError
 from course_lib.storage.arrays import write_npy
-from course_lib.storage.cache import cached
+from course_lib.storage.cache import cached, reading
 from course_lib.storage.files import cache_place, user_path
 
 _LOG = logging.getLogger(__name__)
@@ -239,8 +239,9 @@ def _decoded(
     names = ("images.npy", "native_size.npy")
     needed = len(samples) * (3 * size**2 + 4)
     folder = cached("gtsrb", f"{split}_{size}px", identity, names, build, needed_bytes=needed)
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    return images, np.load(folder / "native_size.npy", allow_pickle=False)
+    with reading(folder):
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        return images, np.load(folder / "native_size.npy", allow_pickle=False)
 
 
 def _decode(samples: list[tuple[str, int]], size: int, mend: str) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ from course_lib.distillation.hooks import Taps
 from course_lib.errors import CourseError
 from course_lib.models import eval_mode
 from course_lib.storage.arrays import write_npy
-from course_lib.storage.cache import cached, problem
+from course_lib.storage.cache import cached, problem, reading
 from course_lib.training import Batch, Recipe
 
 VERSION = 1  # of the way logits are computed: raise it when the same inputs give other numbers
@@ -129,9 +129,10 @@ def open_table(entry: str | Path, teacher: nn.Module, train: SignDataset, recipe
 
 
 def _open(entry: Path, recipe: Recipe) -> TeacherTable:
-    # "c": pages are shared with the file until written to, and nothing written reaches it.
-    logits = torch.from_numpy(np.load(entry / LOGITS, mmap_mode="c", allow_pickle=False))
-    return TeacherTable(logits, recipe.augmentation)
+    with reading(entry):
+        # "c": pages are shared with the file until written to, and nothing written reaches it.
+        logits = np.load(entry / LOGITS, mmap_mode="c", allow_pickle=False)
+    return TeacherTable(torch.from_numpy(logits), recipe.augmentation)
 
 
 def table_identity(teacher: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, Any]:

@@ -125,8 +125,9 @@ def problem(folder: Path, identity: Mapping[str, Any], files: Sequence[str]) -> 
     wanted, made = json.loads(json.dumps(identity)), manifest.get("identity")
     if made != wanted:
         known = made if isinstance(made, dict) else {}
-        differing = [key for key in {**wanted, **known} if key not in known or known[key] != wanted.get(key)]
-        return f"it was made with another {' and '.join(differing) or 'identity'}"
+        same = [key for key in wanted if key in known and known[key] == wanted[key]]
+        differing = [key for key in {**wanted, **known} if key not in same]
+        return f"it was made with another {' and '.join(differing)}"
     for name in files:
         try:
             found = sha256(folder / name)
@@ -135,6 +136,16 @@ def problem(folder: Path, identity: Mapping[str, Any], files: Sequence[str]) -> 
         if found != sums[name]:
             return f"{name} was altered or cut short (its checksum differs)"
     return None
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Within the block, which reads an entry's files, an error of the system is a CourseError that names the entry."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+        raise CourseError(reason, path=folder, mend=f"delete {folder}: it is made again") from error
 
 
 def _build(
@@ -164,21 +175,18 @@ def _build(
 
 
 def _publish(part: Path, folder: Path) -> None:
-    """Make the temporary folder the entry; what was there (found unusable) is moved away first, then removed."""
-    try:
-        os.rename(part, folder)
-    except OSError:
-        if not os.path.lexists(folder):
-            raise
-    else:
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        with contextlib.suppress(FileNotFoundError):  # a process without a lock was faster
-            os.rename(folder, old / "replaced")
-        os.rename(part, folder)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    """Make the temporary folder the entry. What was there is moved away and removed first, so that nothing is left.
+
+    A kill in between leaves no entry, and the next build removes the rest; a rename over a full folder does not exist.
+    """
+    if os.path.lexists(folder):
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        try:
+            with contextlib.suppress(FileNotFoundError):  # a process without a lock was faster
+                os.rename(folder, old / "replaced")
+        finally:
+            shutil.rmtree(old)
+    os.rename(part, folder)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.scene import SIGN, backgrounds, draw_tracks, sign_planes
 from course_lib.data.rendered.templates import load_templates, templates_digest
 from course_lib.storage.arrays import write_npy, write_npz
-from course_lib.storage.cache import cached
+from course_lib.storage.cache import cached, reading
 
 VERSION = 2  # of the renderer: a change of any pixel is a new version, and a new cache
 SPLITS = {"train": 4816, "validation": 602, "test": 1204}  # tracks: 112, 14 and 28 of each class
@@ -152,9 +152,10 @@ def _load_split(split: str, size: int, seed: int, progress: bool) -> SignDataset
 
 
 def _open(folder: Path, split: str) -> SignDataset:
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    with np.load(folder / "table.npz", allow_pickle=False) as table:
-        columns = dict(table.items())
+    with reading(folder):
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        with np.load(folder / "table.npz", allow_pickle=False) as table:
+            columns = dict(table.items())
     return SignDataset(
         images,
         columns.pop("labels"),
