@@ -27,7 +27,7 @@ from course_lib.data import Splits
 from course_lib.data.gtsrb import OFFICIAL_TEST
 from course_lib.errors import CourseError
 from course_lib.models.signs import SignStudent, SignTeacher
-from course_lib.storage.cards import locate, read_card, replace_pair, restore_command
+from course_lib.storage.cards import described_files, locate, read_card, replace_pair, restore_command
 from course_lib.storage.files import CHECKPOINTS, ROOT
 
 _SHIPPED = re.compile("(teacher|student|final|alone)_(rendered|gtsrb)")
@@ -197,11 +197,8 @@ def _described(card: dict[str, Any], card_path: Path) -> tuple[Path, dict[str, A
 
     Raises: KeyError, TypeError or ValueError saying what is not.
     """
-    file, digits, architecture = card["file"], card["sha256"], card["architecture"]
-    if not isinstance(file, str) or Path(file).name != file:
-        raise TypeError(f"file must be a plain name, got {file!r}")
-    if not isinstance(digits, str) or not re.fullmatch("[0-9a-f]{64}", digits):
-        raise TypeError(f"sha256 must be 64 hexadecimal digits, got {digits!r}")
+    architecture = card["architecture"]
+    ((file, _),) = described_files({"file": card["file"], "sha256": card["sha256"]}).items()
     if not isinstance(architecture, dict):
         raise TypeError(f"architecture must be an object, got {architecture!r}")
     fields = {"SignTeacher": {"channels", "blocks"}, "SignStudent": {"channels"}}  # beside kind and num_classes

@@ -86,7 +86,7 @@ def described_files(card: Any) -> dict[str, str]:
     for name, value in files.items() if isinstance(files, dict) else ():
         described[name] = value.get("sha256") if isinstance(value, dict) else value
     for name, digits in described.items():
-        if not isinstance(name, str) or Path(name).name != name:
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
             raise ValueError(f"a file's name must be plain, got {name!r}")
         if not isinstance(digits, str) or not _DIGITS.fullmatch(digits):
             raise ValueError(f"the checksum of {name} must be 64 hexadecimal digits, got {digits!r}")

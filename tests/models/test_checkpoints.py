@@ -104,7 +104,7 @@ STUDENT = {"kind": "SignStudent", "num_classes": 4, "channels": [4, 5, 6, 7, 8]}
 TEACHER = {"kind": "SignTeacher", "num_classes": 4, "channels": [4, 4], "blocks": [1, 1]}
 ALTERED = {
     "sum": ({"sha256": "0" * 64}, "checksum differs"),
-    "sum is a number": ({"sha256": 7}, "not a checkpoint's card (sha256 must be 64"),
+    "sum is a number": ({"sha256": 7}, "must be 64 hexadecimal digits, got 7"),
     "other channels": ({"architecture": {**STUDENT, "channels": [4, 5, 6, 7, 9]}}, "do not fit"),
     "other classes": ({"architecture": {**STUDENT, "num_classes": 5}}, "do not fit"),
     "no classes": ({"architecture": {"kind": "SignStudent"}}, "not a checkpoint's card"),
@@ -124,7 +124,9 @@ ALTERED = {
     "architecture is a list": ({"architecture": [1, 2]}, "not a checkpoint's card"),
     "architecture is null": ({"architecture": None}, "not a checkpoint's card"),
     "file is a number": ({"file": 3}, "not a checkpoint's card"),
-    "file in another folder": ({"file": "../student_rendered.safetensors"}, "file must be a plain name"),
+    "file in another folder": ({"file": "../student_rendered.safetensors"}, "a file's name must be plain"),
+    "file is a list": ({"file": ["a"]}, "not a checkpoint's card"),
+    "file is the folder above": ({"file": ".."}, "a file's name must be plain"),
     "file elsewhere": ({"file": "gone.safetensors"}, "the weights are missing"),
 }
 
