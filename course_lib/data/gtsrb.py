@@ -94,6 +94,11 @@ def pixel_attributes(images: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns: ``brightness`` (mean of the luma, 0..1), ``contrast`` (its standard deviation, 0..0.5) and ``sharpness``
     (mean absolute difference of horizontal neighbours ÷ contrast), each (N,) float32.
+
+    >>> half_white = np.zeros((1, 3, 2, 4), np.uint8)
+    >>> half_white[..., 2:] = 255
+    >>> {name: round(float(values[0]), 3) for name, values in pixel_attributes(half_white).items()}
+    {'brightness': 0.5, 'contrast': 0.5, 'sharpness': 0.667}
     """
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
     brightness, contrast, sharpness = (np.empty(len(images), np.float32) for _ in range(3))

@@ -92,7 +92,13 @@ def user_path(path: str | Path) -> Path:
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "empty").touch()
+    ...     print(sha256(Path(folder, "empty"))[:16])
+    e3b0c44298fc1c14
+    """
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -325,9 +325,31 @@ def test_a_checkpoint_of_another_split_is_refused_and_one_of_this_split_is_not()
             checkpoints.require_same_split(other, splits(moved=True), name="teacher_rendered")
 
 
-def test_gtsrbs_official_test_part_is_new_to_every_network_trained_on_real_signs():
+def official_splits():
     official = splits(moved=True)
     official.test.split = "official test"
-    checkpoints.require_same_split({"data": "gtsrb", "data_fingerprint": "another"}, official, name="teacher_gtsrb")
+    return official
+
+
+@pytest.mark.parametrize("role", ["teacher", "student", "final", "alone"])
+def test_gtsrbs_official_test_part_is_new_to_the_shipped_networks_of_real_signs_and_to_no_others(role):
+    real, rendered = (
+        json.loads((CHECKPOINTS / f"{role}_{data}.json").read_text(encoding="utf-8")) for data in ("gtsrb", "rendered")
+    )
+    checkpoints.require_same_split(real, official_splits(), name=f"{role}_gtsrb")
     with pytest.raises(CourseError, match="another split"):
-        checkpoints.require_same_split({"data": "rendered"}, official, name="teacher_rendered")
+        checkpoints.require_same_split(real, splits(moved=True), name=f"{role}_gtsrb")
+    with pytest.raises(CourseError, match="another split"):
+        checkpoints.require_same_split(rendered, official_splits(), name=f"{role}_rendered")
+
+
+@pytest.mark.parametrize("found", ["another", None, ["x"]])
+def test_a_network_of_unknown_real_images_may_have_seen_the_official_test_part(found):
+    card = {"data": "gtsrb", "data_fingerprint": found}
+    with pytest.raises(CourseError, match=r"may have seen these test images\. Mend: .*course train teacher"):
+        checkpoints.require_same_split(card, official_splits(), name="teacher_gtsrb")
+
+
+def test_a_network_trained_beside_the_official_test_part_may_be_scored_on_it():
+    card = {"data_fingerprint": checkpoints.fingerprint(official_splits())}
+    checkpoints.require_same_split(card, official_splits(), name="teacher_gtsrb")

@@ -76,24 +76,16 @@ def render_split(
         frames: images of each sign, ≥ 1.
         chunk: tracks computed together; changes memory and speed, never a pixel.
     Raises: ValueError for an argument out of range; CourseError for broken templates.
+
+    >>> signs = render_split("train", tracks=2, frames=1, size=16)
+    >>> signs.images.shape, signs.images.dtype.name, signs.labels.tolist()
+    ((2, 3, 16, 16), 'uint8', [0, 1])
     """
     count = _check(split, size, seed, tracks, frames)
     number = list(SPLITS).index(split)
-    templates = _premultiplied(load_templates())
-    images = np.empty((count * frames, 3, size, size), np.uint8)
-    attributes = {name: np.empty(count * frames, np.float32) for name in ATTRIBUTES}
-    from tqdm.auto import tqdm
-
-    with torch.inference_mode(), tqdm(total=len(images), unit="image", disable=not progress, leave=False) as bar:
-        for start in range(0, count, chunk):
-            key = (seed, number, np.arange(start, min(start + chunk, count)))
-            pictures, known = _film(templates, key, frames, difficulty, size)
-            rows = slice(start * frames, start * frames + len(pictures))
-            images[rows] = pictures
-            for name, values in attributes.items():
-                values[rows] = known[name].ravel()
-            bar.update(len(pictures))
     owner = np.repeat(np.arange(count), frames)
+    chunks = [np.arange(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    images, attributes = _render((seed, number), chunks, frames, difficulty, size, progress)
     return SignDataset(
         images,
         owner % len(CLASS_NAMES),
@@ -103,6 +95,27 @@ def render_split(
         split=split,
         num_classes=len(CLASS_NAMES),
     )
+
+
+def _render(
+    key: tuple[int, int], chunks: list[np.ndarray], frames: int, difficulty: Difficulty, size: int, progress: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images and attributes of all tracks, chunk by chunk; ``key`` is (seed, split)."""
+    from tqdm.auto import tqdm
+
+    templates = _premultiplied(load_templates())
+    total = frames * sum(map(len, chunks))
+    images = np.empty((total, 3, size, size), np.uint8)
+    attributes = {name: np.empty(total, np.float32) for name in ATTRIBUTES}
+    with torch.inference_mode(), tqdm(total=total, unit="image", disable=not progress, leave=False) as bar:
+        for tracks in chunks:
+            pictures, known = _film(templates, (*key, tracks), frames, difficulty, size)
+            rows = slice(int(tracks[0]) * frames, int(tracks[0]) * frames + len(pictures))
+            images[rows] = pictures
+            for name, values in attributes.items():
+                values[rows] = known[name].ravel()
+            bar.update(len(pictures))
+    return images, attributes
 
 
 def _film(
