@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from course_lib.environment import doctor, packages
+from course_lib.storage.cards import sealed
 from course_lib.storage.files import sha256
 
 
@@ -22,13 +23,18 @@ def checkpoint(tmp_path):
     folder.mkdir(parents=True)
     weights = folder / "teacher.safetensors"
     weights.write_bytes(b"weights" * 100)
-    (folder / "teacher.json").write_text(json.dumps({"file": weights.name, "sha256": sha256(weights)}))
+    (folder / "teacher.json").write_text(json.dumps(sealed({"file": weights.name, "sha256": sha256(weights)})))
     return tmp_path / "datasets", weights
 
 
 def broken(finding: doctor.Finding, detail: str, mend: str) -> bool:
     """Whether the finding is bad and says both."""
     return not finding.ok and detail in finding.detail and mend in finding.mend
+
+
+def add_to_card(weights, **fields) -> None:
+    card = weights.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **fields}))
 
 
 def checkpoints_finding(datasets) -> doctor.Finding:
@@ -140,8 +146,9 @@ def test_a_sound_checkpoint_passes(checkpoint):
         (lambda path: path.write_bytes(b"W" + path.read_bytes()[1:]), "altered or cut short (700 bytes"),
         (lambda path: path.with_suffix(".json").write_text("{"), "teacher.json: not a JSON file"),
         (lambda path: path.with_suffix(".json").unlink(), "no file with a checksum was found"),
+        (lambda path: add_to_card(path, validation_accuracy=0.999), "teacher.json: the card was altered"),
     ],
-    ids=["missing", "cut short", "one byte altered", "broken card", "no card"],
+    ids=["missing", "cut short", "one byte altered", "broken card", "no card", "a score altered"],
 )
 def test_a_damaged_checkpoint_is_named(checkpoint, damage, words):
     datasets, weights = checkpoint
@@ -154,7 +161,7 @@ def test_cards_of_many_files_are_checked_one_by_one(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / "signs" / name).write_bytes(name.encode())
     files = {name: {"sha256": sha256(tmp_path / "signs" / name)} for name in ("a.png", "b.png")}
-    (tmp_path / "signs" / "card.json").write_text(json.dumps({"files": files}))
+    (tmp_path / "signs" / "card.json").write_text(json.dumps(sealed({"files": files})))
     assert doctor.check_files(tmp_path, tmp_path / "checkpoints")[0].detail == "2 files match their checksums"
     (tmp_path / "signs" / "b.png").write_bytes(b"other")
     assert doctor.check_files(tmp_path, tmp_path / "checkpoints")[0].detail.startswith("b.png is altered")
