@@ -116,9 +116,9 @@ choose_index() {
 }
 
 announce() {
-    size="1.5 GB" minutes="2 to 5 minutes"
+    size="2 GB" minutes="2 to 5 minutes"
     if plain_linux && [ -z "$index" ]; then
-        size="1.5 GB, or about 8 GB where the package index serves PyTorch's CUDA build"
+        size="2 GB, or about 8 GB where the package index serves PyTorch's CUDA build"
         minutes="2 to 15 minutes"
     fi
     echo "Setting up $venv, once: $size, $minutes.${index:+ PyTorch from $index}"

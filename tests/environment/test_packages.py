@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,11 @@ def test_a_built_package_says_that_it_is_typed_and_carries_no_tests(tmp_path):
     assert (built / "course_lib" / "py.typed").is_file()
     assert (built / "course_lib" / "environment" / "doctor.py").is_file()
     assert [path.name for path in built.iterdir()] == ["course_lib"]
+
+
+def test_readme_gives_one_line_to_each_room_of_the_library():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## The library")[1].split("\n## ")[0]
+    rooms = {
+        path.stem for path in (ROOT / "course_lib").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert sorted(re.findall(r"^\| `(\w+)` \| \S", table, flags=re.MULTILINE)) == sorted(rooms - {"__init__"})

@@ -90,7 +90,7 @@ class TestSetUp:
         _, run = checkout
         result, calls = run()
         assert f"--extra-index-url {CPU_INDEX} --editable" in calls[-1]
-        assert f"1.5 GB, 2 to 5 minutes. PyTorch from {CPU_INDEX}" in result.stdout
+        assert f"2 GB, 2 to 5 minutes. PyTorch from {CPU_INDEX}" in result.stdout
 
     @pytest.mark.parametrize(
         "variables",
