@@ -109,8 +109,12 @@ NASTY = """it's `touch hit` $(touch hit) $HOME "x" \\ ;&|.npz"""
 def test_make_passes_its_arguments_on_as_they_were_typed(programs, arguments, expected):
     # Exported variables of the same names are somebody else's.
     exported = dict.fromkeys(("DATA", "QUICK", "ONLY", "ARGS", "NAME"), "exported")
-    assert received(make(f"COURSE_BIN={programs}", *arguments, **exported)) == expected
-    assert not (ROOT / "hit").exists()
+    hit = ROOT / "hit"
+    try:
+        assert received(make(f"COURSE_BIN={programs}", *arguments, **exported)) == expected
+        assert not hit.exists()
+    finally:
+        hit.unlink(missing_ok=True)
 
 
 @needs_make

@@ -163,9 +163,11 @@ def test_an_index_that_refuses_is_left_out_in_one_line(set_up):
 
 
 def test_an_index_without_pytorch_is_left_out(set_up, tmp_path):
-    assert set_up(tmp_path.as_uri())[0] == "2.13.0"
     with served(tmp_path) as address:
-        assert set_up(address)[0] == "2.13.0"
+        for index in (tmp_path.as_uri(), address):
+            torch, said = set_up(index)
+            assert torch == "2.13.0"
+            assert f"{index} does not answer" in said
 
 
 def test_an_index_that_accepts_and_never_answers_is_given_up(set_up):
