@@ -75,14 +75,19 @@ def global_hooks_kept() -> Iterator[Callable[[], str]]:
 def output_and_traces(answer: Callable, model: nn.Module, name: str, images: Tensor) -> dict[str, Any]:
     """What is caught, and what is left behind: after a call, after an error behind the layer, after one before it."""
     before, found = traits(model), {}
+
+    def left_behind() -> str:
+        # The name of what changed, without its old and new value: a function's text holds its address.
+        return (trait_change(before, traits(model)) or global_hooks()).split(" was ")[0]
+
     with global_hooks_kept() as global_hooks:
         with answers_of(model) as answers:
             found["output"] = answer(model, name, images)
-        found["left behind"] = trait_change(before, traits(model)) or global_hooks()
+        found["left behind"] = left_behind()
         found["the model's own answer"] = all(torch.equal(seen, model(images)) for seen in answers)
         with contextlib.suppress(Exception):
             answer(model, name, images[..., :1])  # too narrow for the last layer
-        found["left behind after an error"] = trait_change(before, traits(model)) or global_hooks()
+        found["left behind after an error"] = left_behind()
         try:
             answer(model, name, images.repeat(1, 2, 1, 1))  # too many channels for the first layer
             found["error of the model"] = "none"
