@@ -43,7 +43,7 @@ def loss_with_t_and_alpha(
     return alpha * soft + (1 - alpha) * hard
 
 
-@ex.case("the page's four numbers: 0.5685")
+@ex.case("the page's four numbers, which give 0.5685")
 def by_hand() -> Batch:
     return torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]]), torch.tensor([0]), 2.0, 0.5
 
@@ -54,22 +54,22 @@ def two_images() -> Batch:
     return student, teacher, torch.tensor([0, 2]), 3.0, 0.9
 
 
-@ex.case("the student's logits are 800 apart")
+@ex.case("a student whose logits are 800 apart")
 def far_student() -> Batch:
     return torch.tensor([[-800.0, 0, 1]]), torch.tensor([[1.0, 2, 0]]), torch.tensor([1]), 2.0, 0.5
 
 
-@ex.case("the student's logits are 800 apart, and the label is the class that it rules out")
+@ex.case("a label that the student rules out, with logits 800 apart")
 def far_label() -> Batch:
     return torch.tensor([[-800.0, 0, 1]]), torch.tensor([[1.0, 2, 0]]), torch.tensor([0]), 2.0, 0.5
 
 
-@ex.case("the teacher's logits are 800 apart")
+@ex.case("a teacher whose logits are 800 apart")
 def far_teacher() -> Batch:
     return torch.tensor([[1.0, 2, 3]]), torch.tensor([[800.0, 0, 1]]), torch.tensor([0]), 2.0, 0.25
 
 
-@ex.case("α = 1: the label counts nothing")
+@ex.case("α = 1, where the label counts nothing")
 def teacher_alone() -> Batch:
     return torch.tensor([[1.0, 0, -1]]), torch.tensor([[4.0, 2, 0]]), torch.tensor([1]), 1.5, 1.0
 

@@ -46,22 +46,22 @@ def partly_labelled(
 TWO_STUDENT, TWO_TEACHER = ((2.0, 0.0, -1.0), (0.0, 1.0, 0.5)), ((3.0, 1.0, 0.0), (0.0, 1.5, 4.0))
 
 
-@ex.case("one label of two is known")
+@ex.case("a batch in which one label of two is known")
 def one_known() -> Batch:
     return torch.tensor(TWO_STUDENT), torch.tensor(TWO_TEACHER), torch.tensor([1, -1]), 2.0, 0.75
 
 
-@ex.case("no label is known: the label's term is 0")
+@ex.case("a batch without any label, whose label's term is 0")
 def none_known() -> Batch:
     return torch.tensor(TWO_STUDENT), torch.tensor(TWO_TEACHER), torch.tensor([-1, -1]), 2.0, 0.75
 
 
-@ex.case("every label is known: the loss of 05.1")
+@ex.case("a batch in which every label is known, as in 05.1")
 def all_known() -> Batch:
     return torch.tensor(TWO_STUDENT), torch.tensor(TWO_TEACHER), torch.tensor([1, 0]), 2.0, 0.75
 
 
-@ex.case("α = 1, and no label is known")
+@ex.case("α = 1 and a batch without any label")
 def teacher_alone() -> Batch:
     return torch.tensor(TWO_STUDENT), torch.tensor(TWO_TEACHER), torch.tensor([-1, -1]), 3.0, 1.0
 
@@ -78,11 +78,11 @@ def random_batch(rng: np.random.Generator) -> Batch:
     images, classes, missing = [(3, 2, 1), (3, 4, 1), (4, 3, 1), (5, 4, 1), (5, 3, 2), (5, 4, 3)][rng.integers(6)]
     shape = images, classes
     student = torch.from_numpy(rng.choice(np.arange(-30, 31), shape, replace=False) / 10).float()
-    teacher = torch.from_numpy(rng.choice(np.arange(-60, 61), shape, replace=False) / 10).float()
+    teacher = torch.from_numpy(rng.choice(np.arange(-40, 41), shape, replace=False) / 10).float()
     # No label is the teacher's choice: whoever fills in the one for the other must differ.
     labels = (teacher.argmax(1) + torch.from_numpy(rng.integers(1, classes, images))) % classes
     labels[rng.permutation(images)[:missing]] = -1
-    return student, teacher, labels, float(rng.choice([1.5, 2.5, 3.0, 4.0])), float(rng.choice([0.2, 0.35, 0.7, 0.9]))
+    return student, teacher, labels, float(rng.choice([1.5, 2.5, 3.0])), float(rng.choice([0.2, 0.35, 0.6]))
 
 
 def _soft(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

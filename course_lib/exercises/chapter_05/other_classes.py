@@ -39,18 +39,18 @@ def kl_of_the_others(student_logits: Tensor, teacher_logits: Tensor, labels: Ten
     return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
-@ex.case("the page's four classes: 0.2007")
+@ex.case("the page's four classes, which give 0.2007")
 def by_hand() -> Batch:
     q, p = torch.tensor([[0.70, 0.10, 0.10, 0.10]]), torch.tensor([[0.90, 0.06, 0.03, 0.01]])
     return q.log(), p.log(), torch.tensor([0]), 1.0
 
 
-@ex.case("the label is in the middle, and the teacher's first choice is another class")
+@ex.case("a label in the middle, where the teacher's first choice is another class")
 def teacher_errs() -> Batch:
     return torch.tensor([[1.0, 0, 2, -1]]), torch.tensor([[4.0, 2, 1, 0]]), torch.tensor([2]), 2.0
 
 
-@ex.case("the mean over the batch; each image leaves out its own label")
+@ex.case("the mean over a batch in which each image leaves out its own label")
 def two_images() -> Batch:
     student, teacher = torch.tensor([[1.0, 0, -1], [0.5, 0, 2]]), torch.tensor([[4.0, 2, 0], [-1, 3, 1]])
     return student, teacher, torch.tensor([0, 1]), 3.0
@@ -61,12 +61,12 @@ def sure_teacher() -> Batch:
     return torch.tensor([[1.0, 0, 2, -1]]), torch.tensor([[300.0, 2, 1, 0]]), torch.tensor([0]), 2.0
 
 
-@ex.case("the student's other logits are 800 apart")
+@ex.case("a student whose other logits are 800 apart")
 def far_student() -> Batch:
     return torch.tensor([[1.0, -800, 2, -1]]), torch.tensor([[3.0, 2, 1, 0]]), torch.tensor([0]), 2.0
 
 
-@ex.case("two classes: one other, so there is nothing to compare")
+@ex.case("two classes, where one other leaves nothing to compare")
 def two_classes() -> Batch:
     return torch.tensor([[1.0, 0.5], [0, 2]]), torch.tensor([[2.0, -1], [1, 3]]), torch.tensor([0, 1]), 2.0
 

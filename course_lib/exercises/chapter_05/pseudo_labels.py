@@ -30,7 +30,7 @@ def pseudo_labels_of(table: Tensor, view: int, indices: Tensor) -> Tensor:
     return table[view, indices].argmax(1)
 
 
-@ex.case("three views that disagree; images in no order; the view is neither the first nor the last")
+@ex.case("three views that disagree, images in no order, and a view that is neither the first nor the last")
 def three_views() -> tuple[Tensor, int, Tensor]:
     first = [[3.0, 1, 2], [1, 4, 0], [0, 2, 5]]  # class 0, 1, 2
     second = [[1.0, 6, 0], [0, 2, 3], [4, 1, 2]]  # class 1, 2, 0
@@ -38,7 +38,7 @@ def three_views() -> tuple[Tensor, int, Tensor]:
     return torch.tensor([first, second, third]), 1, torch.tensor([2, 0])
 
 
-@ex.case("two views; the batch is the whole data set, shuffled")
+@ex.case("two views, and a batch that is the whole data set, shuffled")
 def whole_table() -> tuple[Tensor, int, Tensor]:
     first = [[3.0, 1], [1, 4], [0, 2], [5, 2]]
     second = [[1.0, 6], [0, 2], [4, 1], [1, 3]]

@@ -33,17 +33,17 @@ def attention(features: Tensor, power: float) -> Tensor:
     return q / q.norm(dim=1, keepdim=True)
 
 
-@ex.case("the page's four pixels: (5, 0, 1, 4) / √42")
+@ex.case("the page's four pixels, which give (5, 0, 1, 4) / √42")
 def by_hand() -> tuple[Tensor, float]:
     return torch.tensor([[[[1.0, 0], [0, 2]], [[-2, 0], [1, 0]]]]), 2
 
 
-@ex.case("p = 1, and channels of opposite sign")
+@ex.case("p = 1 and channels of opposite sign")
 def opposite_signs() -> tuple[Tensor, float]:
     return torch.tensor([[[[1.0, 0, 3]], [[-2, 0, 1]]]]), 1
 
 
-@ex.case("p = 3: two images, one much stronger than the other; the map is higher than wide")
+@ex.case("p = 3 and two images, one much stronger than the other")
 def odd_power() -> tuple[Tensor, float]:
     weak, strong = [[[1.0], [-0.5]], [[0.3], [-1.2]], [[-0.4], [0.7]]], [[[30.0], [5]], [[-20], [8]], [[6], [-25]]]
     return torch.tensor([weak, strong]), 3

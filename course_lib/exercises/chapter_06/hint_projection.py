@@ -39,19 +39,19 @@ def hint_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
     return (target - projected).square().mean()
 
 
-@ex.case("the page's four numbers: ½")
+@ex.case("the page's four numbers, which give ½")
 def by_hand() -> Features:
     student, teacher = torch.tensor([1.0, 2]).view(1, 2, 1, 1), torch.tensor([2.0, 3]).view(1, 2, 1, 1)
     return student, teacher, torch.tensor([[1.0, 0], [1, 1]])
 
 
-@ex.case("k = 1: maps of one size, two images, one channel of the student for two of the teacher")
+@ex.case("k = 1, two images, and one channel of the student for two of the teacher")
 def equal_sizes() -> Features:
     student, teacher = torch.tensor([[1.0, 2], [-1, 3]]), torch.tensor([[4.0, 1, 0, 2], [3, -2, 1, 5]])
     return student.view(2, 1, 1, 2), teacher.view(2, 2, 1, 2), torch.tensor([[1.0], [-2]])
 
 
-@ex.case("k = 2: each of the teacher's blocks of four pixels is averaged")
+@ex.case("k = 2, where each of the teacher's blocks of four pixels is averaged")
 def twice_as_large() -> Features:
     teacher = torch.tensor([[0.0, 4, 1, 3], [2, 6, -5, 9]]).view(1, 1, 2, 4)
     return torch.tensor([1.0, 2, -1, 4]).view(1, 2, 1, 2), teacher, torch.tensor([[1.0, 0.5]])

@@ -35,22 +35,22 @@ def relative_distances(embeddings: Tensor) -> Tensor:
     return distances / mean
 
 
-@ex.case("a triangle with the sides 3, 4, 5: their mean is 4")
+@ex.case("a triangle with the sides 3, 4, 5, whose mean is 4")
 def triangle() -> tuple[Tensor]:
     return (torch.tensor([[0.0, 0], [3, 0], [3, 4]]),)
 
 
-@ex.case("the page's four points on a line: μ = 1.667")
+@ex.case("the page's four points on a line, where μ is 1.667")
 def line() -> tuple[Tensor]:
     return (torch.tensor([[0.0], [1], [2], [3]]),)
 
 
-@ex.case("two points: their distance is the mean")
+@ex.case("two points, whose distance is the mean")
 def pair() -> tuple[Tensor]:
     return (torch.tensor([[0.0, 0], [3, 4]]),)
 
 
-@ex.case("small features: 1/32 apart, and far from the origin")
+@ex.case("features that differ by little, 1/32 and more")
 def small_cloud() -> tuple[Tensor]:
     return (1 + torch.tensor([[0.0, 1], [2, 0], [0, 3], [1, 5]]) / 32,)
 

@@ -39,18 +39,18 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (tables[1] - tables[0]).square().sum() / len(student) ** 2
 
 
-@ex.case("the page's two images for the student, three features for the teacher")
+@ex.case("the page's two images for the student, and three features for the teacher")
 def two_images() -> tuple[Tensor, Tensor]:
     return torch.tensor([[1.0, 0], [1, 1]]), torch.tensor([[2.0, 0, 0], [0, 1, 1]])
 
 
-@ex.case("layers of different shapes: flatten all but the batch")
+@ex.case("layers of different shapes, where all but the batch is flattened")
 def other_shapes() -> tuple[Tensor, Tensor]:
     student = torch.tensor([[1.0, 0, 2, -1], [0, 1, 1, 3], [2, -1, 0, 1]]).view(3, 2, 1, 2)
     return student, torch.tensor([[2.0, 1, 0], [0, -1, 4], [1, 1, 1]]).view(3, 3, 1)
 
 
-@ex.case("one image excites the layer a hundred times as strongly as the others")
+@ex.case("an image that excites the layer a hundred times as strongly as the others")
 def strong_image() -> tuple[Tensor, Tensor]:
     return torch.tensor([[100.0, 20], [1, -2], [0.5, 1]]), torch.tensor([[1.0, 0.5], [2, 1], [-50, 80]])
 

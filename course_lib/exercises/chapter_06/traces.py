@@ -74,18 +74,25 @@ def global_hooks_kept() -> Iterator[Callable[[], str]]:
 
 def output_and_traces(answer: Callable, model: nn.Module, name: str, images: Tensor) -> dict[str, Any]:
     """What is caught, and what is left behind: after a call, after an error behind the layer, after one before it."""
-    before, found = traits(model), {}
+    before = traits(model)
+    reply: dict[str, Any] = {}
+
+    def left_behind() -> str:
+        found = trait_change(before, traits(model)) or global_hooks()
+        # Of an attribute the name alone: the text of a function holds its address.
+        return found.split(" was ")[0] if "attribute" in found else found
+
     with global_hooks_kept() as global_hooks:
         with answers_of(model) as answers:
-            found["output"] = answer(model, name, images)
-        found["left behind"] = trait_change(before, traits(model)) or global_hooks()
-        found["the model's own answer"] = all(torch.equal(seen, model(images)) for seen in answers)
+            reply["output"] = answer(model, name, images)
+        reply["left behind"] = left_behind()
+        reply["the model's own answer"] = all(torch.equal(seen, model(images)) for seen in answers)
         with contextlib.suppress(Exception):
             answer(model, name, images[..., :1])  # too narrow for the last layer
-        found["left behind after an error"] = trait_change(before, traits(model)) or global_hooks()
+        reply["left behind after an error"] = left_behind()
         try:
             answer(model, name, images.repeat(1, 2, 1, 1))  # too many channels for the first layer
-            found["error of the model"] = "none"
+            reply["error of the model"] = "none"
         except Exception as error:
-            found["error of the model"] = type(error).__name__
-    return found
+            reply["error of the model"] = type(error).__name__
+    return reply
