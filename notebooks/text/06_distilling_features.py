@@ -28,6 +28,7 @@ from course_lib import distillation, plots, widgets
 from course_lib.data import load
 from course_lib.distillation import Taps
 from course_lib.exercises import check, hint, progress, solution
+from course_lib.experiments import method_comparison
 from course_lib.measure import claim, load_result
 from course_lib.measure.tables import text_table
 from course_lib.models import checkpoints, sign_student, sign_teacher
@@ -789,7 +790,7 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 
 # %%
 recorded = load_result("distillation_methods")
-gains = distillation.comparison.method_gains(recorded["figures"])
+gains = method_comparison.method_gains(recorded["figures"])
 print(recorded["command"])
 print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
 rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
@@ -799,10 +800,10 @@ print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"]
 plots.gains_figure(gains)
 
 # %%
-Markdown(distillation.comparison.verdict_sentence(gains))
+Markdown(method_comparison.verdict_sentence(gains))
 
 # %%
-on_features = [g for g in gains if g.method in distillation.comparison.ON_FEATURES]
+on_features = [g for g in gains if g.method in method_comparison.ON_FEATURES]
 told = sum(g.verdict != "not shown" for g in gains)
 width = np.median([g.high - g.low for g in gains])
 Markdown(
