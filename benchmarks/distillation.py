@@ -161,7 +161,7 @@ def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Measur
 def _figure(values: list[float], unit: str, meaning: str, target: str | None = None) -> Measurement:
     mean = seed_interval(values)
     numbers = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
-    figure = Measurement(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
+    figure = Measurement(round(mean.value, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
     if target is None or (figure.met and (target != "> 0" or mean.low > 0)):
         return figure
     why = "the interval over seeds includes 0" if mean.low <= 0 else "below the target with this student and budget"

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from course_lib.evaluation.intervals import Accuracy, accuracy
+from course_lib.evaluation import Estimate, accuracy
 
 
 def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.ndarray:
@@ -62,7 +62,7 @@ def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.nda
 
 def accuracy_by_slice(
     predictions: ArrayLike, labels: ArrayLike, slices: ArrayLike, groups: ArrayLike | None = None
-) -> dict[str, Accuracy]:
+) -> dict[str, Estimate]:
     """Accuracy with its 95 % interval in every slice, sorted by the number its name starts with.
 
     Args:

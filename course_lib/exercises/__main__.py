@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from course_lib.exercises.engine.exercise import chapter, chapters
 from course_lib.exercises.engine.proof import CLAIMS, prove
+from course_lib.exercises.engine.registry import chapter, chapters
 
 
 def main(arguments: list[str]) -> int:

@@ -156,7 +156,7 @@ def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Pat
         "teacher_accuracy": _accuracy_figure(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),
         "final_accuracy": _accuracy_figure(last.accuracy, f"final INT8 {where}; interval by bootstrap over signs"),
         "accuracy_drop_points": Measurement(
-            -change.points,
+            -change.value,
             "points",
             n,
             f"teacher FP32 − final INT8, the same images {where}, paired by sign",

@@ -3,8 +3,8 @@
 ``model.train()`` and ``model.eval()`` set the flag of every submodule. A network may hold layers whose mode is not the
 root's, and on purpose: a BatchNorm that is frozen while the rest trains (fine-tuning on small batches,
 quantization-aware training after its statistics were fixed) stands at ``training=False`` in a network at
-``training=True``. Whoever restores only the root's flag with ``model.train(was_training)`` unfreezes it, without an error, and the statistics of
-the deployed network then move with every batch.
+``training=True``. Whoever restores only the root's flag with ``model.train(was_training)`` unfreezes it, without an
+error, and the statistics of the deployed network then move with every batch.
 
 So a mode is a dict, one flag for each submodule; it is read before, and put back after.
 """

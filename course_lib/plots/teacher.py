@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from course_lib.evaluation import Estimate
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, styled
 
 # The 43 classes in so few letters that a caption fits over a small picture.
@@ -23,7 +24,7 @@ SHORT_NAMES: tuple[str, ...] = tuple(
 )
 
 if TYPE_CHECKING:
-    from course_lib.evaluation import Accuracy, Calibration
+    from course_lib.evaluation import Calibration
     from course_lib.experiments.split_discipline import SplitScore
 
 
@@ -135,7 +136,7 @@ def history_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Co
 
 
 @styled
-def slice_figure(slices: Mapping[str, Mapping[str, Accuracy]], overall: Accuracy) -> CourseFigure:
+def slice_figure(slices: Mapping[str, Mapping[str, Estimate]], overall: Estimate) -> CourseFigure:
     """Accuracy with its 95 % interval in every slice of every axis, and the whole set's as a line."""
     rows = [(axis, name, score) for axis, found in slices.items() for name, score in found.items()]
     figure, axes = _figure(8.0, 0.9 + 0.2 * (len(rows) + len(slices)))

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.exercises.engine.exercise import chapter as exercises_of
-from course_lib.exercises.engine.exercise import chapters as chapters_with_exercises
+from course_lib.exercises.engine.registry import chapter as exercises_of
+from course_lib.exercises.engine.registry import chapters as chapters_with_exercises
 from course_lib.measure import Measurement, load_result, quantity, three_digits
 from course_lib.measure.tables import markdown_table
 from course_lib.publishing.curriculum import PARTS, Page, written

@@ -254,7 +254,7 @@ first, final = ledger[main_job.TEACHER], ledger[main_job.FINAL]
 measured = {
     "times smaller": final.size_ratio,
     "times faster": final.speedup.value,
-    "points lost": -final.accuracy_change.points,
+    "points lost": -final.accuracy_change.value,
 }
 lines = [f"| {name} | {my_guess[name] or '–'} | {value:.1f} |" for name, value in measured.items()]
 display(Markdown("\n".join(["| | your guess | measured here |", "|---|---:|---:|", *lines])))
@@ -312,7 +312,7 @@ alone, distilled = ledger["student alone FP32"], ledger["student distilled FP32"
 for row in (alone, distilled):
     change = row.accuracy_change
     interval = f"[{change.low:+.2f}, {change.high:+.2f}]"
-    print(f"{row.name:24} {change.points:+.2f} points against the teacher {interval}")
+    print(f"{row.name:24} {change.value:+.2f} points against the teacher {interval}")
 claim("both students' files have the same number of bytes", alone.size_bytes == distilled.size_bytes)
 
 # %% [markdown]
@@ -460,7 +460,7 @@ display(
   faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the
   rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
 - Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}×
-  [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.points:.1f} points.
+  [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.value:.1f} points.
 - INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the
   pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
 """)

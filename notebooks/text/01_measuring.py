@@ -457,7 +457,7 @@ widgets.benchmark_explorer()
 # %%
 from course_lib.measure.simulation import speedup_estimates
 
-many = {e.method: e for e in speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)}
+many = speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)
 for e in many.values():
     print(f"{e.method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
 claim(

@@ -156,7 +156,7 @@ optimism = {
 }
 for kind, points in optimism.items():
     interval = f"[{points.low:+.1f}, {points.high:+.1f}]"
-    print(f"split {kind}: optimism {points.mean:+.1f} points, 95 % interval {interval}, {points.n} seeds")
+    print(f"split {kind}: optimism {points.value:+.1f} points, 95 % interval {interval}, {points.n} seeds")
 
 # %%
 claim(
@@ -167,7 +167,7 @@ claim(
 # %%
 claim(
     "The split by track promises nothing: its optimism lies nearer to 0.",
-    abs(optimism["by track"].mean) < optimism["by image"].mean / 2,
+    abs(optimism["by track"].value) < optimism["by image"].value / 2,
 )
 
 # %%
@@ -175,7 +175,7 @@ unseen_mean = {kind: np.mean([s.unseen for s in scores if s.split == kind]) for 
 gain = 100 * (unseen_mean["by image"] - unseen_mean["by track"])
 claim(
     "On unseen signs the random split gains something, but less than half of what it promised.",
-    0 < gain < optimism["by image"].mean / 2,
+    0 < gain < optimism["by image"].value / 2,
 )
 
 # %% [markdown]
@@ -789,9 +789,9 @@ claim("The setting chosen on test keeps less than it promises.", np.mean(kept) <
 from IPython.display import Markdown
 
 Markdown(f"""
-1. A split by frames promised {optimism["by image"].mean:.0f} points ({optimism["by image"].low:.0f} to
+1. A split by frames promised {optimism["by image"].value:.0f} points ({optimism["by image"].low:.0f} to
    {optimism["by image"].high:.0f}) that unseen signs did not keep; the split by track
-   {optimism["by track"].mean:+.0f}.
+   {optimism["by track"].value:+.0f}.
 2. The teacher is right on {100 * score.value:.2f} % of the {data} test images, 95 % interval
    {100 * score.low:.2f} to {100 * score.high:.2f}, over {score.clusters:,} signs; Wilson over frames would
    have claimed an interval {(by_track.high - by_track.low) / (wilson.high - wilson.low):.1f} times

@@ -343,7 +343,7 @@ for data, result in recorded.items():
     for name, part in REGIMES.items():
         again[data, name] = seed_interval(gains(scores, f"soft_targets{part}", f"alone{part}"))
 claim("Recomputed from the single runs, every recorded gain and its interval come out again.",
-      all(np.allclose([m.mean, m.low, m.high], [f.value, f.low, f.high], atol=0.002)
+      all(np.allclose([m.value, m.low, m.high], [f.value, f.low, f.high], atol=0.002)
           for (data, name), m in again.items() for f in [recorded[data]["figures"][name]]))
 
 # %%
@@ -461,7 +461,7 @@ plots.gains_figure(sorted(found, key=lambda g: -g.value))
 def compare(arm, control):
     """Gain of one arm over another, in points, paired by seed."""
     m = seed_interval(gains(scores, arm, control, "validation"))
-    return Gain(arm, f"{arm.replace('_', ' ')} − {control.replace('_', ' ')}", m.mean, m.low, m.high, m.n)
+    return Gain(arm, f"{arm.replace('_', ' ')} − {control.replace('_', ' ')}", m.value, m.low, m.high, m.n)
 
 
 def says(g):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from course_lib.exercises import Exercise
-from course_lib.exercises.engine.exercise import chapter, chapters
 from course_lib.exercises.engine.proof import CLAIMS
+from course_lib.exercises.engine.registry import chapter, chapters
 
 EXERCISES = [exercise for number in chapters() for exercise in chapter(number)[1]]
 

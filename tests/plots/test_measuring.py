@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from course_lib import plots
+from course_lib.evaluation import Estimate
 from course_lib.measure.roofline import RooflinePoint
-from course_lib.measure.simulation import Estimate, simulate_session
+from course_lib.measure.simulation import simulate_session
 
-ESTIMATES = [Estimate("means", 1.5, 1.2, 1.9), Estimate("medians", 2.0, 1.9, 2.1)]
+ESTIMATES = {"means": Estimate(1.5, 1.2, 1.9, 30, "×"), "medians": Estimate(2.0, 1.9, 2.1, 30, "×")}
 POINTS = {"teacher": [RooflinePoint("conv", 60.0, 70.0), RooflinePoint("classifier", 0.5, 2.0)]}
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from course_lib import plots
 from course_lib.data.classes import CLASS_NAMES
-from course_lib.evaluation import Accuracy, Calibration, ReliabilityBin
+from course_lib.evaluation import Calibration, Estimate, ReliabilityBin
 from course_lib.experiments.split_discipline import SplitScore
 from course_lib.plots.teacher import SHORT_NAMES
 
@@ -79,8 +79,10 @@ def test_the_history_figure_counts_epochs_from_one_and_shows_percent():
 
 
 def test_the_slice_figure_draws_every_slice_and_names_the_lowest():
-    night, day = Accuracy(0.8, 0.7, 0.9, 50, 10), Accuracy(0.99, 0.98, 1.0, 500, 90)
-    figure = plots.slice_figure({"weather": {"night": night, "day": day}}, Accuracy(0.97, 0.96, 0.98, 550, 100))
+    night, day = Estimate(0.8, 0.7, 0.9, 50, clusters=10), Estimate(0.99, 0.98, 1.0, 500, clusters=90)
+    figure = plots.slice_figure(
+        {"weather": {"night": night, "day": day}}, Estimate(0.97, 0.96, 0.98, 550, clusters=100)
+    )
     assert "Lowest: weather, night" in figure.alt_text
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["night  (n = 50)", "day  (n = 500)"]
     dashed = figure.axes[0].lines[-1]

@@ -1,31 +1,68 @@
-"""What an exercise is, and where exercises are found.
+"""What an exercise is: a task, its reference, its inputs, the mistakes it knows, and right answers written differently.
 
-A chapter's exercises live in ``course_lib/exercises/chapter_NN.py``; the module is imported when one of them is first
-asked for, so that a slip in one chapter never reaches another. See the package's docstring for how to declare one.
+One file an exercise, functions with names, put together by decorators (``course_lib/exercises/chapter_NN/topic.py``):
+
+    ex = Exercise("05.1", "The distillation loss with T and α", points=3, gradient_of=("student_logits",),
+                  hints=["…", "…"], explanation="…")
+
+    @ex.reference
+    def distillation_loss(student_logits, teacher_logits, labels, temperature, alpha): ...
+
+    @ex.case("four numbers by hand")
+    def by_hand(): return torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]]), torch.tensor([0]), 2.0, 0.5
+
+    @ex.inputs
+    def random_batch(rng): ...
+
+    @ex.mistake("The factor T² is missing: the soft term's gradient shrinks as 1/T² …")
+    def no_t_squared(student_logits, teacher_logits, labels, temperature, alpha): ...
+
+    @ex.alternative
+    def written_out(student_logits, teacher_logits, labels, temperature, alpha): ...
+
+The reference bears the stub's own name and parameters. ``registry`` finds exercises, ``judge`` asks them.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from inspect import signature
 from typing import Any
 
-from course_lib.exercises.engine.compare import describe, difference
+from course_lib.exercises.engine.compare import clone, describe, difference
 
 Arguments = tuple | dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A plausible wrong implementation (or value), and the message that a learner who made it must see."""
+    """A plausible wrong implementation (of a value exercise: a function without arguments) and what to tell its author.
+
+    Args:
+        wrong: behaves as the learner's answer would.
+        message: what a learner who made this mistake must read.
+        name: the function's; of the test, such as "05.1-no_t_squared".
+    """
 
     wrong: Any
     message: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Fixed arguments that every answer meets, in every check.
+
+    Args:
+        asks: which sentence of the task, or which edge, this case is there for.
+        make: gives the arguments, a tuple, or a dict to pass by name; fresh ones at each call.
+    """
+
+    asks: str
+    make: Callable[[], Arguments]
 
 
 def returned(fn: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -33,7 +70,6 @@ def returned(fn: Callable, *args: Any, **kwargs: Any) -> Any:
     return fn(*args, **kwargs)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Exercise:
     """One task with everything needed to judge an answer to it.
 
@@ -41,68 +77,132 @@ class Exercise:
         id: chapter and number, "04.2".
         title: a few words.
         points: ≥ 1.
-        reference: the right function; for a value exercise, a function without arguments that computes the value.
         hints: ≥ 2, from a nudge to nearly the answer.
-        mistakes: ≥ 3, in order of precedence, each with a message of its own.
-        alternatives: ≥ 1 right answer written differently.
-        inputs: rng -> fresh arguments, a tuple, or a dict to pass by name (torch's seed is fresh too). None: a value.
-        examples: fixed arguments, tried first: small numbers, nasty cases.
-        trials: number of fresh inputs for each check.
-        outcome: (fn, *arguments) -> what is compared.
+        explanation: Markdown shown with the solution.
+        gradient_of: arguments (float tensors) whose gradient the result must carry, equal to the reference's: a loss
+            that cannot train is wrong.
+        no_gradient_of: arguments that must get no gradient, such as a teacher's features.
+        trials: number of random inputs for each check; always the same ones, so that the verdict is.
         compare: (expected, got, tolerance) -> complaint or None; None: only the properties decide.
         tolerance: relative error allowed to floats.
-        properties: (fn, *arguments) -> complaint or None, tried on every set of arguments after the comparison.
         in_place: the function is meant to change its arguments: they are compared as part of the outcome.
-        time_limit_s: seconds of the learner's code allowed in one check (CPU time; waiting counts a quarter).
-        explanation: Markdown shown with the solution.
-    Raises: ValueError: a field breaks one of these rules.
+        time_limit_s: seconds of the learner's code allowed in one check.
     """
 
-    id: str
-    title: str
-    points: int
-    reference: Callable
-    hints: Sequence[str]
-    mistakes: Sequence[Mistake]
-    alternatives: Sequence[Any]
-    inputs: Callable[[Any], Arguments] | None = None
-    examples: Sequence[Arguments] = ()
-    trials: int = 5
-    outcome: Callable = returned
-    compare: Callable[[Any, Any, float], str | None] | None = difference
-    tolerance: float = 1e-4
-    properties: Sequence[Callable[..., str | None]] = ()
-    in_place: bool = False
-    time_limit_s: float = 5.0
-    explanation: str = ""
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        *,
+        points: int,
+        hints: Sequence[str] = (),
+        explanation: str = "",
+        gradient_of: Sequence[str] = (),
+        no_gradient_of: Sequence[str] = (),
+        trials: int = 5,
+        compare: Callable[[Any, Any, float], str | None] | None = difference,
+        tolerance: float = 1e-4,
+        in_place: bool = False,
+        time_limit_s: float = 5.0,
+        **parts: Any,
+    ):
+        self.id, self.title, self.points = id, title, points
+        self.hints, self.explanation = list(hints), explanation
+        self.gradient_of, self.no_gradient_of = tuple(gradient_of), tuple(no_gradient_of)
+        self.trials, self.compare, self.tolerance = trials, compare, tolerance
+        self.in_place, self.time_limit_s = in_place, time_limit_s
+        self.solution_fn: Callable | None = None
+        self.reference_fn: Callable = parts.get("reference", _undeclared)
+        self.inputs_fn: Callable[[Any], Arguments] | None = parts.get("inputs")
+        self.outcome_fn: Callable = parts.get("outcome", returned)
+        self.rules: list[Callable[..., str | None]] = list(parts.get("properties", ()))
+        self.alternatives: list[Callable] = list(parts.get("alternatives", ()))
+        self.cases = [Case(f"example {i + 1}", partial(clone, e)) for i, e in enumerate(parts.get("examples", ()))]
+        self.mistakes = [
+            Mistake(m.wrong, m.message, f"mistake_{i + 1}") for i, m in enumerate(parts.get("mistakes", ()))
+        ]
+        if not re.fullmatch(r"\d\d\.[1-9]\d*", id):
+            raise ValueError(f"exercise {id!r}: id must look like '04.2'")
 
-    def __post_init__(self) -> None:
+    def reference(self, fn: Callable) -> Callable:
+        """Decorator: the right function, under the stub's name and parameters; a value exercise's takes no argument."""
+        self.reference_fn = fn
+        return fn
+
+    def solution(self, fn: Callable) -> Callable:
+        """Decorator: what ``solution()`` prints, where the reference is a call of the library and teaches nothing."""
+        self.solution_fn = fn
+        return fn
+
+    def inputs(self, fn: Callable[[Any], Arguments]) -> Callable[[Any], Arguments]:
+        """Decorator: rng -> arguments, a tuple or a dict (torch's seed is set too). Without it: a value exercise."""
+        self.inputs_fn = fn
+        return fn
+
+    def outcome(self, fn: Callable) -> Callable:
+        """Decorator: (fn, *arguments) -> what is compared, where that is not what ``fn`` returns."""
+        self.outcome_fn = fn
+        return fn
+
+    def case(self, asks: str) -> Callable[[Callable[[], Arguments]], Callable[[], Arguments]]:
+        """Decorator: fixed arguments, tried first and shown in messages: small numbers, stated edges, far values."""
+
+        def add(fn: Callable[[], Arguments]) -> Callable[[], Arguments]:
+            self.cases.append(Case(asks, fn))
+            return fn
+
+        return add
+
+    def mistake(self, message: str) -> Callable[[Callable], Callable]:
+        """Decorator: a plausible wrong answer and its message; the order of the file is the order of precedence."""
+
+        def add(fn: Callable) -> Callable:
+            self.mistakes.append(Mistake(fn, message, fn.__name__))
+            return fn
+
+        return add
+
+    def alternative(self, fn: Callable) -> Callable:
+        """Decorator: a right answer written differently."""
+        self.alternatives.append(fn)
+        return fn
+
+    def rule(self, fn: Callable[..., str | None]) -> Callable[..., str | None]:
+        """Decorator: (fn, *arguments) -> complaint or None, asked of every set of arguments after the comparison."""
+        self.rules.append(fn)
+        return fn
+
+    def problems(self) -> list[str]:
+        """What this exercise lacks of the contract; [] if nothing. Asked when it is first found."""
         rules = {
-            "id must look like '04.2'": re.fullmatch(r"\d\d\.[1-9]\d*", self.id),
             "title must not be empty": self.title.strip(),
             "points must be an int ≥ 1": isinstance(self.points, int) and self.points >= 1,
-            "reference must be callable": callable(self.reference),
+            "a reference must be declared": self.reference_fn is not _undeclared,
             "hints must be at least 2 texts": not isinstance(self.hints, str) and len(self.hints) >= 2,
             "mistakes must be at least 3": len(self.mistakes) >= 3,
             "each mistake needs a message of its own": len({m.message for m in self.mistakes}) == len(self.mistakes),
+            "each mistake needs a name of its own": len({m.name for m in self.mistakes}) == len(self.mistakes),
             "alternatives must hold at least 1 right answer": len(self.alternatives) >= 1,
             "trials must be ≥ 2": self.trials >= 2,
-            "compare=None needs properties": self.compare is not None or self.properties,
-            "examples must be tuples or dicts": all(isinstance(e, tuple | dict) for e in self.examples),
+            "compare=None needs rules": self.compare is not None or self.rules,
+            "cases must give tuples or dicts": all(isinstance(e, tuple | dict) for e in self.examples),
         }
-        for rule, holds in rules.items():
-            if not holds:
-                raise ValueError(f"exercise {self.id!r}: {rule}")
+        return [f"exercise {self.id!r}: {rule}" for rule, holds in rules.items() if not holds]
+
+    @property
+    def examples(self) -> list[Arguments]:
+        """The arguments of the fixed cases, made anew."""
+        return [case.make() for case in self.cases]
 
     @property
     def is_value(self) -> bool:
         """True if the answer is a value, not a function."""
-        return self.inputs is None
+        return self.inputs_fn is None
 
-    @cached_property
+    @property
     def parameters(self) -> tuple[str, ...]:
         """The reference's parameter names, used in messages and for stubs."""
-        return tuple(signature(self.reference).parameters)
+        return tuple(signature(self.reference_fn).parameters)
 
     def named(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments under the reference's parameter names."""
@@ -121,40 +221,5 @@ def apply(fn: Callable, arguments: Arguments) -> Any:
     return fn(**arguments) if isinstance(arguments, dict) else fn(*arguments)
 
 
-def chapters() -> tuple[str, ...]:
-    """The chapters that have exercises, as two digits, in order."""
-    package = importlib.import_module("course_lib.exercises")
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name[-2:] for name in names if re.fullmatch(r"chapter_\d\d", name)))
-
-
-def chapter(number: str) -> tuple[str, tuple[Exercise, ...]]:
-    """A chapter's title (its module's first line) and its exercises, in order of their numbers.
-
-    Raises: ValueError: an id belongs to another chapter or is used twice.
-    """
-    module = importlib.import_module(f"course_lib.exercises.chapter_{number}")
-    found = [value for value in vars(module).values() if isinstance(value, Exercise)]
-    ids = [exercise.id for exercise in found]
-    if any(not id.startswith(f"{number}.") for id in ids) or len(set(ids)) < len(ids):
-        raise ValueError(f"{module.__name__}: ids must be unique and start with '{number}.', got {ids}")
-    title = (module.__doc__ or "").strip().split("\n")[0].rstrip(".")
-    return title, tuple(sorted(found, key=lambda exercise: int(exercise.id[3:])))
-
-
-def find(id: str | float) -> Exercise:
-    """The exercise with this id ("01.1", or "1.1" for short).
-
-    Raises: ValueError: there is none; the message lists that chapter's, or the first of each chapter.
-    """
-    match = re.fullmatch(r"(\d{1,2})\.(\d+)", str(id).strip())
-    wanted = f"{int(match[1]):02d}.{int(match[2])}" if match else str(id).strip()
-    near = chapters()
-    if match and wanted[:2] in near:
-        exercises = {exercise.id: exercise for exercise in chapter(wanted[:2])[1]}
-        if wanted in exercises:
-            return exercises[wanted]
-        near = list(exercises)
-    elif near:
-        near = [chapter(number)[1][0].id for number in near]  # no such chapter: the first exercise of each
-    raise ValueError(f"id must name an exercise, got {id!r}; near it: {', '.join(near) or 'none'}")
+def _undeclared(*args: Any, **kwargs: Any) -> Any:
+    raise ValueError("no reference was declared")

@@ -24,8 +24,9 @@ import torch
 from course_lib.exercises.engine import sandbox
 from course_lib.exercises.engine.compare import clone, describe, difference, same_bits
 from course_lib.exercises.engine.display import Note, Verdict
-from course_lib.exercises.engine.exercise import Arguments, Exercise, apply, find, returned
+from course_lib.exercises.engine.exercise import Arguments, Exercise, apply, returned
 from course_lib.exercises.engine.record import remember
+from course_lib.exercises.engine.registry import find
 from course_lib.exercises.engine.sandbox import Outcome, TimeLimit
 from course_lib.exercises.engine.stub import untouched
 
@@ -64,7 +65,7 @@ def hint(id: str) -> Note:
 def solution(id: str) -> Note:
     """The reference's source, with its explanation."""
     exercise = find(id)
-    source = textwrap.dedent(inspect.getsource(exercise.reference)).rstrip()
+    source = textwrap.dedent(inspect.getsource(exercise.reference_fn)).rstrip()
     title = f"Solution of {exercise.id} {exercise.title}"
     explanation = inspect.cleandoc(exercise.explanation)
     text = "\n\n".join(part for part in (title, explanation, source) if part)
@@ -106,9 +107,9 @@ class _Attempt:
 
         def draw() -> list[Arguments]:
             torch.manual_seed(self.seed)
-            return [self.exercise.inputs(rng) for _ in range(self.exercise.trials)]
+            return [self.exercise.inputs_fn(rng) for _ in range(self.exercise.trials)]
 
-        return _course(sandbox.run(draw, self.exercise.inputs, COURSE_LIMIT_S), self.exercise).value
+        return _course(sandbox.run(draw, self.exercise.inputs_fn, COURSE_LIMIT_S), self.exercise).value
 
     def verdict(self) -> Verdict:
         outcomes = []
@@ -130,7 +131,7 @@ class _Attempt:
         if outcome.error:
             return f"{self._given(case)} {outcome.report}"
         found = self._unequal(case, outcome.value, after)
-        for holds in () if found else self.exercise.properties:
+        for holds in () if found else self.exercise.rules:
             found = found or self._ask(lambda holds=holds: apply(partial(holds, self.answer), clone(case)))
         if found:
             return f"{self._given(case)} {found.rstrip('.')}."
@@ -140,7 +141,7 @@ class _Attempt:
         exercise = self.exercise
         if exercise.compare is None:
             return ""
-        outcome, expected_after = self._run(exercise.reference, case, COURSE_LIMIT_S)
+        outcome, expected_after = self._run(exercise.reference_fn, case, COURSE_LIMIT_S)
         expected = _course(outcome, exercise).value
         found = self._ask(lambda: exercise.compare(expected, value, exercise.tolerance))
         if not found and exercise.in_place:
@@ -178,7 +179,7 @@ class _Attempt:
 
     def _wrong_part(self, case: Arguments, value: Any) -> Any:
         """The index or key of the first wrong value; None unless both results are alike tuples, lists or dicts."""
-        expected = self._run(self.exercise.reference, case, COURSE_LIMIT_S)[0].value
+        expected = self._run(self.exercise.reference_fn, case, COURSE_LIMIT_S)[0].value
         if isinstance(expected, tuple | list) and isinstance(value, tuple | list) and len(expected) == len(value):
             parts = range(len(expected))
         elif isinstance(expected, dict) and isinstance(value, dict) and expected.keys() == value.keys():
@@ -212,7 +213,7 @@ class _Attempt:
         """Run on a copy of the arguments. The sandbox puts random states back: whoever is run meets the same ones."""
         arguments = clone(case)
         return sandbox.run(
-            lambda: apply(partial(self.exercise.outcome, function), arguments), function, limit_s
+            lambda: apply(partial(self.exercise.outcome_fn, function), arguments), function, limit_s
         ), arguments
 
     def _wrong(self, reason: str, complaint: str, outcome: Outcome) -> Verdict:
@@ -227,7 +228,7 @@ def _judge_value(exercise: Exercise, answer: Any, limit_s: float) -> Verdict:
     def differs(value: Any) -> str:
         return _ask(lambda: compare(value, answer, exercise.tolerance), answer, limit_s)
 
-    if not differs(exercise.reference()):
+    if not differs(exercise.reference_fn()):
         return _right(exercise)
     reasons = (mistake.message for mistake in exercise.mistakes if not differs(mistake.wrong))
     return _verdict(exercise, "wrong", next(reasons, f'You gave {describe(answer)}. hint("{exercise.id}") helps.'))
@@ -259,7 +260,7 @@ def _verdict(exercise: Exercise, state: str, message: str, printed: str = "") ->
 
 def _unfit(answer: Callable, case: Arguments, exercise: Exercise) -> str:
     """Why the answer cannot be called with these arguments, "" if it can."""
-    if exercise.outcome is not returned:
+    if exercise.outcome_fn is not returned:
         return ""
     try:
         form = inspect.signature(answer)

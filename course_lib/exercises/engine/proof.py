@@ -34,7 +34,7 @@ _serial = itertools.count()
 
 def reference_passes(exercise: Exercise) -> str:
     """The reference earns all points, and leaves its arguments as they were."""
-    answer = exercise.reference() if exercise.is_value else exercise.reference
+    answer = exercise.reference_fn() if exercise.is_value else exercise.reference_fn
     return _all(exercise, [answer], lambda verdict: verdict.points == exercise.points)
 
 
@@ -70,8 +70,8 @@ def constant_fails(exercise: Exercise) -> str:
     if exercise.is_value:
         return ""
     torch.manual_seed(1)
-    sets = [*exercise.examples, exercise.inputs(np.random.default_rng(1))]
-    constants = [apply(exercise.reference, clone(arguments)) for arguments in sets]
+    sets = [*exercise.examples, exercise.inputs_fn(np.random.default_rng(1))]
+    constants = [apply(exercise.reference_fn, clone(arguments)) for arguments in sets]
     answers = [lambda *a, constant=constant, **k: clone(constant) for constant in constants]
     return _all(exercise, answers, lambda verdict: verdict.state == "wrong")
 
@@ -81,11 +81,11 @@ def changed_arguments_are_told(exercise: Exercise) -> str:
     if exercise.is_value or exercise.in_place:
         return ""
     torch.manual_seed(1)
-    if not any(_spoil(v) for v in exercise.named(clone(exercise.inputs(np.random.default_rng(1)))).values()):
+    if not any(_spoil(v) for v in exercise.named(clone(exercise.inputs_fn(np.random.default_rng(1)))).values()):
         return ""
 
     def spoiler(*args: Any, **kwargs: Any) -> Any:
-        value = clone(exercise.reference(*args, **kwargs))
+        value = clone(exercise.reference_fn(*args, **kwargs))
         return next((value for argument in [*args, *kwargs.values()] if _spoil(argument)), value)
 
     return _all(exercise, [spoiler], lambda verdict: "changes its argument" in verdict.message)

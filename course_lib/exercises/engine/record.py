@@ -20,7 +20,8 @@ from pathlib import Path
 
 from course_lib.errors import CourseError
 from course_lib.exercises.engine.display import Note
-from course_lib.exercises.engine.exercise import Exercise, chapter, chapters
+from course_lib.exercises.engine.exercise import Exercise
+from course_lib.exercises.engine.registry import chapter, chapters
 from course_lib.storage.files import ROOT, write_json
 
 STALE_LOCK_S = 5.0

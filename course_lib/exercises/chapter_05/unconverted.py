@@ -123,66 +123,6 @@ loss = Exercise(
 )
 
 
-def pseudo_labels(table: Tensor, view: int, indices: Tensor) -> Tensor:
-    """(B,) the teacher's first choice for the images at ``indices``, in this view; table: logits (views, N, C)."""
-    return table[view, indices].argmax(1)
-
-
-def _table_inputs(rng: np.random.Generator) -> tuple[Tensor, int, Tensor]:
-    count = int(rng.integers(20, 40))
-    return torch.randn(3, count, 9), int(rng.integers(1, 3)), torch.from_numpy(rng.permutation(count)[:12])
-
-
-pseudo = Exercise(
-    id="05.4",
-    title="Pseudo-labels for a shuffled batch",
-    points=2,
-    reference=pseudo_labels,
-    inputs=_table_inputs,
-    hints=[
-        "The table is in the order of the data set. The batch is not: indices[i] says which image its row i shows.",
-        "table[view] is (N, C): take its rows at indices, then the largest logit of each row.",
-    ],
-    mistakes=[
-        Mistake(
-            lambda table, view, indices: table[view, : len(indices)].argmax(1),
-            "You took the table's first rows. The loader shuffles: row i of the batch is image indices[i], and your "
-            "target belongs to another image.",
-        ),
-        Mistake(
-            lambda table, view, indices: table.mean(0)[indices].argmax(1),
-            "You averaged over the views. That may be a steadier label, but it is not the teacher's answer to the "
-            "picture that the student sees: take the batch's view alone.",
-        ),
-        Mistake(
-            lambda table, view, indices: table[0, indices].argmax(1),
-            "Right images, wrong view: these logits were computed from other pixels. Use the batch's view.",
-        ),
-        Mistake(
-            lambda table, view, indices: table[view, indices.sort().values].argmax(1),
-            "You sorted the indices, and the batch stays in its own order: rows and targets no longer match.",
-        ),
-        Mistake(
-            lambda table, view, indices: table[view, indices].argmax(0),
-            "argmax(0) looks for an image for each class. A class for each image is argmax(1).",
-        ),
-        Mistake(
-            lambda table, view, indices: indices[table[view, indices].argmax(1) % len(indices)],
-            "You returned positions in the data set, not classes.",
-        ),
-    ],
-    alternatives=[
-        lambda table, view, indices: torch.stack([table[view, int(i)].max(0).indices for i in indices]),
-        lambda table, view, indices: table.argmax(2)[view].gather(0, indices),
-    ],
-    explanation="""
-        A target belongs to an image *and* to the view it was computed from. `course_lib.training.Batch` therefore
-        carries `indices` and `view`, and `TeacherTable.rows(batch)` uses both. No error is raised if you do not: the
-        loss falls all the same, since a student can learn how often each class occurs.
-    """,
-)
-
-
 def kl_others(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Mean over the batch of KL between the two answers among the classes other than the label, renormalized."""
     weights = {"temperature": temperature, "alpha": 0.0, "beta": 1.0}
