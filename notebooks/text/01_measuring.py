@@ -458,8 +458,8 @@ widgets.benchmark_explorer()
 from course_lib.measure.simulation import speedup_estimates
 
 many = speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)
-for e in many.values():
-    print(f"{e.method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
+for method, e in many.items():
+    print(f"{method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
 claim(
     "With 1,000 rounds in blocks the interval of the medians is narrow and does not hold the truth",
     many["blocks, ratio of medians"].high < 1.9,
