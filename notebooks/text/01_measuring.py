@@ -30,7 +30,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib import measure, plots, widgets
-from course_lib.deploy.onnx import export_onnx, open_session
+from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim
 from course_lib.measure.reference import reference
@@ -200,7 +200,7 @@ files = {
     name: export_onnx(model, Path(folder.name) / f"{name}.onnx")
     for name, model in {"teacher": teacher, "student": student}.items()
 }
-counts = {name: measure.onnx_counts(path) for name, path in files.items()}
+counts = {name: onnx_counts(path) for name, path in files.items()}
 rows = [
     [name, f"{measure.count_parameters(model):,}", f"{c.parameters:,}",
      measure.quantity(4 * c.parameters, "B"), measure.quantity(c.deployable_bytes, "B"),
@@ -246,7 +246,7 @@ with torch.no_grad():
     for weight in (p for p in sparse.parameters() if p.ndim > 1):
         weight[weight.abs() < weight.abs().quantile(0.9)] = 0
 files["sparse"] = export_onnx(sparse, Path(folder.name) / "sparse.onnx")
-counts["sparse"] = measure.onnx_counts(files["sparse"])
+counts["sparse"] = onnx_counts(files["sparse"])
 zipped = {name: len(gzip.compress(files[name].read_bytes())) for name in ("student", "sparse")}
 rows = [
     [name, f"{c.parameters:,}", f"{c.nonzeros:,}", measure.quantity(c.deployable_bytes, "B"),
