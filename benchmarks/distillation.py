@@ -24,20 +24,8 @@ from course_lib.data import Splits, load
 from course_lib.distillation import Outputs, TeacherTable, Term, tapped_table, teacher_table
 from course_lib.errors import CourseError
 from course_lib.evaluation import seed_interval
-from course_lib.experiments.distillation_study import (
-    ALPHA,
-    FULL,
-    SMALL,
-    TEMPERATURE,
-    VERSION,
-    Arm,
-    Score,
-    Study,
-    arms,
-    gains,
-    make_teacher,
-    run_arm,
-)
+from course_lib.experiments.distillation_arms import ALPHA, ARMS, TEMPERATURE, TESTED, VERSION, Arm
+from course_lib.experiments.distillation_study import FULL, SMALL, Score, Study, gains, make_teacher, run_arm
 from course_lib.experiments.shipped_networks import data_key
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
@@ -46,20 +34,9 @@ from course_lib.storage.files import cache_dir, read_json, write_json
 SEEDS = 3
 TENTH_SEEDS = 3  # the difference is so large there that three seeds decide it
 THREADS = 1
-GAIN_ARMS = ("alone", "soft_targets", "alone_tenth", "soft_targets_tenth")
-LOGIT_ARMS = ("alone", "soft_targets", "label_smoothing", "pseudo_labels", "decoupled")
-FEATURE_ARMS = ("hint", "attention", "relational", "similarity", "hint_heavy", "attention_heavy")
+GAIN_ARMS = TESTED
+METHOD_ARMS = (*(arm.name for arm in ARMS.values() if arm.group != "tenth"), "torchdistill")
 FEATURE_TAPS = ("stages.4", "stages.5", "pool")
-SWEEP_ARMS = (
-    "temperature_1",
-    "temperature_2",
-    "temperature_8",
-    "alpha_50",
-    "alpha_100",
-)
-TEACHER_ARMS = ("assistant", "born_again", "plain_teacher", "smoothed_teacher")
-MISTAKES = ("other_view", "shuffled_targets")
-METHOD_ARMS = (*LOGIT_ARMS, *SWEEP_ARMS, *FEATURE_ARMS, *TEACHER_ARMS, *MISTAKES, "torchdistill")
 SHIPPED = {"shipped": "teacher", "assistant": "student"}
 
 
@@ -93,7 +70,7 @@ def scores(data: str, study: Study, names: Sequence[str], seeds: Sequence[int], 
 
 def every_arm() -> dict[str, Arm]:
     """The study's arms, and torchdistill's own loss where that package is installed (pip install ".[peers]")."""
-    known = arms()
+    known = dict(ARMS)
     try:
         from torchdistill.losses.mid_level import KDLoss
     except ImportError:
@@ -105,7 +82,9 @@ def every_arm() -> dict[str, Arm]:
         student, teacher = outputs.student_logits, outputs.teacher_logits
         return loss({"z": {"output": student}}, {"z": {"output": teacher}}, outputs.labels)
 
-    return known | {"torchdistill": Arm("torchdistill", lambda student: [Term("torchdistill", 1.0, theirs)])}
+    return known | {
+        "torchdistill": Arm("torchdistill", "logits", terms=lambda student: [Term("torchdistill", 1.0, theirs)])
+    }
 
 
 def _load(name: str, splits: Splits) -> tuple[nn.Module, dict]:
@@ -180,11 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     study = FULL if options.study == "gain" else SMALL
-    everything = (
-        GAIN_ARMS
-        if options.study == "gain"
-        else LOGIT_ARMS + SWEEP_ARMS + FEATURE_ARMS + TEACHER_ARMS + MISTAKES + ("torchdistill",)
-    )
+    everything = GAIN_ARMS if options.study == "gain" else METHOD_ARMS
     seeds = range(options.seeds)
     found = scores(options.data, study, options.arms or everything, seeds, afresh=options.afresh)
     if options.arms:

@@ -11,23 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from course_lib.experiments.distillation_arms import METHODS
 from course_lib.measure import Measurement
-
-# In the order of the chapters: what is recorded as <name>_gain_points, and what it is called in a table.
-METHODS = {
-    "soft_targets": "soft targets",
-    "label_smoothing": "label smoothing",
-    "pseudo_labels": "pseudo-labels",
-    "decoupled": "decoupled",
-    "hint": "hint",
-    "hint_heavy": "hint, larger weight",
-    "attention": "attention",
-    "attention_heavy": "attention, larger weight",
-    "relational": "relational",
-    "similarity": "similarity-preserving",
-    "born_again": "born again",
-}
-ON_FEATURES = ("hint", "hint_heavy", "attention", "attention_heavy", "relational", "similarity")
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,13 @@ SHORTEST_SAMPLE_NS = 1_000_000
 class LatencyReport:
     """Raw samples of every variant and how they were taken.
 
-    Fields: samples_ms: variant -> (repeats,) milliseconds per call, in the order of rounds, so that entry i of all
-    variants belongs to the same round; calls: variant -> calls averaged in one sample; warmup, repeats, threads, seed.
+    Args:
+        samples_ms: variant -> (repeats,) ms per call, in the order of rounds: entry i of all belongs to one round.
+        calls: variant -> calls averaged in one sample.
+        warmup: calls of each variant before the clock started.
+        repeats: rounds.
+        threads: that the variants used.
+        seed: of the order within rounds and of the bootstrap.
     """
 
     samples_ms: dict[str, np.ndarray]

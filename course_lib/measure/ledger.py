@@ -51,7 +51,13 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Twin:
-    """Another row that this variant should agree with: the least fraction of equal predictions, and the one found."""
+    """Another row that this variant should agree with.
+
+    Args:
+        name: of the other row.
+        expected_agreement: the least fraction of equal predictions.
+        agreement: the fraction that was found.
+    """
 
     name: str
     expected_agreement: float
@@ -60,12 +66,28 @@ class Twin:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured variant. Fields that refer to the first row are None (``agreement`` 1.0) in the first row itself.
+    """One measured variant; the first row is the reference of all.
 
-    agreement: fraction of test images with the same predicted class as the first row.
-    accuracy_change: accuracy minus the first row's, in points, paired. speedup: first row's latency over this one's.
-    size_bytes: all files that must be shipped. parameters, nonzeros, macs: None where the file does not tell.
-    latency_samples_ms: one per round, ms per call, each the mean of ``calls_per_sample`` calls; p50 and p95 sum it up.
+    Args:
+        name: the variant's.
+        file: its file's name.
+        accuracy: fraction right on the test images.
+        agreement: fraction of test images with the same predicted class as the first row; 1.0 in the first.
+        accuracy_change: accuracy minus the first row's, in points, paired; None in the first.
+        size_bytes: all files that must be shipped.
+        size_ratio: the first row's bytes over these.
+        parameters: None where the file does not tell, as for the next two.
+        nonzeros: parameters that are not 0.
+        macs: multiply-accumulates for one image.
+        latency_ms_p50: median, ms per call.
+        latency_ms_p95: what 5 % of the samples exceed, ms per call.
+        latency_samples_ms: one a round, ms per call.
+        calls_per_sample: calls that one sample averages.
+        speedup: the first row's latency over this one's, ×; None in the first.
+        runtime: name and version.
+        provider: the backend that ran.
+        requested_provider: the backend that was asked for.
+        twin: the row that it should agree with, or None.
     """
 
     name: str
@@ -93,7 +115,18 @@ class Row:
 class Ledger:
     """Rows measured together, and the conditions that they share. The first row is the reference.
 
-    input_shape: of the timed call, batch first. machine, versions: as in ``measure.machine``.
+    Args:
+        title: what the table is about.
+        data: name of the data, "rendered" or "gtsrb".
+        rows: one a variant.
+        input_shape: of the timed call, batch first.
+        threads: of every variant.
+        warmup: calls of each variant before the clock started.
+        repeats: interleaved rounds.
+        seed: of the rounds' order and the bootstrap.
+        date: ISO.
+        machine: as ``measure.machine_summary`` tells it.
+        versions: package -> version.
     """
 
     title: str

@@ -56,18 +56,14 @@ def fit(
     """Train ``model`` in place and leave it with the weights of its best epoch on validation, in eval mode.
 
     Args:
-        model: submodules in eval mode inside a network in train mode stay in eval mode while it trains.
         loss: (logits (B, C), batch) → scalar; by default cross-entropy with the labels.
         checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
-            ends with the same weights as a run that was never interrupted (same machine, same number of threads).
-        progress: show a progress bar.
-        log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
+            ends with the same weights as a run that was never interrupted (same machine and number of threads).
+        progress: show a bar. log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
     Returns: the history of all epochs, those before a resume included.
     Raises:
-        ValueError: ``train`` or ``validation`` is empty.
-        CourseError: the checkpoint is broken or belongs to another run.
-        FloatingPointError: the loss is no longer finite (names epoch and step).
-        KeyboardInterrupt: Ctrl-C; its message says how to continue.
+        ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
+        FloatingPointError: the loss is not finite. KeyboardInterrupt: Ctrl-C; it says how to continue.
     """
     run = _prepared(model, train, validation, recipe, loss)
     identity = run.identity()
@@ -79,9 +75,7 @@ def fit(
     try:
         _run_epochs(run, progress, log_dir, lambda: run.save(checkpoint, identity) if checkpoint else None)
     except KeyboardInterrupt:
-        done = len(run.history.epochs)
-        kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
-        raise KeyboardInterrupt(f"training stopped after {done} of {recipe.epochs} epochs; {kept}") from None
+        raise KeyboardInterrupt(_stopped(run, checkpoint)) from None
     finally:
         model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     if run.best is not None:
@@ -191,6 +185,12 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
         bar.update()
     mean = total(summed) / len(run.train)
     return {"epoch": epoch, "loss": mean, "lr": lr, "seconds": time.perf_counter() - started}
+
+
+def _stopped(run: Run, checkpoint: str | Path | None) -> str:
+    done = len(run.history.epochs)
+    kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
+    return f"training stopped after {done} of {run.recipe.epochs} epochs; {kept}"
 
 
 def _require_finite(value: Tensor, epoch: int, step: int) -> None:

@@ -26,7 +26,8 @@ class Recipe:
 
     Args:
         epochs: passes over the training set, ≥ 1.
-        max_lr: the schedule's peak.
+        max_lr: the schedule's peak, > 0.
+        batch_size: images a step (of all processes together), ≥ 1.
         schedule: "onecycle" (a fifth of the steps up, then down to nothing) or "cosine" (down from the start).
         optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
         weight_decay: decoupled for adamw, L2 for sgd; never on biases and BatchNorm.

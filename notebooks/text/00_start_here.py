@@ -221,7 +221,7 @@ claim("that line leaves a network that calls every sign the same", len(answers.u
 # A PyTorch module is not what a car ships. Each network is exported to an ONNX file and executed by ONNX Runtime, which merges layers and has kernels for 8-bit integers. To quantize, it also needs the ranges of the activations; 512 training pictures supply them (**calibration**). Seven files, the whole ladder and three rungs beside it:
 
 # %% tags=["nbval-ignore-output"]
-files = main_job.export_rungs(
+files = main_job.export_files(
     teacher, students, splits, cache_dir() / "start_here", shipped_networks.FULL.calibration
 )
 for name, path in files.items():

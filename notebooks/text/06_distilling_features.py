@@ -28,7 +28,6 @@ from course_lib import distillation, plots, widgets
 from course_lib.data import load
 from course_lib.distillation import Taps
 from course_lib.exercises import check, hint, progress, solution
-from course_lib.experiments import method_comparison
 from course_lib.measure import claim, load_result
 from course_lib.measure.tables import text_table
 from course_lib.models import checkpoints, sign_student, sign_teacher
@@ -789,8 +788,11 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 # and a control that is the student alone. A difference is taken within a seed. It was recorded once:
 
 # %%
+from course_lib.experiments.distillation_arms import ARMS
+from course_lib.experiments.method_comparison import method_gains, verdict_sentence
+
 recorded = load_result("distillation_methods")
-gains = method_comparison.method_gains(recorded["figures"])
+gains = method_gains(recorded["figures"])
 print(recorded["command"])
 print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
 rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
@@ -800,10 +802,10 @@ print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"]
 plots.gains_figure(gains)
 
 # %%
-Markdown(method_comparison.verdict_sentence(gains))
+Markdown(verdict_sentence(gains))
 
 # %%
-on_features = [g for g in gains if g.method in method_comparison.ON_FEATURES]
+on_features = [g for g in gains if ARMS[g.method].group == "features"]
 told = sum(g.verdict != "not shown" for g in gains)
 width = np.median([g.high - g.low for g in gains])
 Markdown(

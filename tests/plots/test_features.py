@@ -10,7 +10,8 @@ import torch
 from matplotlib.image import AxesImage
 
 from course_lib import plots
-from course_lib.experiments.method_comparison import METHODS, method_gains, verdict_sentence
+from course_lib.experiments.distillation_arms import METHODS
+from course_lib.experiments.method_comparison import method_gains, verdict_sentence
 from course_lib.measure import Measurement, load_result, record
 from course_lib.models import SignStudent, SignTeacher
 from course_lib.plots import features as shown
