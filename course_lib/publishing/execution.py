@@ -40,6 +40,7 @@ CELL_SECONDS = 600
 SIDE_BY_SIDE = 2
 # A learner's own choices must not change what a page shows.
 LEARNERS_OWN = ("COURSE_DATA", "MPLBACKEND")
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 # nbval's own list (IPyNbFile.skip_compare); a test compares the verdicts.
 NOT_COMPARED = frozenset(
@@ -93,7 +94,7 @@ async def _execute(notebook: NotebookNode, folder: Path, setting: Setting) -> No
             if cell.cell_type == "code":
                 cell.outputs = _merged(_stable_outputs(cell))
     except (CellControlSignal, DeadKernelError, ValueError) as error:
-        raise ExecutionError(f"under {setting.name}: {error}") from error
+        raise ExecutionError(f"under {setting.name}: {COLOUR.sub('', str(error)).strip()}") from error
     return notebook
 
 

@@ -30,7 +30,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib import measure, plots, widgets
-from course_lib.deploy.onnx import export_onnx, open_session
+from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session
+from course_lib.evaluation import bootstrap_ratio
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim
 from course_lib.measure.reference import reference
@@ -200,7 +201,7 @@ files = {
     name: export_onnx(model, Path(folder.name) / f"{name}.onnx")
     for name, model in {"teacher": teacher, "student": student}.items()
 }
-counts = {name: measure.onnx_counts(path) for name, path in files.items()}
+counts = {name: onnx_counts(path) for name, path in files.items()}
 rows = [
     [name, f"{measure.count_parameters(model):,}", f"{c.parameters:,}",
      measure.quantity(4 * c.parameters, "B"), measure.quantity(c.deployable_bytes, "B"),
@@ -246,7 +247,7 @@ with torch.no_grad():
     for weight in (p for p in sparse.parameters() if p.ndim > 1):
         weight[weight.abs() < weight.abs().quantile(0.9)] = 0
 files["sparse"] = export_onnx(sparse, Path(folder.name) / "sparse.onnx")
-counts["sparse"] = measure.onnx_counts(files["sparse"])
+counts["sparse"] = onnx_counts(files["sparse"])
 zipped = {name: len(gzip.compress(files[name].read_bytes())) for name in ("student", "sparse")}
 rows = [
     [name, f"{c.parameters:,}", f"{c.nonzeros:,}", measure.quantity(c.deployable_bytes, "B"),
@@ -369,7 +370,7 @@ in_blocks = blocks.a_ms.mean() / blocks.b_ms.mean()
 claim("In blocks you measure what the formula says, within 2 %", abs(in_blocks / expected - 1) < 0.02)
 
 # %%
-paired = measure.bootstrap_ratio(mixed.a_ms, mixed.b_ms, seed=0)
+paired = bootstrap_ratio(mixed.a_ms, mixed.b_ms, seed=0)
 print(f"blocks {in_blocks:.2f}, by the formula {expected:.2f}; interleaved {paired.value:.2f}; truth 2")
 claim("Interleaved you measure the truth within 2 %", abs(paired.value / 2.0 - 1) < 0.02)
 
@@ -388,7 +389,7 @@ for seed in range(10):
     for row in rounds:
         for i in rng.permutation(2):  # neither always goes first
             row[i] = call_ms(same[i])
-    aa["interleaved"].append(measure.bootstrap_ratio(rounds[:, 0], rounds[:, 1], seed=seed).value)
+    aa["interleaved"].append(bootstrap_ratio(rounds[:, 0], rounds[:, 1], seed=seed).value)
 for design, ratios in aa.items():
     print(f"{design:12} ratio of a model to itself: from {min(ratios):.3f} to {max(ratios):.3f}")
 
@@ -439,7 +440,7 @@ claim("The six-line bootstrap equals the library's", np.allclose([low, high], [p
 held = 0
 for seed in range(100):
     session = simulate_session(2.0, 40, drift=0.5, interruptions=0.05, interleaved=True, seed=seed)
-    interval = measure.bootstrap_ratio(session.a_ms, session.b_ms, seed=seed)
+    interval = bootstrap_ratio(session.a_ms, session.b_ms, seed=seed)
     held += interval.low <= 2.0 <= interval.high
 print(f"The interval holds the truth in {held} of 100 sessions.")
 claim("About 95 % of the 95 % intervals hold the truth", 89 <= held <= 99)
@@ -458,8 +459,8 @@ widgets.benchmark_explorer()
 from course_lib.measure.simulation import speedup_estimates
 
 many = speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)
-for e in many.values():
-    print(f"{e.method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
+for method, e in many.items():
+    print(f"{method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
 claim(
     "With 1,000 rounds in blocks the interval of the medians is narrow and does not hold the truth",
     many["blocks, ratio of medians"].high < 1.9,

@@ -668,7 +668,7 @@ plots.picture_grid(
     title="The teacher's most confident mistakes on test",
     alt=f"{len(wrong)} misread signs: "
     + "; ".join(f"{SHORT_NAMES[test.labels[i]]} called {SHORT_NAMES[predictions[i]]}" for i in wrong),
-    inch=1.35,
+    inch=1.3,
 )
 
 # %% [markdown]

@@ -788,10 +788,10 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 # and a control that is the student alone. A difference is taken within a seed. It was recorded once:
 
 # %%
-recorded = load_result("distillation_methods")
 from course_lib.experiments.distillation_arms import ARMS
 from course_lib.experiments.method_comparison import method_gains, verdict_sentence
 
+recorded = load_result("distillation_methods")
 gains = method_gains(recorded["figures"])
 print(recorded["command"])
 print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -162,6 +165,27 @@ def test_the_exported_page_has_a_text_for_every_picture(path):
     pictures = IMAGE.findall(HTMLExporter(template_name="lab").from_notebook_node(notebook)[0])
     assert len(pictures) >= len(notebook.cells) > 0
     assert [picture[:200] for picture in pictures if not ALT.search(picture) or "No description" in picture] == []
+
+
+@pytest.mark.parametrize("twin", [twin for twin, _ in pipeline.twins([])], ids=lambda twin: twin.stem)
+def test_every_name_of_the_library_on_a_page_exists(twin):
+    # An execution would say so too, after minutes.
+    tree = ast.parse(twin.read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "course_lib" in node.module]
+    names = {alias.asname or alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+    assert names
+    found = {name: member(module, original) for name, (module, original) in names.items()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = found.get(node.value.id)
+            if isinstance(module, ModuleType):
+                assert member(module.__name__, node.attr) is not None, f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def member(module: str, name: str):
+    """``from module import name``: an attribute or a submodule."""
+    loaded = importlib.import_module(module)
+    return getattr(loaded, name) if hasattr(loaded, name) else importlib.import_module(f"{module}.{name}")
 
 
 def test_imports_that_no_cell_uses_are_those_for_the_learner():
