@@ -20,7 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.measure.counting import LayerCount
+import torch
+from torch import nn
+
+from course_lib.measure.counting import LayerCount, count_layers
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,19 @@ def achieved_gflops(macs: float, time_ms: float) -> float:
     """2·MACs / time, in GFLOP/s. Raises: ValueError: macs or time_ms is not positive."""
     _positive(macs=macs, time_ms=time_ms)
     return 2 * macs / (time_ms * 1e6)
+
+
+def convolution_intensity(channels: int, size: int, kernel: int, groups: int, batch: int) -> float:
+    """FLOP per byte of a same-size convolution without bias: channels → channels, size × size pixels, stride 1.
+
+    Raises: ValueError: groups does not divide channels.
+    """
+    # On the "meta" device a layer has shapes and no numbers: nothing is computed.
+    conv = nn.Conv2d(
+        channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False, device=torch.device("meta")
+    )
+    (row,) = count_layers(conv, (batch, channels, size, size)).values()
+    return row.arithmetic_intensity
 
 
 def roofline_points(counts: Mapping[str, LayerCount], times_ms: Mapping[str, float]) -> list[RooflinePoint]:

@@ -25,12 +25,11 @@ from torch.nn import functional as F
 
 from course_lib import plots, widgets
 from course_lib.data import load
-from course_lib.data.classes import CLASS_GROUPS
+from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES
 from course_lib.evaluation import seed_interval
 from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
-from course_lib.plots.teacher import SHORT_NAMES
 
 splits = load(size=32)
 splits.train
@@ -82,7 +81,7 @@ guess = None  # "a", "b" or "c"; the chapter comes back to it
 # Four numbers: if images of "30" get on average $0.90$ for 30, $0.06$ for 20, $0.03$ for 80 and $0.01$ for stop, the shares are $0.6,\ 0.3,\ 0.1$. The teacher was never told that a 30 looks more like an 80 than like a stop sign. It was told "30" each time.
 
 # %%
-from course_lib.plots.distilling import same_group_share, wrong_answer_shares
+from course_lib.distillation import same_group_share, wrong_answer_shares
 
 by_hand = np.array([[0.90, 0.06, 0.03, 0.01]] + [[0.25] * 4] * 3)
 print(wrong_answer_shares(by_hand, [0, 1, 2, 3], 4)[0].round(3))
@@ -211,7 +210,7 @@ widgets.push_explorer(*rows, SHORT_NAMES)
 # Move $T$ to 1 and look at the entropy. Then move $\alpha$ to 0: the mix becomes the label. Find a sign where the mix *lowers* the right class: there the student is surer than its teacher, and is told so. (The axis is logarithmic but for a strip around 0, so that small pushes can be seen.)
 
 # %%
-from course_lib.plots.distilling import pushes
+from course_lib.distillation import pushes
 
 push = pushes(answers[0], logits[talkative[0]], 1, 4.0, 1.0)
 others = torch.arange(43) != 1

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from course_lib import distillation, plots, widgets
 from course_lib.data import load
+from course_lib.data.classes import SHORT_NAMES
 from course_lib.distillation import Taps
 from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
 from course_lib.measure import claim, load_result
@@ -347,7 +348,7 @@ for s, t in pairs:
     for who, layer in (("distilled", s), ("teacher", t)):
         q = distillation.attention_map(maps[who][layer][chosen])
         shown[f"{who.replace('distilled', 'student')}\n{layer}"] = q.view(-1, *maps[who][layer].shape[2:]).numpy()
-plots.attention_figure(images[chosen].numpy(), shown, [plots.teacher.SHORT_NAMES[labels[i]] for i in chosen])
+plots.attention_figure(images[chosen].numpy(), shown, [SHORT_NAMES[labels[i]] for i in chosen])
 
 # %% [markdown]
 # The teacher's middle and last layers look at the inside of the plate, where classes differ. The student's middle layer, which sees 15
