@@ -22,6 +22,12 @@ def spoil(image: Tensor, *, pixels: int, blur: float, gain: float, rotation_deg:
         blur: standard deviation of a Gaussian, in pixels of the image; 0 for none.
         gain: factor on the light, clipped at white.
         rotation_deg: counter-clockwise.
+
+    >>> image = torch.tensor([[0.25, 0.75], [0.25, 0.75]]).expand(3, 2, 2)
+    >>> spoil(image, pixels=2, blur=0.0, gain=2.0, rotation_deg=0)[0].tolist()
+    [[0.5, 1.0], [0.5, 1.0]]
+    >>> spoil(image, pixels=1, blur=0.0, gain=1.0, rotation_deg=0)[0].tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
     """
     side = image.shape[-1]
     angle = torch.deg2rad(torch.tensor(float(rotation_deg)))

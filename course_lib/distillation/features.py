@@ -42,6 +42,11 @@ class Hint(nn.Module):
     Raises: ValueError for a count below 1.
     Source: Romero et al. 2015, arXiv:1412.6550, eq. 3, with a convolutional regressor of one pixel.
     Matches: nn.MSELoss()(regressor(student), teacher), as in mdistiller and torchdistill.
+
+    >>> hint = Hint(1, 1)
+    >>> _ = hint.projection.weight.data.fill_(2.0)
+    >>> hint(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 4, 4)).item()
+    4.0
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
@@ -79,6 +84,10 @@ def attention_map(features: Tensor, *, power: float = 2, form: str = "sum") -> T
     Returns: unit norm and ≥ 0 for each image; all zeros for an image without any activation.
     Raises: ValueError for other dimensions, p < 1 or an unknown form.
     Source: Zagoruyko & Komodakis 2017, arXiv:1612.03928, section 3.1.
+
+    >>> features = torch.tensor([[[[3.0, 0.0]], [[0.0, -2.0]]]])  # one image, two channels, two places
+    >>> [[round(x, 4) for x in row] for row in attention_map(features, power=1).tolist()]
+    [[0.8321, 0.5547]]
     """
     return direction(_activity(wide("features", features, 4), power, form).flatten(1))
 
@@ -116,6 +125,12 @@ def attention_transfer_loss(
     Raises: ValueError for unequal batches, sizes that do not divide, an unknown option, or a result not finite.
     Source: Zagoruyko & Komodakis 2017, arXiv:1612.03928, eqs. 1 and 2 (without β/2).
     Matches: torchdistill's ATLoss, mode "code"; mode "paper" divided by B.
+
+    >>> left, right = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 5.0]]]])
+    >>> attention_transfer_loss(left, right).item()
+    1.0
+    >>> round(attention_transfer_loss(left, right, distance="norm").item(), 4)
+    1.4142
     """
     if distance not in ("mean_square", "norm"):
         raise ValueError(f'distance must be "mean_square" or "norm", got {distance!r}')

@@ -40,6 +40,13 @@ def relational_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Park et al. 2019, arXiv:1904.05068, section 3.2.1.
     Matches: RkdDistance of the authors' code. There μ is the mean over d > 0, here over all i ≠ j, as in the paper:
         the same unless two embeddings coincide, and there their code sees a distance of 10⁻⁶.
+
+    >>> triangle = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    >>> line = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> round(relational_distance_loss(line, triangle).item(), 4)
+    0.0417
+    >>> relational_distance_loss(2 * triangle, triangle).item()
+    0.0
     """
     student, teacher = pair(student, teacher, ndim=2, least=2)
     ratios = _pair_ratios(student), _pair_ratios(teacher)
@@ -58,6 +65,11 @@ def relational_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Raises: ValueError for unequal batches, B < 3, other dimensions, or a result that is not finite.
     Source: Park et al. 2019, arXiv:1904.05068, section 3.2.2.
     Matches: RKdAngle of the authors' code.
+
+    >>> corner = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> line = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> round(relational_angle_loss(line, corner).item(), 4)
+    0.0434
     """
     student, teacher = pair(student, teacher, ndim=2, least=3)
     cosines = []
@@ -78,6 +90,10 @@ def similarity_preserving_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Raises: ValueError for unequal batches, B < 2, fewer than two dimensions, or a result that is not finite.
     Source: Tung & Mori 2019, arXiv:1907.09682, eqs. 1 to 4.
     Matches: torchdistill's SPKDLoss with reduction "batchmean".
+
+    >>> alike, apart = torch.ones(2, 3), torch.eye(2)
+    >>> round(similarity_preserving_loss(alike, apart).item(), 4)
+    0.2929
     """
     student, teacher = pair(student, teacher, ndim=None, least=2)
     gap = similarity_table(teacher) - similarity_table(student)
@@ -94,8 +110,9 @@ def relative_distances(embeddings: Tensor) -> Tensor:
     Raises: ValueError for other dimensions or B < 2.
     Source: Park et al. 2019, arXiv:1904.05068, eq. 7.
 
-    >>> relative_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 8.0]])).tolist()[0]
-    [0.0, 0.8333333134651184, 1.3333333730697632]
+    >>> table = relative_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 8.0]]))
+    >>> [[round(x, 4) for x in row] for row in table.tolist()]
+    [[0.0, 0.8333, 1.3333], [0.8333, 0.0, 0.8333], [1.3333, 0.8333, 0.0]]
     """
     embeddings = wide("embeddings", embeddings, 2)
     if len(embeddings) < 2:
@@ -114,6 +131,9 @@ def similarity_table(features: Tensor) -> Tensor:
     Returns: row i says how image i sees the others, not symmetric; a row of zeros for an image that excites nothing.
     Raises: ValueError for fewer than two dimensions.
     Source: Tung & Mori 2019, arXiv:1907.09682, eqs. 1 and 2.
+
+    >>> [[round(x, 3) for x in row] for row in similarity_table(torch.tensor([[1.0, 0.0], [1.0, 1.0]])).tolist()]
+    [[0.707, 0.707], [0.447, 0.894]]
     """
     with torch.autocast(features.device.type, enabled=False):
         rows = rescaled(wide("features", features, None).flatten(1), dim=None)  # (B, ·)
@@ -127,6 +147,9 @@ def within_class_ratio(table: ArrayLike, classes: ArrayLike) -> float:
         table: (B, B), ≥ 0 as a rule, such as ``similarity_table``; its diagonal is left out.
         classes: (B,), the class of each image; at least one class has two.
     Returns: 1 for a table that does not see the classes; over 1 where they attract. With one class alone, its own mean.
+
+    >>> within_class_ratio([[1.0, 0.8, 0.2], [0.8, 1.0, 0.2], [0.2, 0.2, 1.0]], ["stop", "stop", "yield"])
+    4.0
     """
     table, classes = np.asarray(table, float), np.asarray(classes)
     same = classes[:, None] == classes[None]

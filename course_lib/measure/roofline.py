@@ -61,6 +61,11 @@ def convolution_intensity(channels: int, size: int, kernel: int, groups: int, ba
     """FLOP per byte of a same-size convolution without bias: channels → channels, size × size pixels, stride 1.
 
     Raises: ValueError: groups does not divide channels.
+
+    >>> round(convolution_intensity(channels=8, size=4, kernel=3, groups=1, batch=1), 2)
+    5.54
+    >>> round(convolution_intensity(channels=8, size=4, kernel=3, groups=8, batch=1), 2)  # depthwise
+    1.76
     """
     # On the "meta" device a layer has shapes and no numbers: nothing is computed.
     conv = nn.Conv2d(
