@@ -22,3 +22,10 @@ def test_the_roof_bends_at_the_ridge_and_points_stand_where_they_were_measured()
     x, y = lines[0].get_data()
     assert np.allclose(y, np.minimum(73.0, 19.0 * x))
     assert lines[-1].get_xydata().tolist() == [[60.0, 70.0], [0.5, 2.0]]
+
+
+def test_the_memory_roofs_name_stands_at_the_slanted_roof():
+    axes = plots.roofline_figure(73.0, 19.0, POINTS).axes[0]
+    (text,) = [text for text in axes.texts if text.get_text() == "memory: 19 GB/s"]
+    x, y = text.get_position()
+    assert 19.0 * x / 1.2 <= y <= 19.0 * x
