@@ -55,6 +55,15 @@ CLASS_NAMES: tuple[str, ...] = (
     "End of no passing by vehicles over 3.5 metric tons",
 )
 
+# The 43 classes in so few letters that a caption fits over a small picture.
+SHORT_NAMES: tuple[str, ...] = tuple(
+    """20, 30, 50, 60, 70, 80, end 80, 100, 120, no passing, no passing truck, right of way, priority, yield, stop,
+    no vehicles, no trucks, no entry, caution, curve left, curve right, double curve, bumpy, slippery, narrows right,
+    road work, signals, pedestrians, children, bicycles, ice or snow, animals, end all limits, turn right, turn left,
+    ahead, ahead or right, ahead or left, keep right, keep left, roundabout, end no passing,
+    end truck ban""".replace(",\n   ", ",").split(", ")
+)
+
 SPEED_LIMITS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 7, 8)
 
 _GROUPS: dict[str, tuple[int, ...]] = {

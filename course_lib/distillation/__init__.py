@@ -1,9 +1,11 @@
 """Distillation: a large network's knowledge becomes a small network's training signal.
 
-``divergences`` measures distributions, ``losses`` compares answers, ``features`` compares what lies inside,
-``Distiller`` puts them together as a loss for ``training.fit``, ``tables`` keeps the teacher's logits on disk.
+``divergences`` measures distributions, ``losses`` compares answers, ``features`` and ``relations`` compare what lies
+inside, ``answers`` shows what a teacher's answers know, ``Distiller`` puts the losses together as one for
+``training.fit``, ``teacher_logits`` keeps the teacher's logits on disk.
 """
 
+from course_lib.distillation.answers import pushes, same_group_share, wrong_answer_shares
 from course_lib.distillation.distiller import Distiller, Outputs, Term, soft_target_terms
 from course_lib.distillation.divergences import (
     cross_entropy,
@@ -15,14 +17,7 @@ from course_lib.distillation.divergences import (
     kl_divergence,
     kl_from_logits,
 )
-from course_lib.distillation.features import (
-    Hint,
-    attention_map,
-    attention_transfer_loss,
-    relational_angle_loss,
-    relational_distance_loss,
-    similarity_preserving_loss,
-)
+from course_lib.distillation.features import Hint, attention_map, attention_transfer_loss, middle_share
 from course_lib.distillation.hooks import Taps
 from course_lib.distillation.losses import (
     UNLABELLED,
@@ -31,6 +26,14 @@ from course_lib.distillation.losses import (
     label_loss,
     pseudo_label_loss,
     soft_target_loss,
+)
+from course_lib.distillation.relations import (
+    relational_angle_loss,
+    relational_distance_loss,
+    relative_distances,
+    similarity_preserving_loss,
+    similarity_table,
+    within_class_ratio,
 )
 from course_lib.distillation.teacher_logits import TeacherTable, open_table, table_identity, tapped_table, teacher_table
 
@@ -55,14 +58,21 @@ __all__ = [
     "kl_divergence",
     "kl_from_logits",
     "label_loss",
+    "middle_share",
     "open_table",
     "pseudo_label_loss",
+    "pushes",
     "relational_angle_loss",
     "relational_distance_loss",
+    "relative_distances",
+    "same_group_share",
     "similarity_preserving_loss",
+    "similarity_table",
     "soft_target_loss",
     "soft_target_terms",
     "table_identity",
     "tapped_table",
     "teacher_table",
+    "within_class_ratio",
+    "wrong_answer_shares",
 ]

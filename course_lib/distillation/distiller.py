@@ -11,8 +11,8 @@ Four promises:
   statistics. It is not one of this module's parameters, so no optimiser finds it here, and ``start`` refuses one
   that did.
 * **Hooks are always removed**: by ``with`` or ``close``, whatever ended the block.
-* **A logit belongs to its view.** A table from ``tables`` replaces the teacher's pass only for the very images and
-  views it was made for.
+* **A logit belongs to its view.** A table from ``teacher_logits`` replaces the teacher's pass only for the very images
+  and views it was made for.
 * **Unlabelled images are welcome**: their label is ``UNLABELLED``, and terms on labels leave them out.
 
 Industrial frameworks (torchdistill, NNI) describe the same in configuration files; the terms here are plain functions.
@@ -21,8 +21,10 @@ Industrial frameworks (torchdistill, NNI) describe the same in configuration fil
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +43,8 @@ class Outputs:
     student_logits: Tensor  # (B, C) or (B, C, H, W)
     teacher_logits: Tensor  # the same shape, no gradient
     labels: Tensor  # (B,) or (B, H, W), UNLABELLED where unknown
-    student: Mapping[str, Tensor]
-    teacher: Mapping[str, Tensor]
+    student: Mapping[str, Tensor]  # module name → its output, (B, …), with gradient
+    teacher: Mapping[str, Tensor]  # module name → its output, (B, …), no gradient
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ class Term:
 def soft_target_terms(*, temperature: float, alpha: float) -> list[Term]:
     """The two summands of ``distillation_loss``: α·T²·KL(teacher ‖ student) and (1 − α)·CE(label, student).
 
+    Args:
+        temperature: T > 0.
+        alpha: weight of the soft targets, in [0, 1].
     Raises: ValueError for alpha outside [0, 1] or T ≤ 0 (when a loss is computed).
+
+    >>> [(term.name, round(term.weight, 3), term.detail) for term in soft_target_terms(temperature=4, alpha=0.9)]
+    [('soft targets', 0.9, 'T = 4'), ('labels', 0.1, '')]
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
@@ -95,7 +103,7 @@ class Distiller(Loss):
         teacher: any module with the same output shape; None where a table has all that is asked.
         terms: at least one.
         student_taps, teacher_taps: names of modules whose outputs the terms read.
-        table: the teacher's logits from ``tables``, made for this training set and recipe; where it holds all
+        table: the teacher's logits from ``teacher_logits``, made for this training set and recipe; where it holds all
             teacher_taps too, the teacher does not run.
         labelled: Boolean (N,): training images whose label may be used; None: all.
     Attributes:
@@ -143,7 +151,7 @@ class Distiller(Loss):
         for term, value in zip(self.terms, values, strict=True):
             if value.numel() != 1:
                 raise ValueError(f"term {term.name!r} must give one number, got shape {tuple(value.shape)}")
-        total = sum(term.weight * value for term, value in zip(self.terms, values, strict=True))
+        total = reduce(operator.add, (term.weight * value for term, value in zip(self.terms, values, strict=True)))
         self._log(values, total, len(student_logits))
         for taps in self._taps:
             taps.clear()
@@ -194,6 +202,7 @@ class Distiller(Loss):
             kept = {name: value.to(labels.device) for name, value in self.table.feature_rows(batch).items()}
             return Outputs(student_logits, self.table.rows(batch).to(labels.device), labels, student, kept)
         model = self._teacher[0]
+        assert model is not None  # without a teacher __init__ asks for a table that has all
         model.eval()  # each time: a caller's model.train() in between must not change the targets
         # Not inference_mode: its tensors may not enter a graph, and the loss on taps builds one.
         with torch.no_grad():

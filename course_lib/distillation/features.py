@@ -1,15 +1,12 @@
-"""What a student can be told about its teacher's inner layers: four ways to compare things of unequal shape.
+"""What a student can be told about its teacher's inner layers: each channel at each place, or only where it is active.
 
-A feature map is (B, C, H, W); teacher and student seldom agree on C, H or W. Each method removes what differs:
+A feature map is (B, C, H, W); teacher and student seldom agree on C, H or W. Each method removes what differs (two
+more compare images with one another: ``relations``):
 
 * **Hint** (FitNets, Romero et al. 2015): a learned 1×1 convolution r lifts the student's channels to the teacher's,
   then ‖u_teacher − r(v_student)‖². Asks for the most: each channel at each place.
 * **Attention transfer** (Zagoruyko & Komodakis 2017): sums over the channels, so that a map (H, W) of *where* remains:
   F = Σ_c |A_c|^p or max_c |A_c|^p, divided by its norm. No parameters; says nothing about *what* is there.
-* **Relational distillation** (Park et al. 2019): forgets images, keeps pairs and triples: how far apart two
-  embeddings lie, in units of the mean distance, and the angle under which one sees two others.
-* **Similarity-preserving distillation** (Tung & Mori 2019): the B×B table of inner products of a batch, row by row of
-  unit length. Layers of any shape can be compared; only B must agree.
 
 Where papers and code differ, this is the choice:
 
@@ -17,42 +14,22 @@ Where papers and code differ, this is the choice:
 |---|---|---|
 | hint | eq. 3: ½·‖u − r(v)‖² per image | mean over B·C·H·W: 2/(C·H·W) times it (as mdistiller, torchdistill) |
 | attention | eq. 2: ‖Q_S/‖Q_S‖ − Q_T/‖Q_T‖‖₂ | ``distance="mean_square"`` as the authors' code; ``"norm"``: eq. 2 |
-| relational | sum over pairs, triples | mean over B², B³, index repeats included (lenscloth/RKD) |
-| similarity | eq. 4: ‖G_T − G_S‖²_F / b² | the same |
 
-No factor such as β/2 or γ is inside: weights belong to the caller. Huber's δ is 1.
-
-**Numbers.** All but the hint do not change when a network's features are all multiplied by one number. Each map (or
-batch) is therefore first divided by its largest absolute value, as a constant: the loss and its gradient stay exactly
-the same, and squares of large or tiny features neither overflow nor vanish. A direction is x/‖x‖; where x is zero (a
-dead map, two embeddings that coincide) there is none, and it is 0 with gradient 0. The widespread x/max(‖x‖, 10⁻¹²)
-has the gradient 10¹² there, which one pair of equal images turns into a broken network. Half precision is computed in
-float32 (also under autocast), float64 stays. The teacher's side never gets a gradient. A loss that is not finite is
-refused with its cause.
+No factor such as β/2 is inside: weights belong to the caller. Precision, gradients and scale: ``checks``, ``scaling``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import wraps
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def _full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Runs a loss outside autocast, which would hand its matrix products to half precision."""
-
-    @wraps(loss)
-    def run(student: Tensor, teacher: Tensor, **options: object) -> Tensor:
-        if not isinstance(student, Tensor) or not isinstance(teacher, Tensor):
-            raise TypeError(f"student and teacher must be tensors, got {type(student)} and {type(teacher)}")
-        with torch.autocast(student.device.type, enabled=False):
-            return loss(student, teacher, **options)
-
-    return run
+from course_lib.distillation.checks import finite, full_precision, pair, wide
+from course_lib.distillation.scaling import direction, rescaled
 
 
 class Hint(nn.Module):
@@ -65,6 +42,11 @@ class Hint(nn.Module):
     Raises: ValueError for a count below 1.
     Source: Romero et al. 2015, arXiv:1412.6550, eq. 3, with a convolutional regressor of one pixel.
     Matches: nn.MSELoss()(regressor(student), teacher), as in mdistiller and torchdistill.
+
+    >>> hint = Hint(1, 1)
+    >>> _ = hint.projection.weight.data.fill_(2.0)
+    >>> hint(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 4, 4)).item()
+    4.0
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
@@ -81,7 +63,7 @@ class Hint(nn.Module):
         """
         weight = self.projection.weight
         with torch.autocast(student_features.device.type, enabled=False):
-            student, teacher = _pair(student_features, teacher_features, ndim=4)
+            student, teacher = pair(student_features, teacher_features, ndim=4)
             for name, features, wanted in zip(
                 ("student", "teacher"), (student, teacher), weight.shape[1::-1], strict=True
             ):
@@ -89,7 +71,7 @@ class Hint(nn.Module):
                     raise ValueError(f"{name} must have {wanted} channels, got {features.shape[1]}")
             teacher = _pooled("teacher", teacher, student.shape[2:])
             value = F.mse_loss(F.conv2d(student, weight.to(student.dtype)), teacher)
-        return _finite(value, student=student, teacher=teacher, projection=weight)
+        return finite(value, student=student, teacher=teacher, projection=weight)
 
 
 def attention_map(features: Tensor, *, power: float = 2, form: str = "sum") -> Tensor:
@@ -102,11 +84,33 @@ def attention_map(features: Tensor, *, power: float = 2, form: str = "sum") -> T
     Returns: unit norm and ≥ 0 for each image; all zeros for an image without any activation.
     Raises: ValueError for other dimensions, p < 1 or an unknown form.
     Source: Zagoruyko & Komodakis 2017, arXiv:1612.03928, section 3.1.
+
+    >>> features = torch.tensor([[[[3.0, 0.0]], [[0.0, -2.0]]]])  # one image, two channels, two places
+    >>> [[round(x, 4) for x in row] for row in attention_map(features, power=1).tolist()]
+    [[0.8321, 0.5547]]
     """
-    return _direction(_activity(_wide("features", features, 4), power, form).flatten(1))
+    return direction(_activity(wide("features", features, 4), power, form).flatten(1))
 
 
-@_full_precision
+def middle_share(maps: ArrayLike) -> float:
+    """The share of the maps' sum that lies in the middle quarter of the picture.
+
+    Args:
+        maps: (N, H, W), ≥ 0, such as attention maps; the middle is rows H/4 to 3H/4, and columns likewise.
+    Returns: a fraction in [0, 1]; 0.25 for flat maps whose sides are multiples of 4.
+
+    >>> middle_share(np.ones((1, 8, 8)))
+    0.25
+    >>> middle_share(np.eye(4)[None])
+    0.5
+    """
+    maps = np.asarray(maps, float)
+    height, width = maps.shape[1:]
+    middle = maps[:, height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return float(middle.sum() / max(maps.sum(), 1e-30))
+
+
+@full_precision
 def attention_transfer_loss(
     student: Tensor, teacher: Tensor, *, power: float = 2, form: str = "sum", distance: str = "mean_square"
 ) -> Tensor:
@@ -121,81 +125,25 @@ def attention_transfer_loss(
     Raises: ValueError for unequal batches, sizes that do not divide, an unknown option, or a result not finite.
     Source: Zagoruyko & Komodakis 2017, arXiv:1612.03928, eqs. 1 and 2 (without β/2).
     Matches: torchdistill's ATLoss, mode "code"; mode "paper" divided by B.
+
+    >>> left, right = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 5.0]]]])
+    >>> attention_transfer_loss(left, right).item()
+    1.0
+    >>> round(attention_transfer_loss(left, right, distance="norm").item(), 4)
+    1.4142
     """
     if distance not in ("mean_square", "norm"):
         raise ValueError(f'distance must be "mean_square" or "norm", got {distance!r}')
-    student, teacher = _pair(student, teacher, ndim=4)
+    student, teacher = pair(student, teacher, ndim=4)
     maps = [_activity(features, power, form) for features in (student, teacher)]
     if maps[0].shape[1] * maps[0].shape[2] > maps[1].shape[1] * maps[1].shape[2]:
         maps[0] = _pooled("student", maps[0], maps[1].shape[1:])
     else:
         maps[1] = _pooled("teacher", maps[1], maps[0].shape[1:])
-    q_student, q_teacher = (_direction(q.flatten(1)) for q in maps)  # (B, H·W)
+    q_student, q_teacher = (direction(q.flatten(1)) for q in maps)  # (B, H·W)
     gap = q_student - q_teacher
     value = gap.square().mean() if distance == "mean_square" else torch.linalg.vector_norm(gap, dim=1).mean()
-    return _finite(value, student=student, teacher=teacher)
-
-
-@_full_precision
-def relational_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Σ_ij Huber(d_ij/μ) / B²: the distances within a batch, each network's in units of their mean μ.
-
-    Args: student, teacher: (B, D_s), (B, D_t), float, B ≥ 2; pooled features or logits.
-    Returns: scalar ≥ 0; unchanged when either network's embeddings are rotated, mirrored, shifted or scaled.
-    Raises: ValueError for unequal batches, B < 2, other dimensions, or a result that is not finite.
-    Source: Park et al. 2019, arXiv:1904.05068, section 3.2.1.
-    Matches: RkdDistance of the authors' code. There μ is the mean over d > 0, here over all i ≠ j, as in the paper:
-        the same unless two embeddings coincide, and there their code sees a distance of 10⁻⁶.
-    """
-    student, teacher = _pair(student, teacher, ndim=2, least=2)
-    ratios = []
-    for embedding in (student, teacher):
-        distances = F.pdist(_rescaled(embedding, dim=None))  # (B·(B−1)/2,), each pair once; gradient 0 where 0
-        mean = distances.mean()
-        ratios.append(distances / torch.where(mean > 0, mean, 1))
-    value = 2 * F.smooth_l1_loss(*ratios, reduction="sum") / len(student) ** 2
-    return _finite(value, student=student, teacher=teacher)
-
-
-@_full_precision
-def relational_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Σ_ijk Huber(cos ∠ijk) / B³: under which angle embedding j sees i and k.
-
-    Takes B²·D + B³ numbers of memory.
-
-    Args: student, teacher: (B, D_s), (B, D_t), float, B ≥ 3; pooled features or logits.
-    Returns: scalar ≥ 0; unchanged when either network's embeddings are rotated, mirrored, shifted or scaled.
-    Raises: ValueError for unequal batches, B < 3, other dimensions, or a result that is not finite.
-    Source: Park et al. 2019, arXiv:1904.05068, section 3.2.2.
-    Matches: RKdAngle of the authors' code.
-    """
-    student, teacher = _pair(student, teacher, ndim=2, least=3)
-    cosines = []
-    for embedding in (student, teacher):
-        embedding = _rescaled(embedding, dim=None)
-        # (B, B, D): from j (first) to i (second). Entries are at most 1: what is below eps is rounding, no direction.
-        towards = _direction(embedding[None] - embedding[:, None], least=torch.finfo(embedding.dtype).eps)
-        cosines.append(towards @ towards.transpose(1, 2))  # (B, B, B): at j, between i and k
-    return _finite(F.smooth_l1_loss(*cosines), student=student, teacher=teacher)
-
-
-@_full_precision
-def similarity_preserving_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """‖G_T − G_S‖²_F / B², G = A·Aᵀ with rows of unit length: which images of a batch excite a layer alike.
-
-    Args: student, teacher: (B, …), float, B ≥ 2; everything after B is flattened to a row of A, shapes may differ.
-    Returns: scalar in [0, 4/B]; unchanged under an orthogonal map of either network's rows and under scaling.
-    Raises: ValueError for unequal batches, B < 2, fewer than two dimensions, or a result that is not finite.
-    Source: Tung & Mori 2019, arXiv:1907.09682, eqs. 1 to 4.
-    Matches: torchdistill's SPKDLoss with reduction "batchmean".
-    """
-    student, teacher = _pair(student, teacher, ndim=None, least=2)
-    tables = []
-    for features in (student, teacher):
-        rows = _rescaled(features.flatten(1), dim=None)  # (B, ·)
-        tables.append(_direction(rows @ rows.T))  # (B, B)
-    value = (tables[1] - tables[0]).square().sum() / len(student) ** 2
-    return _finite(value, student=student, teacher=teacher)
+    return finite(value, student=student, teacher=teacher)
 
 
 def _activity(features: Tensor, power: float, form: str) -> Tensor:
@@ -204,22 +152,8 @@ def _activity(features: Tensor, power: float, form: str) -> Tensor:
         raise ValueError(f"power must be finite and ≥ 1, got {power}")
     if form not in ("sum", "max"):
         raise ValueError(f'form must be "sum" or "max", got {form!r}')
-    strength = _rescaled(features, dim=(1, 2, 3)).abs().pow(power)
+    strength = rescaled(features, dim=(1, 2, 3)).abs().pow(power)
     return strength.sum(1) if form == "sum" else strength.amax(1)
-
-
-def _rescaled(x: Tensor, dim: tuple[int, ...] | None) -> Tensor:
-    """x divided by its largest absolute value over ``dim`` (None: all), a constant to autograd; zeros stay zeros."""
-    size = x.detach().abs()
-    size = size.amax(dim, keepdim=True) if dim else size.max()
-    return x / torch.where(size == 0, 1, size)
-
-
-def _direction(x: Tensor, least: float = 0.0) -> Tensor:
-    """x/‖x‖ along the last axis; 0, with gradient 0, where the length is at most ``least``."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    nothing = length <= least  # NaN is not ≤, and stays to be found
-    return torch.where(nothing, 0, x / torch.where(nothing, 1, length))
 
 
 def _pooled(name: str, features: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -228,33 +162,3 @@ def _pooled(name: str, features: Tensor, size: tuple[int, ...]) -> Tensor:
     if height % h or width % w:
         raise ValueError(f"{name}'s map of {height}×{width} must be a whole multiple of the other's {h}×{w}")
     return F.avg_pool2d(features, (height // h, width // w))
-
-
-def _wide(name: str, features: Tensor, ndim: int | None) -> Tensor:
-    """Checked, and at least float32."""
-    if not features.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got {features.dtype}")
-    wanted = {4: "(B, C, H, W)", 2: "(B, D)", None: "(B, …)"}[ndim]
-    if (features.ndim != ndim if ndim else features.ndim < 2) or features.numel() == 0:
-        raise ValueError(f"{name} must be {wanted} and not empty, got {tuple(features.shape)}")
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-
-
-def _pair(student: Tensor, teacher: Tensor, *, ndim: int | None, least: int = 1) -> tuple[Tensor, Tensor]:
-    student, teacher = _wide("student", student, ndim), _wide("teacher", teacher, ndim).detach()
-    if len(student) != len(teacher):
-        raise ValueError(f"student and teacher must see the same batch, got {len(student)} and {len(teacher)} images")
-    if len(student) < least:
-        raise ValueError(f"at least {least} images are needed to compare their relations, got {len(student)}")
-    return student, teacher.to(student.dtype)
-
-
-def _finite(value: Tensor, **inputs: Tensor) -> Tensor:
-    """The loss as it is; if it is NaN or infinite, the reason why."""
-    if not value.isfinite():
-        for name, x in inputs.items():
-            if broken := int((~x.isfinite()).flatten(1).any(1).sum()):
-                raise ValueError(f"{name} must be finite, got NaN or ±inf in {broken} of {len(x)} rows")
-        sizes = ", ".join(f"{name} up to {x.detach().abs().max():.3g}" for name, x in inputs.items())
-        raise ValueError(f"the loss overflowed: {sizes}")
-    return value

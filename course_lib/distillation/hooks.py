@@ -27,6 +27,13 @@ class Taps(Mapping[str, Tensor]):
         ValueError: a name that does not exist (with the nearest that do), or one given twice.
         KeyError: reading a tap whose module has not run since the last ``clear``.
         TypeError: a tapped module put out something else than a tensor.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> with Taps(model, ["0"]) as taps:
+    ...     logits = model(torch.ones(1, 2, 2))
+    ...     taps["0"].shape
+    torch.Size([1, 4])
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()):

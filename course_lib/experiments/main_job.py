@@ -112,7 +112,7 @@ def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool
     table = teacher_table(teacher, splits.train, plan.recipe(), progress=progress)
     say(f"distilling the student, {plan.epochs} epochs")
     distilled, _ = train_student(splits, plan, table, progress=progress)
-    say(f"pruning to {plan.keep:.0%} of the channels, fine-tuning {plan.finetune_epochs} epochs")
+    say(f"pruning {plan.pruning_ratio:.0%} of the channels, fine-tuning {plan.finetune_epochs} epochs")
     pruned, _ = prune_and_finetune(distilled, splits, plan, table, progress=progress)
     minutes = (time.perf_counter() - started) / 60
     return Students(distilled, pruned, None, f"trained live in {minutes:.1f} min")

@@ -2,9 +2,9 @@
 
 Every network that stands in ``datasets/checkpoints`` comes out of one of these functions, called by ``course train``.
 A ``Plan`` holds all decisions of the students' path: how wide the student starts, how many views of each image the
-teacher comments on, temperature and α, what pruning keeps, and how long each part trains. ``LIVE`` fits the demo's six
-minutes; ``FULL`` made the shipped students. The control, a student trained on the labels alone, gets the same network,
-the same views, the same schedule and as many epochs as the distilled one.
+teacher comments on, temperature and α, what pruning removes, and how long each part trains. ``LIVE`` fits the demo's
+six minutes; ``FULL`` made the shipped students. The control, a student trained on the labels alone, gets the same
+network, the same views, the same schedule and as many epochs as the distilled one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Plan:
 
     Args:
         width: of the student before pruning.
-        keep: fraction of each layer's channels that pruning keeps.
+        pruning_ratio: fraction of each layer's channels that pruning removes.
         views: augmented views of each image that the teacher's logits are computed for.
         temperature: T of the distillation loss, > 0.
         alpha: weight of the teacher in it, in [0, 1].
@@ -47,7 +47,7 @@ class Plan:
     """
 
     width: float = 1.25
-    keep: float = 0.78
+    pruning_ratio: float = 0.22
     views: int = 4
     temperature: float = 4.0
     alpha: float = 0.9
@@ -120,8 +120,8 @@ def prune_and_finetune(
     checkpoint: Path | None = None,
     **options: Any,
 ) -> tuple[SignStudent, History]:
-    """Cut the student's channels to ``plan.keep`` and train what is left with the teacher's logits."""
-    small, _ = prune_channels(student, pruned_widths(student, plan.keep))
+    """Cut ``plan.pruning_ratio`` of the student's channels and train what is left with the teacher's logits."""
+    small, _ = prune_channels(student, pruned_widths(student, plan.pruning_ratio))
     recipe, loss = plan.finetune_recipe(), _distiller(small, plan, table)
     history = fit(small, splits.train, splits.validation, recipe, loss=loss, checkpoint=checkpoint, **options)
     return small, history

@@ -20,7 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.measure.counting import LayerCount
+import torch
+from torch import nn
+
+from course_lib.measure.counting import LayerCount, count_layers
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,24 @@ def achieved_gflops(macs: float, time_ms: float) -> float:
     """
     _positive(macs=macs, time_ms=time_ms)
     return 2 * macs / (time_ms * 1e6)
+
+
+def convolution_intensity(channels: int, size: int, kernel: int, groups: int, batch: int) -> float:
+    """FLOP per byte of a same-size convolution without bias: channels → channels, size × size pixels, stride 1.
+
+    Raises: ValueError: groups does not divide channels.
+
+    >>> round(convolution_intensity(channels=8, size=4, kernel=3, groups=1, batch=1), 2)
+    5.54
+    >>> round(convolution_intensity(channels=8, size=4, kernel=3, groups=8, batch=1), 2)  # depthwise
+    1.76
+    """
+    # On the "meta" device a layer has shapes and no numbers: nothing is computed.
+    conv = nn.Conv2d(
+        channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False, device=torch.device("meta")
+    )
+    (row,) = count_layers(conv, (batch, channels, size, size)).values()
+    return row.arithmetic_intensity
 
 
 def roofline_points(counts: Mapping[str, LayerCount], times_ms: Mapping[str, float]) -> list[RooflinePoint]:

@@ -1,52 +1,33 @@
-"""All figures of the course: one module a topic, one style (``plots.style``). Imported by notebooks only."""
+"""All figures of the course: one module a topic, one style (``plots.style``). Imported by notebooks only.
 
-from course_lib.plots.distilling import likeness_figure, push_figure, regimes_figure, sweep_figure, wrong_answers_figure
-from course_lib.plots.divergences import (
-    code_price_figure,
-    entropy_figure,
-    soft_answers_figure,
-    square_law_figure,
-    two_fits_figure,
-    underflow_figure,
-)
-from course_lib.plots.features import (
-    agreement_figure,
-    attention_figure,
-    gains_figure,
-    points_figure,
-    shrinkage_figure,
-    similarity_figure,
-    terms_figure,
-)
-from course_lib.plots.journey import (
-    answer_figure,
-    budget_figure,
-    course_map_figure,
-    recorded_figure,
-    temperature_figure,
-)
-from course_lib.plots.ledger import ledger_figure
-from course_lib.plots.measuring import (
+A figure draws what it is given. Means and quantiles of the points that it shows aside, it computes nothing: entropies,
+losses, shares and budgets come from the topic's own functions, so that there is one of each.
+"""
+
+from course_lib.plots.calibration import coverage_figure, reliability_figure
+from course_lib.plots.curriculum import course_map_figure
+from course_lib.plots.divergences import code_price_figure, two_fits_figure, underflow_figure
+from course_lib.plots.features import agreement_figure, attention_figure
+from course_lib.plots.gains import gains_figure, regimes_figure, sweep_figure
+from course_lib.plots.latency import (
     distribution_figure,
     drift_figure,
     estimates_figure,
     first_calls_figure,
-    roofline_figure,
     speedups_figure,
 )
+from course_lib.plots.ledger import ledger_figure
+from course_lib.plots.main_job import budget_figure, recorded_figure
+from course_lib.plots.pushes import push_figure
+from course_lib.plots.relations import points_figure, similarity_figure
+from course_lib.plots.roofline import roofline_figure
+from course_lib.plots.signs import answer_figure, picture_grid, top_answers_figure
+from course_lib.plots.slices import confusion_figure, slice_figure
+from course_lib.plots.splits import selection_figure, split_figure
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, alt_text, finish, new_figure, styled
-from course_lib.plots.teacher import (
-    confusion_figure,
-    coverage_figure,
-    history_figure,
-    learning_rate_figure,
-    picture_grid,
-    reliability_figure,
-    selection_figure,
-    slice_figure,
-    split_figure,
-    top_answers_figure,
-)
+from course_lib.plots.temperature import entropy_figure, soft_answers_figure, square_law_figure, temperature_figure
+from course_lib.plots.training import history_figure, learning_rate_figure, shrinkage_figure, terms_figure
+from course_lib.plots.wrong_answers import likeness_figure, wrong_answers_figure
 
 __all__ = [
     "COLOURS",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from course_lib.measure import quantity
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 if TYPE_CHECKING:
-    from course_lib.measure import Ledger
+    from course_lib.measure import Ledger, Row
 
 
 @styled
@@ -19,21 +22,10 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     The horizontal bar reaches from p50 to p95; both axes are zoomed to the data. Hollow points carry a mark: see
     the ledger's notes.
     """
-    from course_lib.measure import quantity
-
     figure, axes = new_figure(9.0, 4.5)
     largest = max(row.size_bytes for row in ledger)
     for i, row in enumerate(ledger):
-        x, y, colour = row.latency_ms_p50, 100 * row.accuracy.value, COLOURS[i % 7]
-        down, up = y - 100 * row.accuracy.low, 100 * row.accuracy.high - y
-        tail = max(0.0, row.latency_ms_p95 - x)
-        area = 40 + 560 * row.size_bytes / largest
-        # Large files lie below, so that no small point hides; names stand beside, since good variants crowd together.
-        axes.errorbar(x, y, [[down], [up]], [[0], [tail]], color=colour, linewidth=1, capsize=2, zorder=2 + 1 / area)
-        axes.scatter(
-            x, y, area, marker=MARKERS[i % 8], facecolor="white" if ledger.marks(row) else colour, edgecolor=colour,
-            linewidth=1.5, alpha=0.85, zorder=3 + 1 / area, label=f"{row.name}, {quantity(row.size_bytes, 'B')}",
-        )  # fmt: skip
+        _ledger_point(axes, row, i, share=row.size_bytes / largest, marked=bool(ledger.marks(row)))
     axes.set_xscale("log")
     times = [row.latency_ms_p50 for row in ledger]
     # Variants that are nearly equally fast need closer ticks, or no tick falls between them.
@@ -48,9 +40,23 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     title = "hollow: carries a mark" if any(ledger.marks(row) for row in ledger) else None
     legend = figure.legend(loc="outside right upper", title=title, alignment="left")
     for handle in legend.legend_handles:
-        handle.set_sizes([50])
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([50])
     points = "; ".join(
         f"{row.name}: {100 * row.accuracy.value:.1f} %, {row.latency_ms_p50:.3g} ms, {quantity(row.size_bytes, 'B')}"
         for row in ledger
     )
     return finish(figure, alt=f"Accuracy over latency for {len(ledger)} variants. {points}.")
+
+
+def _ledger_point(axes: Axes, row: Row, number: int, *, share: float, marked: bool) -> None:
+    """One variant with its bars; share: of its bytes in the largest file's. Hollow where it is marked."""
+    x, y, colour = row.latency_ms_p50, 100 * row.accuracy.value, COLOURS[number % 7]
+    down, up = y - 100 * row.accuracy.low, 100 * row.accuracy.high - y
+    tail, area = max(0.0, row.latency_ms_p95 - x), 40 + 560 * share
+    # Large files lie below, so that no small point hides; names stand beside, since good variants crowd together.
+    axes.errorbar(x, y, [[down], [up]], [[0], [tail]], color=colour, linewidth=1, capsize=2, zorder=2 + 1 / area)
+    axes.scatter(
+        x, y, area, marker=MARKERS[number % 8], facecolor="white" if marked else colour, edgecolor=colour,
+        linewidth=1.5, alpha=0.85, zorder=3 + 1 / area, label=f"{row.name}, {quantity(row.size_bytes, 'B')}",
+    )  # fmt: skip

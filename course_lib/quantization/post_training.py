@@ -17,11 +17,16 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from course_lib.errors import CourseError
+from course_lib.data import SignDataset
+from course_lib.deploy.onnx import open_session, shorten_names
 from course_lib.storage.files import atomic_path
+
+if TYPE_CHECKING:
+    from onnxruntime.quantization import CalibrationDataReader
 
 
 def quantize_static_int8(
@@ -30,6 +35,7 @@ def quantize_static_int8(
     """Write the INT8 (U8S8, QDQ, per-channel, min-max) version of an FP32 ONNX file.
 
     Args:
+        fp32_path, int8_path: what is read, and what is written.
         calibration_images: (N, 3, H, W), float32 in [0, 1], from the training part; some hundreds are enough.
         reduce_range: keep weights to 7 bits, so that CPUs without VNNI cannot saturate.
     Returns: ``int8_path``.
@@ -41,8 +47,6 @@ def quantize_static_int8(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from course_lib.deploy.onnx import open_session, shorten_names
-
     _check_images(calibration_images)
     session = open_session(fp32_path)  # a missing or broken file is reported here, in one line
     input_name = session.get_inputs()[0].name
@@ -52,7 +56,8 @@ def quantize_static_int8(
         quantize_static(
             str(prepared),
             str(part),
-            _Reader(calibration_images, input_name),
+            # A class of our own, so that onnxruntime.quantization is not imported before it is needed.
+            cast("CalibrationDataReader", _Reader(calibration_images, input_name)),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -65,8 +70,20 @@ def quantize_static_int8(
     return Path(int8_path)
 
 
-def calibration_images(dataset, count: int, *, seed: int = 0) -> np.ndarray:
-    """``count`` images of a set, drawn without replacement: (count, 3, H, W), float32 in [0, 1]."""
+def calibration_images(dataset: SignDataset, count: int, *, seed: int = 0) -> np.ndarray:
+    """``count`` images of a set, drawn without replacement: (count, 3, H, W), float32 in [0, 1].
+
+    Args:
+        dataset: the training part.
+        count: in 1..N.
+        seed: of the draw; the images stand in the order of the set.
+    Raises: ValueError: count is out of range.
+
+    >>> images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=1)
+    >>> tiny = SignDataset(images, np.zeros(4, int))
+    >>> (255 * calibration_images(tiny, 2)[:, 0, 0, 0]).round().tolist()
+    [2.0, 3.0]
+    """
     if not 1 <= count <= len(dataset):
         raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")
     chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
@@ -102,6 +119,3 @@ def _check_images(images: np.ndarray) -> None:
         raise ValueError(f"calibration_images must be a float32 array (N, 3, H, W), N ≥ 1, got {kind}")
     if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
         raise ValueError("calibration_images must be finite and in [0, 1]; divide bytes by 255")
-
-
-__all__ = ["CourseError", "calibration_images", "quantize_static_int8"]

@@ -34,3 +34,15 @@ def figure_panel(draw: Callable[..., CourseFigure], **controls: ipywidgets.Value
         control.observe(redraw, names="value")
     redraw()
     return ipywidgets.VBox([picture, words, *controls.values()])
+
+
+def slider(
+    text: str, value: float, low: float, high: float, step: float
+) -> ipywidgets.IntSlider | ipywidgets.FloatSlider:
+    """Waits until the handle is let go: each value costs a drawing."""
+    kind = ipywidgets.FloatSlider if isinstance(step, float) else ipywidgets.IntSlider
+    style = {"readout_format": ".3f" if step < 0.01 else ".2f"} if isinstance(step, float) else {}
+    return kind(
+        value, min=low, max=high, step=step, description=text, continuous_update=False,
+        style={"description_width": "8em"}, layout={"width": "28em"}, **style,
+    )  # fmt: skip

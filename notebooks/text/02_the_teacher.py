@@ -24,12 +24,11 @@ from torch.nn import functional as F
 
 from course_lib import plots, widgets
 from course_lib.data import Augmentation, load, split_by_group, split_by_image
-from course_lib.data.classes import CLASS_GROUPS, SPEED_LIMITS
+from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES, SPEED_LIMITS
 from course_lib.evaluation import accuracy, expected_calibration_error, predict_logits, seed_interval
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
-from course_lib.plots.teacher import SHORT_NAMES
 from course_lib.training import Recipe, fit
 
 splits = load(size=32)  # "rendered", unless COURSE_DATA says otherwise
@@ -678,7 +677,7 @@ plots.picture_grid(
 widgets.sign_explorer(teacher, test.images[::301], test.labels[::301], temperature=temperature)
 
 # %%
-from course_lib.widgets.teacher import spoil
+from course_lib.data.corruptions import spoil
 
 base = test.batch(np.arange(0, len(test), 39))
 sizes = (32, 16, 12, 8, 6)

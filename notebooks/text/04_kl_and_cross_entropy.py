@@ -26,13 +26,12 @@ from torch.nn import functional as F
 
 from course_lib import distillation, plots, widgets
 from course_lib.data import load
-from course_lib.data.classes import SPEED_LIMITS
+from course_lib.data.classes import SHORT_NAMES, SPEED_LIMITS
 from course_lib.evaluation import predict_logits
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim
 from course_lib.measure.tables import text_table
 from course_lib.models import checkpoints, sign_student
-from course_lib.plots.teacher import SHORT_NAMES
 
 splits = load(size=32)  # "rendered", unless COURSE_DATA says otherwise
 splits.validation

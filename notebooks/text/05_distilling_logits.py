@@ -25,12 +25,11 @@ from torch.nn import functional as F
 
 from course_lib import plots, widgets
 from course_lib.data import load
-from course_lib.data.classes import CLASS_GROUPS
+from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES
 from course_lib.evaluation import seed_interval
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
-from course_lib.plots.teacher import SHORT_NAMES
 
 splits = load(size=32)
 splits.train
@@ -83,7 +82,7 @@ guess = None  # "a", "b" or "c"; the chapter comes back to it
 # Four numbers: if images of "30" get on average $0.90$ for 30, $0.06$ for 20, $0.03$ for 80 and $0.01$ for stop, the shares are $0.6,\ 0.3,\ 0.1$. The teacher was never told that a 30 looks more like an 80 than like a stop sign. It was told "30" each time.
 
 # %%
-from course_lib.plots.distilling import same_group_share, wrong_answer_shares
+from course_lib.distillation import same_group_share, wrong_answer_shares
 
 by_hand = np.array([[0.90, 0.06, 0.03, 0.01]] + [[0.25] * 4] * 3)
 print(wrong_answer_shares(by_hand, [0, 1, 2, 3], 4)[0].round(3))
@@ -224,7 +223,7 @@ widgets.push_explorer(*rows, SHORT_NAMES)
 # Move $T$ to 1 and look at the entropy. Then move $\alpha$ to 0: the mix becomes the label. Find a sign where the mix *lowers* the right class: there the student is surer than its teacher, and is told so. (The axis is logarithmic but for a strip around 0, so that small pushes can be seen.)
 
 # %%
-from course_lib.plots.distilling import pushes
+from course_lib.distillation import pushes
 
 push = pushes(answers[0], logits[talkative[0]], 1, 4.0, 1.0)
 others = torch.arange(43) != 1
@@ -355,14 +354,14 @@ claim("Within a seed no arm had more than 5 % more steps than another.",
       all(max(s) <= 1.05 * min(s) for s in steps_of.values()))
 
 # %%
-from course_lib.experiments.method_comparison import Gain
+from course_lib.evaluation import Estimate
 
 SAYS = {"helped": "helps: the interval lies above 0", "hurt": "**hurts**: the interval lies below 0",
         "not shown": "is **not shown** to help: the interval holds 0"}
 
 
-def as_gain(label, figure):
-    return Gain(label, label, figure.value, figure.low, figure.high, figure.n)
+def as_gain(figure):
+    return Estimate(figure.value, figure.low, figure.high, figure.n, figure.unit)
 
 
 lines = []
@@ -371,7 +370,7 @@ for data, result in recorded.items():
         ("gain_points_full", "all labels"),
         ("gain_points_ten_percent", "a tenth of the signs labelled"),
     ):
-        g = as_gain(name, result["figures"][name])
+        g = as_gain(result["figures"][name])
         points = f"{g.value:+.2f} points [{g.low:+.2f}, {g.high:+.2f}]"
         lines.append(f"* {data}, {words}: {points}. Distilling {SAYS[g.verdict]}.")
 Markdown("\n".join(lines))
@@ -453,25 +452,24 @@ check("05.3", choose_and_report)
 # %%
 LABELS = {"soft_targets": "soft targets, T = 4, α = 0.9", "pseudo_labels": "label + pseudo-label",
           "label_smoothing": "label smoothing 0.1", "decoupled": "label + decoupled, T = 4"}
-found = [as_gain(words, figures[f"{arm}_gain_points"]) for arm, words in LABELS.items()]
-plots.gains_figure(sorted(found, key=lambda g: -g.value))
+found = {words: as_gain(figures[f"{arm}_gain_points"]) for arm, words in LABELS.items()}
+plots.gains_figure(dict(sorted(found.items(), key=lambda item: -item[1].value)))
 
 
 # %%
 def compare(arm, control):
     """Gain of one arm over another, in points, paired by seed."""
-    m = seed_interval(gains(scores, arm, control, "validation"))
-    return Gain(arm, f"{arm.replace('_', ' ')} − {control.replace('_', ' ')}", m.value, m.low, m.high, m.n)
+    return seed_interval(gains(scores, arm, control, "validation"), unit="points")
 
 
-def says(g):
+def says(arm, control):
     words = {"helped": "the first is better", "hurt": "the second is better", "not shown": "not told apart"}
-    points = f"{g.value:+.1f} points [{g.low:+.1f}, {g.high:+.1f}]"
-    return f"* {g.label}: {points}, n = {g.n}: {words[g.verdict]}."
+    g, pair = compare(arm, control), f"{arm} − {control}".replace("_", " ")
+    return f"* {pair}: {g.value:+.1f} points [{g.low:+.1f}, {g.high:+.1f}], n = {g.n}: {words[g.verdict]}."
 
 
 others = ("label_smoothing", "pseudo_labels", "decoupled")
-Markdown("\n".join(says(compare("soft_targets", other)) for other in others))
+Markdown("\n".join(says("soft_targets", other) for other in others))
 
 # %% [markdown]
 # **Exercise 05.4.** Pseudo-labels from a table, for the batch of a shuffled loader. A batch knows its `view` and its `indices`.
@@ -568,11 +566,11 @@ print(f"student   {count_parameters(sign_student(0.5)):9,} parameters")
 TEACHERS = {"soft_targets": "the teacher", "assistant": "the assistant",
             "born_again": "itself, trained alone",
             "plain_teacher": "4 × as wide, plain labels", "smoothed_teacher": "4 × as wide, smoothed labels"}
-found = [as_gain(words, figures[f"{arm}_gain_points"]) for arm, words in TEACHERS.items()]
-plots.gains_figure(sorted(found, key=lambda g: -g.value))
+found = {words: as_gain(figures[f"{arm}_gain_points"]) for arm, words in TEACHERS.items()}
+plots.gains_figure(dict(sorted(found.items(), key=lambda item: -item[1].value)))
 
 # %%
-Markdown("\n".join(says(compare(*pair)) for pair in (
+Markdown("\n".join(says(*pair) for pair in (
     ("assistant", "soft_targets"), ("plain_teacher", "soft_targets"), ("born_again", "soft_targets"))))
 
 # %% [markdown]
@@ -606,7 +604,7 @@ claim(
 # %%
 Markdown("What that costs the *student* was recorded with teachers four times as wide, "
          "trained with the same seeds:\n\n"
-         + says(compare("smoothed_teacher", "plain_teacher")))
+         + says("smoothed_teacher", "plain_teacher"))
 
 # %% [markdown]
 # ## Ten mistakes that raise no error
@@ -747,7 +745,7 @@ claim("In dataset order nine of ten pseudo-labels belong to another class; by in
 
 # %%
 cost = {arm: compare(arm, "soft_targets") for arm in ("shuffled_targets", "other_view")}
-Markdown("\n".join(says(g) for g in cost.values()))
+Markdown("\n".join(says(arm, "soft_targets") for arm in cost))
 
 # %% [markdown]
 # A tenth of the loss still is the right label here ($\alpha = 0.9$), which is how such a bug survives: the student learns something, and nobody sees what it could have learnt. `TeacherTable.rows(batch)` uses `batch.indices` and `batch.view`, and `fit` refuses a table that was made for other images or views.
@@ -757,7 +755,7 @@ Markdown("\n".join(says(g) for g in cost.values()))
 # Is our loss the one that others use? torchdistill's `KDLoss` on the same student, data, seeds and budget:
 
 # %%
-Markdown(says(compare("torchdistill", "soft_targets")))
+Markdown(says("torchdistill", "soft_targets"))
 
 # %% [markdown]
 # ## Pitfalls
@@ -774,8 +772,8 @@ Markdown(says(compare("torchdistill", "soft_targets")))
 # ## Recap
 
 # %% tags=["nbval-ignore-output"]
-full, tenth = (as_gain(name, recorded["rendered"]["figures"][name]) for name in REGIMES)
-real_full, real_tenth = (as_gain(name, recorded["gtsrb"]["figures"][name]) for name in REGIMES)
+full, tenth = (as_gain(recorded["rendered"]["figures"][name]) for name in REGIMES)
+real_full, real_tenth = (as_gain(recorded["gtsrb"]["figures"][name]) for name in REGIMES)
 live = 100 * (reached["distilled, no label"] - reached["alone, one sign a class"])
 display(Markdown(f"""
 1. The teacher's wrong answers have structure: {100 * within[1]:.0f} % of its wrong probability stays in the

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from course_lib import distillation, plots, widgets
 from course_lib.data import load
+from course_lib.data.classes import SHORT_NAMES
 from course_lib.distillation import Taps
 from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
@@ -367,10 +368,8 @@ shown = {}
 for s, t in pairs:
     for who, layer in (("distilled", s), ("teacher", t)):
         q = distillation.attention_map(maps[who][layer][chosen])
-        shown[f"{who.replace('distilled', 'student')}\n{layer}"] = q.view(
-            -1, *maps[who][layer].shape[2:]
-        ).numpy()
-plots.attention_figure(images[chosen].numpy(), shown, [plots.teacher.SHORT_NAMES[labels[i]] for i in chosen])
+        shown[f"{who.replace('distilled', 'student')}\n{layer}"] = q.view(-1, *maps[who][layer].shape[2:]).numpy()
+plots.attention_figure(images[chosen].numpy(), shown, [SHORT_NAMES[labels[i]] for i in chosen])
 
 # %% [markdown]
 # The teacher's middle and last layers look at the inside of the plate, where classes differ. The student's middle layer, which sees 15
@@ -788,36 +787,38 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 # and a control that is the student alone. A difference is taken within a seed. It was recorded once:
 
 # %%
-from course_lib.experiments.distillation_arms import ARMS
+from course_lib.experiments.distillation_arms import ARMS, METHODS
 from course_lib.experiments.method_comparison import method_gains, verdict_sentence
 
 recorded = load_result("distillation_methods")
 gains = method_gains(recorded["figures"])
 print(recorded["command"])
-print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
-rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
+best = next(iter(gains))
+print(recorded["figures"][f"{best}_gain_points"].meaning)
+rows = [[METHODS[name], f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict]
+        for name, g in gains.items()]
 print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"], rows))
 
 # %%
-plots.gains_figure(gains)
+plots.gains_figure({METHODS[name]: gain for name, gain in gains.items()})
 
 # %%
 Markdown(verdict_sentence(gains))
 
 # %%
-on_features = [g for g in gains if ARMS[g.method].group == "features"]
-told = sum(g.verdict != "not shown" for g in gains)
-width = np.median([g.high - g.low for g in gains])
+on_features = next(name for name in gains if ARMS[name].group == "features")
+told = sum(g.verdict != "not shown" for g in gains.values())
+width = np.median([g.high - g.low for g in gains.values()])
 Markdown(
-    f"Largest mean: **{gains[0].label}**, {gains[0].value:+.2f} points. Of the methods on features: "
-    f"**{on_features[0].label}**, {on_features[0].value:+.2f}. {told} of {len(gains)} can be told from "
+    f"Largest mean: **{METHODS[best]}**, {gains[best].value:+.2f} points. Of the methods on features: "
+    f"**{METHODS[on_features]}**, {gains[on_features].value:+.2f}. {told} of {len(gains)} can be told from "
     f"no gain; the median interval is {width:.1f} points wide. "
     f"Your guess: {best_guess or 'none'}, {shown_guess or 'none'}."
 )
 
 # %%
 claim("Every gain lies in its interval, and every verdict follows from it alone",
-      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains))
+      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains.values()))
 
 # %% [markdown]
 # How to read it:

@@ -133,7 +133,7 @@ def shop(tmp_path, monkeypatch, networks, splits):
 @pytest.mark.parametrize("quick", [True, False], ids=["quick", "live"])
 def test_the_main_job_runs_both_ways_and_says_which(shop, quick, monkeypatch):
     monkeypatch.setattr(
-        main_job, "LIVE", Plan(width=0.5, keep=0.5, views=1, epochs=1, finetune_epochs=1, calibration=20)
+        main_job, "LIVE", Plan(width=0.5, pruning_ratio=0.5, views=1, epochs=1, finetune_epochs=1, calibration=20)
     )
     monkeypatch.setattr(main_job, "FULL", Plan(calibration=20))
     said = []

@@ -28,7 +28,7 @@ from course_lib.storage.files import sha256
 from course_lib.training import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16)
-PLAN = Plan(width=0.5, keep=0.5, views=2, epochs=2, finetune_epochs=1)
+PLAN = Plan(width=0.5, pruning_ratio=0.5, views=2, epochs=2, finetune_epochs=1)
 QUIET = {"progress": False}
 
 

@@ -6,7 +6,13 @@ import pytest
 from torch import nn
 
 from course_lib.measure import count_layers
-from course_lib.measure.roofline import achieved_gflops, attainable_gflops, ridge_intensity, roofline_points
+from course_lib.measure.roofline import (
+    achieved_gflops,
+    attainable_gflops,
+    convolution_intensity,
+    ridge_intensity,
+    roofline_points,
+)
 
 
 @pytest.mark.parametrize(("intensity", "expected"), [(0.5, 5.0), (10.0, 100.0), (40.0, 100.0)])
@@ -42,3 +48,10 @@ def test_what_is_not_positive_is_refused(bad):
 def test_counts_and_times_without_a_common_layer_are_refused():
     with pytest.raises(ValueError, match="share no layer"):
         roofline_points(count_layers(nn.Linear(4, 1), (1, 4)), {"conv": 1.0})
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_intensity_is_that_of_the_real_layer(groups):
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False)
+    (row,) = count_layers(conv, (2, 8, 4, 4)).values()
+    assert convolution_intensity(8, 4, 3, groups, batch=2) == row.arithmetic_intensity

@@ -99,10 +99,26 @@ def test_pruning_leaves_the_original_alone():
 
 
 @pytest.mark.parametrize(
-    ("keep", "expected"), [(1.0, (16, 32, 48, 64, 96)), (0.5, (8, 16, 24, 32, 48)), (1e-6, (4,) * 5)]
+    ("pruning_ratio", "expected"), [(0.0, (16, 32, 48, 64, 96)), (0.5, (8, 16, 24, 32, 48)), (1 - 1e-6, (4,) * 5)]
 )
-def test_widths_are_multiples_and_at_least_one_multiple(keep, expected):
-    assert pruned_widths(sign_student(), keep) == expected
+def test_widths_are_multiples_and_at_least_one_multiple(pruning_ratio, expected):
+    assert pruned_widths(sign_student(), pruning_ratio) == expected
+
+
+def test_the_shipped_students_have_the_widths_that_keeping_78_percent_gave():
+    assert pruned_widths(sign_student(1.25), 0.22) == (16, 32, 48, 64, 92)
+    assert pruned_widths(sign_student(1.25), 0.3) == (16, 28, 40, 56, 84)
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+def test_the_fraction_removed_gives_the_widths_of_the_fraction_kept_in_spite_of_rounding(multiple):
+    """1 − 0.95 is not 0.05: counts half-way between two multiples (0.05 · 120 / 4 = 1.5) would move."""
+    for hundredths in range(1, 101):
+        kept = hundredths / 100
+        for width in (0.25, 0.5, 1.05, 1.25, 2.05, 2.1, 3.15, 3.75, 4):
+            student = sign_student(width)
+            expected = [min(c, max(multiple, multiple * round(kept * c / multiple))) for c in student.channels]
+            assert pruned_widths(student, round(1 - kept, 2), multiple=multiple) == tuple(expected)
 
 
 def test_counts_out_of_range_are_refused_by_layer():
@@ -112,5 +128,13 @@ def test_counts_out_of_range_are_refused_by_layer():
         prune_channels(sign_student(), (16, 32, 48, 64, 0))
     with pytest.raises(ValueError, match="5 counts"):
         prune_channels(sign_student(), (16, 32))
-    with pytest.raises(ValueError, match=r"keep must be in \(0, 1\], got 0"):
-        pruned_widths(sign_student(), 0)
+    for impossible in (1, -0.1):
+        with pytest.raises(ValueError, match=rf"pruning_ratio must be in \[0, 1\), got {impossible}"):
+            pruned_widths(sign_student(), impossible)
+
+
+def test_a_layer_without_running_statistics_is_refused():
+    student = sign_student()
+    student.features[2][1] = torch.nn.BatchNorm2d(48, track_running_stats=False)
+    with pytest.raises(ValueError, match="keeps no running statistics"):
+        prune_channels(student, (16, 32, 48, 64, 96))

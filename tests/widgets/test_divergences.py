@@ -1,30 +1,12 @@
-"""The interactive parts of the chapter on KL and cross-entropy: a control changes the picture and its words."""
+"""The explorer of divergences: a control changes the picture and its words."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from course_lib import plots, widgets
 
 NAMES = ("30", "50", "80", "stop")
-LOGITS = np.array([[3.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 1.0]])
-IMAGES = np.zeros((2, 3, 8, 8), np.uint8)
-PANELS = {
-    "divergences": widgets.divergence_explorer,
-    "temperature": lambda: widgets.temperature_explorer(IMAGES, LOGITS, [0, 2], NAMES),
-}
-
-
-@pytest.mark.parametrize("make", PANELS.values(), ids=PANELS.keys())
-def test_every_control_redraws_the_picture_and_its_description(make):
-    picture, words, *controls = make().children
-    assert picture.value.startswith("<img alt=")
-    for control in controls:
-        before = picture.value, words.value
-        control.value = {"sign": 1, "T": 10}.get(control.description, 9)
-        assert picture.value != before[0]
-        assert words.value != before[1]
 
 
 def test_the_static_twin_of_the_default_settings_is_the_widgets_first_picture():
@@ -42,15 +24,16 @@ def test_what_q_never_expects_is_said_to_cost_infinitely_much():
     assert "KL inf" in explorer.children[1].value
 
 
-def test_the_temperature_explorer_shows_the_chosen_sign_at_one_and_at_the_chosen_temperature():
-    panel = PANELS["temperature"]()
-    panel.children[2].value, panel.children[3].value = 1, 20
-    assert "sign 80 at T = 1:" in panel.children[1].value
-    assert "sign 80 at T = 20:" in panel.children[1].value
+def test_every_control_redraws_the_picture_and_its_description():
+    picture, words, *controls = widgets.divergence_explorer().children
+    assert picture.value.startswith("<img alt=")
+    for control in controls:
+        before = picture.value, words.value
+        control.value = 9
+        assert picture.value != before[0]
+        assert words.value != before[1]
 
 
-def test_negative_weights_and_unequal_lengths_are_refused():
+def test_negative_weights_are_refused():
     with pytest.raises(ValueError, match="expected must hold weights ≥ 0"):
         widgets.weights_figure((1, 1), (1, -1), NAMES[:2])
-    with pytest.raises(ValueError, match="got 2, 1 and 2 rows"):
-        widgets.temperature_explorer(IMAGES, LOGITS, [0], NAMES)

@@ -37,18 +37,24 @@ _UNCOUNTED = {"Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention",
 
 @dataclass(frozen=True)
 class OnnxCounts:
-    """Parameters, non-zeros, MACs of one image (None if a shape in the graph is unknown), bytes of all files."""
+    """What a file costs before it runs."""
 
-    parameters: int
-    nonzeros: int
-    macs: int | None
-    deployable_bytes: int
+    parameters: int  # elements of weights and biases
+    nonzeros: int  # of these, in 0..parameters
+    macs: int | None  # of one image; None if an operator or a shape in the graph is unknown
+    deployable_bytes: int  # of the file and of the data files it refers to
 
 
 def deployable_bytes(path: str | Path) -> int:
     """Bytes that must be copied to the device: the file and, for .onnx, its external data files.
 
     Raises: CourseError: the file or one that it refers to is missing, or a .onnx file is not ONNX.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "weights.bin").write_bytes(b"1234")
+    ...     deployable_bytes(Path(folder, "weights.bin"))
+    4
     """
     path = Path(path)
     if not path.is_file():
@@ -62,6 +68,16 @@ def onnx_counts(path: str | Path) -> OnnxCounts:
     """Read parameters, non-zeros, MACs and bytes from an ONNX file.
 
     Raises: CourseError: the file is missing, is not ONNX, or its external data is missing.
+
+    >>> import tempfile, onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 3] images) => (float[B, 2] logits) <float[3, 2] w = {1, 0, 0, 2, 0, 0}>
+    ...     { logits = MatMul(images, w) }'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     onnx.save(onnx.parser.parse_model(text), Path(folder, "tiny.onnx"))
+    ...     counts = onnx_counts(Path(folder, "tiny.onnx"))
+    >>> counts.parameters, counts.nonzeros, counts.macs
+    (6, 2, 6)
     """
     path = Path(path)
     size = deployable_bytes(path)

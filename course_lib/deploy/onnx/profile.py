@@ -35,6 +35,18 @@ def node_times_ms(
 
     Args: images: (B, 3, H, W) float32, one call's input; warmup: calls that are dropped; repeats: calls that count.
     Raises: ValueError: threads, warmup or repeats below 1. CourseError: no ONNX model that can be loaded.
+
+    >>> import tempfile, onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 2] images) => (float[B, 2] logits) <float[2, 2] w = {1, 0, 0, 2}>
+    ...     { ["/classifier/MatMul"] logits = MatMul(images, w) }'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     onnx.save(onnx.parser.parse_model(text), Path(folder, "tiny.onnx"))
+    ...     times = node_times_ms(
+    ...         Path(folder, "tiny.onnx"), np.ones((1, 2), np.float32), threads=1, warmup=1, repeats=3
+    ...     )
+    >>> {name: kind for name, (kind, ms) in times.items() if ms >= 0}
+    {'/classifier/MatMul': 'MatMul'}
     """
     if min(threads, warmup, repeats) < 1:
         raise ValueError(f"threads, warmup and repeats must be at least 1, got {threads}, {warmup}, {repeats}")
@@ -53,6 +65,18 @@ def layer_times_ms(
     Args: layers: module names as in ``count_layers``; an operator belongs to the layer of that name, or else to the
         one layer that shares its parent (features.0.2, the ReLU, was fused into features.0.0).
     Raises: as ``node_times_ms``. Layers without an operator are absent.
+
+    >>> import tempfile, onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 2] images) => (float[B, 2] logits) <float[2, 2] w = {1, 0, 0, 2}>
+    ...     { ["/classifier/MatMul"] logits = MatMul(images, w) }'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     onnx.save(onnx.parser.parse_model(text), Path(folder, "tiny.onnx"))
+    ...     times = layer_times_ms(
+    ...         Path(folder, "tiny.onnx"), np.ones((1, 2), np.float32), ["classifier"], threads=1, warmup=1, repeats=3
+    ...     )
+    >>> all(name == "classifier" for name in times)
+    True
     """
     names = list(layers)
     times = {name: 0.0 for name in names} | {OTHER: 0.0}

@@ -41,10 +41,25 @@ def open_session(
 
 
 def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
-    """Logits (N, C), float32, of images (N, 3, H, W), float32 in [0, 1], in batches."""
+    """Logits (N, C), float32, of images (N, 3, H, W), float32 in [0, 1], in batches.
+
+    Args:
+        session: its first input takes the images, its first output is the logits.
+        images: (N, 3, H, W).
+        batch_size: images of one call.
+
+    >>> import tempfile, onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 1] images) => (float[B, 1] logits) { logits = Add(images, images) }'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     onnx.save(onnx.parser.parse_model(text), Path(folder, "tiny.onnx"))
+    ...     session = open_session(Path(folder, "tiny.onnx"))
+    >>> run_session(session, np.array([[1.0], [2.0], [4.0]], np.float32), batch_size=2).tolist()
+    [[2.0], [4.0], [8.0]]
+    """
     name = session.get_inputs()[0].name
     parts = [
-        session.run(None, {name: np.ascontiguousarray(images[start : start + batch_size])})[0]
+        np.asarray(session.run(None, {name: np.ascontiguousarray(images[start : start + batch_size])})[0])
         for start in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)
