@@ -59,7 +59,8 @@ each mistake gets its own message, a hard-coded answer fails, inputs stay as the
 from course_lib.exercises.engine.check import arguments, check, hint
 from course_lib.exercises.engine.compare import difference, exactly, relatively
 from course_lib.exercises.engine.exercise import Exercise, Mistake
-from course_lib.exercises.engine.record import progress
+from course_lib.exercises.engine.predict import predict, reveal
+from course_lib.exercises.engine.progress import progress
 from course_lib.exercises.engine.solution import solution
 
 __all__ = [
@@ -70,7 +71,9 @@ __all__ = [
     "difference",
     "exactly",
     "hint",
+    "predict",
     "progress",
     "relatively",
+    "reveal",
     "solution",
 ]

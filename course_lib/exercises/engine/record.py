@@ -1,132 +1,165 @@
-"""What the learner has passed: one small JSON file in their checkout, and the grid that shows it.
+"""What the learner has passed and guessed: one small JSON file in their checkout.
 
-The file, ``.course_progress.json``, maps exercise ids to the day they were passed. ``COURSE_PROGRESS`` names another
-path, or "off" to keep nothing (tests, CI). Passing stays passed. Two notebooks may pass exercises at the same moment:
-each write takes a lock file, reads again, adds, and renames a complete file over the old one. A file that cannot be
-read is moved aside, and one that cannot be written costs the record, never the chapter.
+The file, ``.course_progress.json``, holds ``passed`` (exercise -> the day it was passed) and ``predictions``.
+``COURSE_PROGRESS`` names another path, or "off" to keep nothing (tests, CI). Passing stays passed.
+
+* Two notebooks may write at the same moment: each takes the operating system's lock on a file beside it, reads again,
+  changes, and renames a complete file over the old one. The lock goes with its process, so none is ever stale, and a
+  writer that stalls is waited for.
+* A file that is *broken* is moved aside under a name of its own, and a new one begins. A file that *cannot be read* (no
+  permission, a disk that fails) is left alone: nothing is written over it.
+* What a newer version of the course wrote beside these two fields is kept.
+
+A record that cannot be kept costs the record, never the chapter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import html
 import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from course_lib.errors import CourseError
-from course_lib.exercises.engine.display import Note
-from course_lib.exercises.engine.exercise import Exercise
-from course_lib.exercises.engine.registry import chapter, chapters
-from course_lib.storage.files import ROOT, write_json
+from course_lib.storage.files import ROOT, atomic_path
 
-STALE_LOCK_S = 5.0
+PATIENCE_S = 15.0
+"""How long a writer waits for another one."""
+_ID = re.compile(r"\d\d\.\d+")
 
 
 def path() -> Path | None:
-    """Where progress is kept; None if ``COURSE_PROGRESS`` is "off"."""
+    """Where progress is kept; None if ``COURSE_PROGRESS`` is "off".
+
+    Raises: OSError: the setting names a home that does not exist.
+    """
     setting = os.environ.get("COURSE_PROGRESS", "").strip()
     if setting.lower() == "off":
         return None
-    return Path(setting).expanduser() if setting else ROOT / ".course_progress.json"
+    try:
+        return Path(setting).expanduser() if setting else ROOT / ".course_progress.json"
+    except RuntimeError as error:
+        raise OSError(f"COURSE_PROGRESS={setting}: no such user") from error
 
 
 def passed() -> tuple[dict[str, str], str]:
-    """Exercise id -> day it was passed, and a note if the file was broken and has been moved aside."""
-    file = path()
-    try:
-        if file is None or not file.exists():
-            return {}, ""
-        kept = json.loads(file.read_text(encoding="utf-8"))["passed"]
-        return {id: str(kept[id]) for id in kept if re.fullmatch(r"\d\d\.\d+", id)}, ""
-    except OSError as error:
-        return {}, f"Your progress could not be read ({error.strerror or error})."
-    except (ValueError, KeyError, TypeError):
-        aside = file.with_name(file.name + ".broken")
-        with contextlib.suppress(OSError):
-            os.replace(file, aside)
-        return {}, f"The progress file was broken: it is now {aside.name}, and a new one begins."
+    """Exercise id -> day it was passed, and a note if the file is broken or cannot be read."""
+    content, note = read()
+    kept = content.get("passed")
+    return {i: str(kept[i]) for i in kept if _ID.fullmatch(str(i))} if isinstance(kept, dict) else {}, note
 
 
 def remember(id: str) -> str:
     """Write down that this exercise is passed; returns a note for the learner, "" if all went well."""
-    file = path()
-    if file is None:
-        return ""
+
+    def add(content: dict[str, Any]) -> None:
+        content["passed"] = {id: datetime.date.today().isoformat(), **_part(content, "passed")}
+
+    return change(add, "Passed, but your progress could not be saved")
+
+
+def read() -> tuple[dict[str, Any], str]:
+    """The whole record, {} if there is none, and a note for the learner."""
     try:
+        file = path()
+        return ({}, "") if file is None else _content(file)
+    except OSError as error:
+        return {}, f"Your progress could not be read ({error.strerror or error})."
+
+
+def change(update: Callable[[dict[str, Any]], None], failed: str) -> str:
+    """Let ``update`` change the record in place; returns a note, which begins with ``failed`` if nothing was kept."""
+    try:
+        file = path()
+        if file is None:
+            return ""
+        file = file.resolve()  # a link stays one: what it points to is replaced
+        file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(file):
-            kept, note = passed()
-            if id not in kept:
-                kept[id] = datetime.date.today().isoformat()
-                write_json(file, {"passed": dict(sorted(kept.items()))})
-            return note
-    except (CourseError, OSError) as error:
-        return f"Passed, but your progress could not be saved: {error}"
+            content, note = _content(file)
+            before = json.dumps(content, sort_keys=True)
+            update(content)
+            if json.dumps(content, sort_keys=True) != before:
+                with atomic_path(file) as part:
+                    part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return note
+    except (CourseError, OSError, ValueError, RecursionError) as error:
+        return f"{failed}: {error}"
 
 
-def progress() -> Note:
-    """All chapters that have exercises, what is passed, and the points, as a grid."""
-    kept, note = passed()
-    rows, total, reached = [], 0, 0
-    for number in chapters():
-        try:
-            title, exercises = chapter(number)
-        except Exception as error:  # one broken chapter must not hide the others
-            rows.append((number, f"cannot be loaded: {type(error).__name__}: {error}", (), 0, 0))
-            continue
-        points = sum(exercise.points for exercise in exercises if exercise.id in kept)
-        rows.append((number, title, exercises, points, sum(exercise.points for exercise in exercises)))
-        reached, total = reached + points, total + rows[-1][4]
-    return Note(_text(rows, kept, reached, total, note), html=_html(rows, kept, reached, total, note))
+def _part(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field of the record that should hold a dict."""
+    found = content.get(name)
+    return found if isinstance(found, dict) else {}
 
 
-Row = tuple[str, str, tuple[Exercise, ...], int, int]
+def _content(file: Path) -> tuple[dict[str, Any], str]:
+    """The parsed file; a broken one is moved aside. Raises: OSError: it is there and cannot be read."""
+    if not file.exists():
+        return {}, ""
+    text = file.read_bytes()
+    try:
+        content = json.loads(text.decode("utf-8-sig"))
+        if not isinstance(content, dict) or not isinstance(content.get("passed", {}), dict):
+            raise TypeError("not a record")
+        json.dumps(content).encode()
+        return content, ""
+    except (ValueError, TypeError, RecursionError):
+        aside = _free_name(file)
+        os.replace(file, aside)
+        return {}, f"The progress file was broken: it is now {aside.name}, and a new one begins."
 
 
-def _text(rows: list[Row], kept: dict[str, str], reached: int, total: int, note: str) -> str:
-    lines = []
-    for number, title, exercises, points, most in rows:
-        marks = "  ".join(f"{exercise.id} {'✓' if exercise.id in kept else '·'}" for exercise in exercises)
-        lines.append(f"{number}  {title[:40]:40}  {points:3d} of {most:3d}  {marks}".rstrip())
-    return "\n".join([*lines, f"{reached} of {total} points", *([note] if note else [])])
-
-
-def _html(rows: list[Row], kept: dict[str, str], reached: int, total: int, note: str) -> str:
-    body = ""
-    for number, title, exercises, points, most in rows:
-        marks = " ".join(
-            f'<span title="{html.escape(exercise.title)}" style="opacity:{1 if exercise.id in kept else 0.6};'
-            f'white-space:nowrap">{exercise.id} {"✓" if exercise.id in kept else "·"}</span>'
-            for exercise in exercises
-        )
-        cells = (number, html.escape(title), f"{points} of {most}", marks)
-        body += "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
-    head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("", "chapter", "points", "exercises"))
-    tail = f"<p>{html.escape(note)}</p>" if note else ""
-    return f"<table><tr>{head}</tr>{body}</table><p><b>{reached} of {total} points</b></p>{tail}"
+def _free_name(file: Path) -> Path:
+    """A name for a broken file that no earlier one has."""
+    names = (file.with_name(f"{file.name}.broken{f'.{n}' if n > 1 else ''}") for n in range(1, 1000))
+    return next((name for name in names if not name.exists()), file.with_name(f"{file.name}.broken"))
 
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Hold ``<file>.lock``; a lock older than a few seconds was left by a process that died."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock, deadline = file.with_name(file.name + ".lock"), time.monotonic() + 2 * STALE_LOCK_S
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            break
-        except FileExistsError:
-            with contextlib.suppress(OSError):
-                if time.time() - lock.stat().st_mtime > STALE_LOCK_S:
-                    lock.unlink()
+    """Hold the operating system's lock on ``<file>.lock``. Raises: TimeoutError: another process keeps it."""
+    with open(file.with_name(f"{file.name}.lock"), "a+b") as stream:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _take(stream):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{lock} stays locked") from None
-            time.sleep(0.01)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
+                raise TimeoutError(f"{file.name} is being written by another process; run the cell again")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            _release(stream)
+
+
+try:
+    import fcntl
+
+    def _take(stream: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _release(stream: IO[bytes]) -> None:
+        fcntl.flock(stream, fcntl.LOCK_UN)
+
+except ImportError:  # Windows
+    import msvcrt
+
+    def _take(stream: IO[bytes]) -> bool:
+        try:
+            stream.seek(0)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
+        except OSError:
+            return False
+        return True
+
+    def _release(stream: IO[bytes]) -> None:
+        stream.seek(0)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]

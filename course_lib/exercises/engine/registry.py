@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import re
 from types import ModuleType
+from typing import Any
 
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.exercises.engine.state import random_kept
@@ -64,3 +65,19 @@ def find(id: str | float) -> Exercise:
 def _modules(package: ModuleType) -> list[ModuleType]:
     names = (module.name for module in pkgutil.iter_modules(getattr(package, "__path__", ())))
     return [package, *(importlib.import_module(f"{package.__name__}.{name}") for name in names)]
+
+
+def prediction(id: str) -> Any:
+    """The prediction with this id, "02.p", from ``chapter_NN/predictions.py``.
+
+    Raises: ValueError: there is none; the message lists that chapter's.
+    """
+    number = str(id)[:2]
+    try:
+        module = importlib.import_module(f"course_lib.exercises.chapter_{number}.predictions")
+    except ModuleNotFoundError:
+        raise ValueError(f"id must name a prediction, got {id!r}") from None
+    for asked in module.PREDICTIONS:
+        if asked.id == id:
+            return asked
+    raise ValueError(f"id must name a prediction, got {id!r}; near it: {', '.join(p.id for p in module.PREDICTIONS)}")

@@ -1,0 +1,209 @@
+"""Predict first: a guess that is locked once given, answered by the chapter's own measurement, and scored.
+
+A guess costs nothing and earns no points. It is there because a surprise teaches, and because an engineer should learn
+how well calibrated their guesses are: ``sure`` is how sure you are, in per cent, and ``progress()`` sets it beside how
+often you were right.
+
+    guess = None                        # in the chapter's cell: your answer instead of None
+    predict("02.p", guess, sure=70)     # None changes nothing; the first guess is kept
+    reveal("02.p", optimism)            # where the chapter has measured
+
+Guesses lie beside the progress (``record``); where nothing is kept, they last as long as the kernel.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from course_lib.exercises.engine import record
+from course_lib.exercises.engine.display import Note
+from course_lib.exercises.engine.registry import prediction
+
+_session: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A question with named answers.
+
+    Args:
+        id: "02.p".
+        question: in a few words.
+        options: letter -> (low, high): it is right where low ≤ measured < high; or letter -> the name measured.
+        unit: of the measured number.
+    """
+
+    id: str
+    question: str
+    options: Mapping[str, tuple[float, float] | str]
+    unit: str = ""
+
+    def parse(self, guess: Any) -> str:
+        """The option that is meant: "c", "C" and "(c)" alike, or an option's name. Raises: ValueError: none is."""
+        text = str(guess).strip().strip("()").strip().casefold()
+        for letter, value in self.options.items():
+            if text == letter.casefold() or (isinstance(value, str) and text == value.casefold()):
+                return letter
+        raise ValueError(f"choose one of {', '.join(self.options)}")
+
+    def right(self, guess: Any, measured: Any) -> bool:
+        """Whether the guess is the option that was measured."""
+        return guess == self.answer(measured)
+
+    def answer(self, measured: Any) -> str:
+        """The option that the measurement falls into. Raises: ValueError: none."""
+        for letter, value in self.options.items():
+            if isinstance(value, str):
+                if str(measured).casefold() == value.casefold():
+                    return letter
+            elif value[0] <= float(measured) < value[1]:
+                return letter
+        raise ValueError(f"{self.id}: no option holds {measured!r}")
+
+    def told(self, measured: Any) -> str:
+        """The measurement and the option it stands for, in words."""
+        shown = measured if isinstance(measured, str) else f"{float(measured):.3g} {self.unit}".rstrip()
+        return f"{shown}, which is ({self.answer(measured)})"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A question for a number.
+
+    Args:
+        id: "00.p1".
+        question: in a few words.
+        unit: of the number.
+        factor: right if guess and measurement differ by at most this factor, > 1.
+        distance: right if they differ by at most this, in ``unit``.
+    """
+
+    id: str
+    question: str
+    unit: str = ""
+    factor: float | None = None
+    distance: float | None = None
+
+    def parse(self, guess: Any) -> float:
+        """The guess as a number; 0 is one. Raises: ValueError: it is none, or not finite."""
+        number = float(guess)
+        if isinstance(guess, bool) or not math.isfinite(number):
+            raise ValueError("give a number")
+        return number
+
+    def right(self, guess: Any, measured: Any) -> bool:
+        """Whether the guess is near enough."""
+        guess, measured = float(guess), float(measured)
+        if self.distance is not None:
+            return abs(guess - measured) <= self.distance
+        factor = self.factor or 1.0
+        return guess > 0 and measured > 0 and max(guess / measured, measured / guess) <= factor
+
+    def told(self, measured: Any) -> str:
+        """The measurement with its unit."""
+        return f"{float(measured):.3g} {self.unit}".rstrip()
+
+
+Prediction = Choice | Number
+
+
+def predict(id: str, guess: Any, sure: float | None = None) -> Note:
+    """Lock a guess.
+
+    Args:
+        id: the prediction, "02.p".
+        guess: your answer; None for none yet, which changes nothing.
+        sure: how sure you are that it will count as right, in per cent.
+    Returns: a note; a guess that cannot be understood is told so and not locked.
+    Raises: ValueError: there is no such prediction.
+    """
+    asked = prediction(id)
+    if guess is None:
+        return Note(f"○ {id} No guess yet. Write one and run this cell again; nothing depends on it but your surprise.")
+    locked = _locked(id)
+    if locked is None:
+        try:
+            value, certainty = asked.parse(guess), _certainty(sure)
+        except (ValueError, TypeError) as error:
+            return Note(f"○ {id} Not locked: {error}. You gave {guess!r}.")
+        entry = {"guess": value, "sure": certainty, "day": datetime.date.today().isoformat()}
+        note = _keep(id, entry)
+        return Note(f"● {id} Locked: {_shown(entry, asked)}. The chapter will measure it. {note}".rstrip())
+    try:
+        same = asked.parse(guess) == locked["guess"]
+    except (ValueError, TypeError):
+        same = False
+    return Note(f"● {id} Locked: {_shown(locked, asked)}." + ("" if same else " The first guess counts."))
+
+
+def reveal(id: str, measured: Any) -> Note:
+    """Answer a guess with what was measured.
+
+    Args:
+        id: the prediction.
+        measured: the number (or, for named options, the name) that the chapter has just found.
+    Returns: a note that tells the measurement, and whether the guess was right.
+    Raises: ValueError: there is no such prediction, or no option holds the measurement.
+    """
+    asked = prediction(id)
+    told, locked = asked.told(measured), _locked(id)
+    if locked is None:
+        return Note(f"○ {id} {asked.question}: {told}.")
+    right = asked.right(locked["guess"], measured)
+    if locked.get("right") != right:
+        _keep(id, {**locked, "right": right})
+    mark, verdict = ("✓", "Right.") if right else ("✗", "Not this time: what did you expect, and why?")
+    return Note(f"{mark} {id} {asked.question}: {told}. You said {_shown(locked, asked)}. {verdict}")
+
+
+def scored() -> tuple[int, int, float | None]:
+    """(right, answered, mean per cent sure of those that said so or None) of all predictions that were revealed."""
+    entries = [e for e in _all().values() if isinstance(e, dict) and isinstance(e.get("right"), bool)]
+    sure = [float(e["sure"]) for e in entries if isinstance(e.get("sure"), int | float)]
+    return sum(e["right"] for e in entries), len(entries), sum(sure) / len(sure) if sure else None
+
+
+def _certainty(sure: float | None) -> float | None:
+    if sure is not None and not (isinstance(sure, int | float) and 0 <= sure <= 100):
+        raise ValueError(f"sure is per cent, 0 to 100, got {sure!r}")
+    return sure
+
+
+def _shown(entry: dict[str, Any], asked: Prediction) -> str:
+    guess = entry["guess"]
+    text = f"({guess})" if isinstance(asked, Choice) else f"{guess:g} {asked.unit}".rstrip()
+    return text + (f", {entry['sure']:g} % sure" if entry.get("sure") is not None else "")
+
+
+def _all() -> dict[str, Any]:
+    kept = record.read()[0].get("predictions")
+    return {**(kept if isinstance(kept, dict) else {}), **_session}
+
+
+def _locked(id: str) -> dict[str, Any] | None:
+    entry = _all().get(id)
+    return entry if isinstance(entry, dict) and "guess" in entry else None
+
+
+def _keep(id: str, entry: dict[str, Any]) -> str:
+    """Write an entry down, or keep it for this kernel where nothing can be written; returns a note."""
+
+    def add(content: dict[str, Any]) -> None:
+        kept = content.get("predictions")
+        content["predictions"] = {**(kept if isinstance(kept, dict) else {}), id: entry}
+
+    note = record.change(add, "Your guess counts in this session only")
+    if note or not _is_kept():
+        _session[id] = entry
+    return note
+
+
+def _is_kept() -> bool:
+    try:
+        return record.path() is not None
+    except OSError:
+        return False
