@@ -144,6 +144,18 @@ def disk_errors(folder: str | Path, *, every: bool = False) -> Iterator[None]:
         if every or error.errno in _OF_THE_DISK:
             raise write_error(folder, error) from error
         raise
+    except RuntimeError as error:
+        # torch.save and other compiled writers fail without the system's reason; a full disk is seen by looking at it.
+        if isinstance(error, CourseError) or not _is_full(Path(folder)):
+            raise
+        raise write_error(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < 64 * 1024
+    except OSError:
+        return False
 
 
 def write_error(path: str | Path, error: OSError) -> CourseError:

@@ -271,6 +271,36 @@ def test_a_builder_that_is_killed_does_not_hold_the_others_up_and_its_leftovers_
     assert names(tmp_path) == [entry_folder("kind", "seed0", IDENTITY, tmp_path).name]
 
 
+def test_every_file_and_folder_reaches_the_disk_before_the_entry_gets_its_name(tmp_path, monkeypatch):
+    order, fsync, rename = [], os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("sync"), fsync(handle)))
+    monkeypatch.setattr(os, "rename", lambda *names: (order.append("rename"), rename(*names)))
+    entry(tmp_path, Builder())
+    folders = 0 if os.name == "nt" else 1
+    assert order == ["sync"] * (3 + folders) + ["rename"] + ["sync"] * folders
+
+
+@needs_fork
+def test_who_waited_for_a_lock_that_was_removed_meanwhile_takes_the_new_one(tmp_path):
+    """Else the one who waited holds a file that nobody else sees, and the next one builds beside it."""
+    lock, found = tmp_path / ".x.lock", []
+
+    def wait():
+        handle, alone = cache._acquire(lock)
+        found.append((alone, os.path.samestat(os.fstat(handle), os.stat(lock))))
+        os.close(handle)
+
+    first, _ = cache._acquire(lock)
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.2)
+    os.unlink(lock)
+    lock.touch()  # of the next one who came
+    os.close(first)
+    waiting.join(10)
+    assert found == [(True, True)]
+
+
 def test_two_threads_of_one_process_build_once(tmp_path):
     build = Builder()
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import stat
 import time
 
 import pytest
@@ -116,6 +117,31 @@ def test_an_error_of_the_block_that_is_not_the_disk_s_passes_through(tmp_path):
     with pytest.raises(CourseError, match=r"No space left.*free some space"), atomic_path(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(tmp_path, monkeypatch):
+    """A machine that loses its power after a rename must not find an empty file under the new name."""
+    order, fsync, replace = [], os.fsync, os.replace
+
+    def synced(handle):
+        order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: (order.append("rename"), replace(*names)))
+    write_json(tmp_path / "x", 1)
+    assert order == ["file", "rename"] + (["folder"] if os.name != "nt" else [])
+
+
+def test_a_compiled_writer_s_error_on_a_full_disk_is_the_disk_s_and_elsewhere_its_own(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    with pytest.raises(RuntimeError, match=r"^unexpected pos 704$"), atomic_path(tmp_path / "x"):
+        raise RuntimeError("unexpected pos 704")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage._replace(free=4096))
+    with pytest.raises(CourseError, match=r"No space left on device.*free some space"), atomic_path(tmp_path / "x"):
+        raise RuntimeError("unexpected pos 704")
+    with pytest.raises(CourseError, match=r"^of the block$"), atomic_path(tmp_path / "x"):
+        raise CourseError("of the block")
 
 
 def test_leftovers_of_killed_writers_are_removed_after_a_day_and_those_of_other_files_never(tmp_path):
