@@ -47,7 +47,8 @@ CELLS = {
         "for name in (kernels if kernels == 'best' else 'x'):\n    display({'text/plain': 'same'}, raw=True)",
         True,
     ),
-    "pieces of a stream": ("print('a')\ndisplay({'text/plain': 'same'}, raw=True)\nprint(kernels)", True),
+    "first piece of a stream": ("print(kernels)\ndisplay({'text/plain': 'same'}, raw=True)\nprint('b')", True),
+    "last piece of a stream": ("print('a')\ndisplay({'text/plain': 'same'}, raw=True)\nprint(kernels)", True),
     "nothing": ("print('same')\ndisplay({'text/plain': 'same'}, raw=True)", False),
 }
 
