@@ -2,13 +2,24 @@
 #
 #   COURSE_BIN=folder   use the Python environment whose programs lie in this folder (a conda one: $CONDA_PREFIX/bin)
 #                       instead of .venv; nothing is set up then.
-#   TORCH_INDEX=URL     one more package index for the set-up, such as https://download.pytorch.org/whl/cpu
+#   TORCH_INDEX=URL     one more package index for the set-up; by default PyTorch's CPU builds on Linux x86-64 without an
+#                       NVIDIA card; "none" or empty: no other index
 #   PYTHON=path         the interpreter for the set-up
+#
+# The library runs as "python -m course_lib…", so that this folder's code runs whatever COURSE_BIN has installed.
 
-# Arguments count only where they stand on make's command line: some accounts export a DATA of their own.
-argument = $(if $(filter command line,$(origin $(1))),$(if $($(1)),$(2)))
-data = $(call argument,DATA,--data "$(DATA)")
-more = $(call argument,ARGS,$(ARGS))
+ifeq ($(wildcard course_lib/cli.py),)
+$(error Run make in the course's own folder: cd there first, or make -C FOLDER)
+endif
+
+# Arguments count only where they stand on make's command line: some accounts export a DATA of their own. They reach the
+# shell as one word each, in single quotes: a file's name may hold spaces, quotes, backticks and dollars.
+given = $(filter command line,$(origin $(1)))
+quoted = '$(subst ','\'',$(1))'
+each = $(if $(call given,$(1)),$(foreach word,$(value $(1)),$(call quoted,$(word))))
+data = $(if $(call given,DATA),$(if $(value DATA),--data $(call quoted,$(value DATA))))
+quick = $(if $(filter-out 0 no false off,$(if $(call given,QUICK),$(value QUICK))),--quick)
+more = $(if $(call given,ARGS),$(ARGS))
 
 ifeq ($(origin COURSE_BIN),undefined)
 COURSE_BIN := .venv/bin
@@ -17,8 +28,17 @@ else
 SETUP := :
 endif
 
-export TORCH_INDEX PYTHON
-unexport PYTHONPATH PYTHONHOME
+python = "$(COURSE_BIN)/python"
+course = $(python) -m course_lib.cli
+# After a traceback or a crash. 0 is success, 2 an error that named its own mend, 130 Ctrl-C.
+hint = status=$$?; case $$status in 0|2|130) ;; *) echo "make doctor says what is wrong with this environment, and what mends it." >&2 ;; esac; exit $$status
+
+# An empty TORCH_INDEX means something; make would export one for a variable that nobody set.
+ifneq ($(origin TORCH_INDEX),undefined)
+export TORCH_INDEX
+endif
+export PYTHON
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
 
 .PHONY: help setup demo test lab notebooks teacher bench doctor clean
 
@@ -37,25 +57,26 @@ setup:
 	@$(SETUP)
 
 demo: setup
-	@"$(COURSE_BIN)/course" demo $(data) $(call argument,QUICK,--quick) $(more)
+	@$(course) demo $(data) $(quick) $(more); $(hint)
 
 test: setup
-	@"$(COURSE_BIN)/python" scripts/run_tests.py $(more)
+	@$(python) scripts/run_tests.py $(more)
 
+# The checkout is the server's root, so that a chapter's links to docs/ and benchmarks/ open.
 lab: setup
-	@"$(COURSE_BIN)/jupyter" lab notebooks/00_start_here.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(more)
+	@$(python) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(more); $(hint)
 
 notebooks: setup
-	@"$(COURSE_BIN)/python" -m course_lib.publishing.notebooks $(call argument,ONLY,$(ONLY)) $(more)
+	@$(python) -m course_lib.publishing.notebooks $(call each,ONLY) $(more)
 
 teacher: setup
-	@"$(COURSE_BIN)/course" train $(data) $(more)
+	@$(course) train $(data) $(more); $(hint)
 
 bench: setup
-	@"$(COURSE_BIN)/course" bench $(call argument,NAME,$(NAME)) $(data) $(more)
+	@$(course) bench $(call each,NAME) $(data) $(more); $(hint)
 
 doctor: setup
-	@"$(COURSE_BIN)/course" doctor
+	@$(course) doctor
 
 clean:
 	rm -rf .venv .course_cache .pytest_cache .ruff_cache build dist course_lib.egg-info

@@ -11,10 +11,9 @@ course's cache, named by what decided it, so that an interrupted run continues; 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -22,44 +21,21 @@ from tqdm.auto import tqdm
 
 from course_lib.data import Splits, load
 from course_lib.distillation import Outputs, TeacherTable, Term, tapped_table, teacher_table
-from course_lib.errors import CourseError
 from course_lib.evaluation import seed_interval
-from course_lib.experiments.distillation_study import (
-    ALPHA,
-    FULL,
-    SMALL,
-    TEMPERATURE,
-    VERSION,
-    Arm,
-    Score,
-    Study,
-    arms,
-    gains,
-    make_teacher,
-    run_arm,
-)
+from course_lib.experiments.distillation_arms import ALPHA, ARMS, TEMPERATURE, TESTED, VERSION, Arm
+from course_lib.experiments.distillation_study import FULL, SMALL, Score, Study, gains, make_teacher, run_arm
 from course_lib.experiments.shipped_networks import data_key
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
-from course_lib.storage.files import cache_dir, read_json, write_json
+from course_lib.storage.cache import cached
+from course_lib.storage.files import read_json, write_json
 
 SEEDS = 3
 TENTH_SEEDS = 3  # the difference is so large there that three seeds decide it
 THREADS = 1
-GAIN_ARMS = ("alone", "soft_targets", "alone_tenth", "soft_targets_tenth")
-LOGIT_ARMS = ("alone", "soft_targets", "label_smoothing", "pseudo_labels", "decoupled")
-FEATURE_ARMS = ("hint", "attention", "relational", "similarity", "hint_heavy", "attention_heavy")
+GAIN_ARMS = TESTED
+METHOD_ARMS = (*(arm.name for arm in ARMS.values() if arm.group != "tenth"), "torchdistill")
 FEATURE_TAPS = ("stages.4", "stages.5", "pool")
-SWEEP_ARMS = (
-    "temperature_1",
-    "temperature_2",
-    "temperature_8",
-    "alpha_50",
-    "alpha_100",
-)
-TEACHER_ARMS = ("assistant", "born_again", "plain_teacher", "smoothed_teacher")
-MISTAKES = ("other_view", "shuffled_targets")
-METHOD_ARMS = (*LOGIT_ARMS, *SWEEP_ARMS, *FEATURE_ARMS, *TEACHER_ARMS, *MISTAKES, "torchdistill")
 SHIPPED = {"shipped": "teacher", "assistant": "student"}
 
 
@@ -67,33 +43,52 @@ def scores(data: str, study: Study, names: Sequence[str], seeds: Sequence[int], 
     """Train every arm with every seed, or read what an earlier run kept."""
     key, splits, known, found = data_key(data), load(data), every_arm(), []
     shipped = {kind: _load(f"{role}_{key}", splits) for kind, role in SHIPPED.items()}
-    identity = {kind: card["sha256"] for kind, (_, card) in shipped.items()}
-    teachers: dict[tuple[str, int], tuple[nn.Module, TeacherTable]] = {}
+    identity = {
+        "version": VERSION,
+        "data": checkpoints.fingerprint(splits),
+        "study": asdict(study),
+        "teachers": {kind: card["sha256"] for kind, (_, card) in shipped.items()},
+        "fields": [field.name for field in fields(Score)],
+    }
+    ready = {kind: model for kind, (model, _) in shipped.items()}
+    teachers = _Teachers(study, splits, ready)
     todo = [(name, seed) for seed in seeds for name in names]  # seed by seed: an early stop leaves whole comparisons
     todo = [(name, seed) for name, seed in todo if not (name.endswith("_tenth") and seed >= TENTH_SEEDS)]
     for name, seed in tqdm(todo, unit="run"):
-        arm = known[name]
-        path = cache_dir() / "studies" / f"{_identity(splits, study, name, seed, identity)}.json"
-        kept = None if afresh else _kept(path)
-        if kept is None:
-            teacher, table = None, None
-            if arm.terms is not None:
-                at = (arm.teacher, -1 if arm.teacher in SHIPPED else seed)
-                if at not in teachers:
-                    ready = shipped[arm.teacher][0] if arm.teacher in SHIPPED else None
-                    model = ready or make_teacher(arm.teacher, study, splits, seed)
-                    teachers[at] = model, _table(model, study, splits, arm.teacher)
-                teacher, table = teachers[at]
-            _, kept = run_arm(arm, study, splits, teacher, table, seed)
-            write_json(path, asdict(kept))
-        tqdm.write(f"{key} {study.name} {name} seed {seed}: validation {kept.validation:.2%}, {kept.seconds:.0f} s")
+
+        def train(folder: Path, arm: Arm = known[name], seed: int = seed) -> None:
+            teacher, table = (None, None) if arm.terms is None else teachers(arm.teacher, seed)
+            write_json(folder / "score.json", asdict(run_arm(arm, study, splits, teacher, table, seed)[1]))
+
+        decided = {**identity, "arm": name, "seed": seed}
+        entry = cached(
+            "studies", f"{name}_seed{seed}", decided, ["score.json"], train, needed_bytes=100_000, afresh=afresh
+        )
+        kept = Score(**read_json(entry / "score.json", mend=f"delete {entry}"))
+        accuracy = f"validation {kept.validation:.2%}, {kept.seconds:.0f} s"
+        tqdm.write(f"{key} {study.name} {name} seed {seed}: {accuracy}")
         found.append(kept)
     return found
 
 
+class _Teachers:
+    """Each teacher with its table, made when an arm first asks for it: most arms share the shipped one."""
+
+    def __init__(self, study: Study, splits: Splits, ready: dict[str, nn.Module]):
+        self.study, self.splits, self.ready = study, splits, ready
+        self.made: dict[tuple[str, int], tuple[nn.Module, TeacherTable]] = {}
+
+    def __call__(self, kind: str, seed: int) -> tuple[nn.Module, TeacherTable]:
+        at = (kind, -1 if kind in self.ready else seed)
+        if at not in self.made:
+            model = self.ready.get(kind) or make_teacher(kind, self.study, self.splits, seed)
+            self.made[at] = model, _table(model, self.study, self.splits, kind)
+        return self.made[at]
+
+
 def every_arm() -> dict[str, Arm]:
     """The study's arms, and torchdistill's own loss where that package is installed (pip install ".[peers]")."""
-    known = arms()
+    known = dict(ARMS)
     try:
         from torchdistill.losses.mid_level import KDLoss
     except ImportError:
@@ -105,7 +100,9 @@ def every_arm() -> dict[str, Arm]:
         student, teacher = outputs.student_logits, outputs.teacher_logits
         return loss({"z": {"output": student}}, {"z": {"output": teacher}}, outputs.labels)
 
-    return known | {"torchdistill": Arm("torchdistill", lambda student: [Term("torchdistill", 1.0, theirs)])}
+    return known | {
+        "torchdistill": Arm("torchdistill", "logits", terms=lambda student: [Term("torchdistill", 1.0, theirs)])
+    }
 
 
 def _load(name: str, splits: Splits) -> tuple[nn.Module, dict]:
@@ -121,23 +118,11 @@ def _table(teacher: nn.Module, study: Study, splits: Splits, kind: str) -> Teach
     return teacher_table(teacher, train, recipe, progress=False)
 
 
-def _identity(splits: Splits, study: Study, name: str, seed: int, teachers: dict[str, str]) -> str:
-    made_of = [VERSION, checkpoints.fingerprint(splits), asdict(study), name, seed, teachers]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _kept(path) -> Score | None:
-    try:
-        return Score(**read_json(path, mend=""))
-    except (CourseError, TypeError):  # not there, or of an older form: trained again
-        return None
-
-
 def gain_figures(found: list[Score], study: Study = FULL) -> dict[str, Measurement]:
     """Means over seeds with t-intervals: the accuracies, and what distillation adds to the student alone."""
     figures = {}
     for name in GAIN_ARMS:
-        values = [100 * s.test for s in found if s.arm == name]
+        values = [100 * s.test for s in found if s.arm == name and s.test is not None]
         figures[f"{name}_accuracy"] = _figure(values, "%", f"test accuracy of the student, {name.replace('_', ' ')}")
     budget = f"student of width {study.width:g}, {study.epochs} epochs, equal steps"
     for key, suffix, what, target in (
@@ -160,12 +145,13 @@ def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Measur
 
 def _figure(values: list[float], unit: str, meaning: str, target: str | None = None) -> Measurement:
     mean = seed_interval(values)
-    numbers = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
-    figure = Measurement(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **numbers, target=target)
+    value, low, high = (round(number, 3) for number in (mean.value, mean.low, mean.high))
+    meaning = f"{meaning}; mean over seeds"
+    figure = Measurement(value, unit, mean.n, meaning, low=low, high=high, target=target)
     if target is None or (figure.met and (target != "> 0" or mean.low > 0)):
         return figure
     why = "the interval over seeds includes 0" if mean.low <= 0 else "below the target with this student and budget"
-    return Measurement(figure.value, unit, mean.n, figure.meaning, **numbers, target=target, note=why)
+    return Measurement(value, unit, mean.n, meaning, low=low, high=high, target=target, note=why)
 
 
 def main() -> None:
@@ -180,11 +166,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     study = FULL if options.study == "gain" else SMALL
-    everything = (
-        GAIN_ARMS
-        if options.study == "gain"
-        else LOGIT_ARMS + SWEEP_ARMS + FEATURE_ARMS + TEACHER_ARMS + MISTAKES + ("torchdistill",)
-    )
+    everything = GAIN_ARMS if options.study == "gain" else METHOD_ARMS
     seeds = range(options.seeds)
     found = scores(options.data, study, options.arms or everything, seeds, afresh=options.afresh)
     if options.arms:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.evaluation import Ratio
+from course_lib.evaluation import Estimate
 from course_lib.measure import Measurement, record
 from course_lib.storage.files import ROOT
 
@@ -26,7 +26,7 @@ COMMAND = "python benchmarks/measuring.py --record"
 CHAPTER = ROOT / "notebooks" / "text" / "01_measuring.py"
 
 
-def ratio_figure(ratio: Ratio, meaning: str) -> Measurement:
+def ratio_figure(ratio: Estimate, meaning: str) -> Measurement:
     """A Figure with the ratio's interval, rounded to what a latency can tell."""
     value, low, high = (float(f"{v:.4g}") for v in (ratio.value, ratio.low, ratio.high))
     return Measurement(value, "×", ratio.n, meaning, low, high)

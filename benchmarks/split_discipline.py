@@ -63,7 +63,7 @@ def figures(scores: Sequence[SplitScore]) -> dict[str, Measurement]:
             mean = seed_interval(values)
             interval = {"low": round(mean.low, 3), "high": round(mean.high, 3)}
             key = f"{name}_{kind.replace(' ', '_')}"
-            found[key] = Measurement(round(mean.mean, 3), unit, mean.n, f"{meaning}; mean over seeds", **interval)
+            found[key] = Measurement(round(mean.value, 3), unit, mean.n, f"{meaning}; mean over seeds", **interval)
     return found
 
 

@@ -75,13 +75,15 @@ def _data_name(options: argparse.Namespace) -> str:
 def _demo(options: argparse.Namespace) -> None:
     from course_lib.experiments import main_job
     from course_lib.measure import peak_memory_bytes
+    from course_lib.plots import ledger_figure
 
-    started = time.perf_counter()
-    ledger = main_job.run(_data_name(options), quick=options.quick, out=options.out, say=_say(started))
+    started, out = time.perf_counter(), Path(options.out)
+    ledger = main_job.run(_data_name(options), quick=options.quick, out=out, say=_say(started))
+    ledger_figure(ledger).savefig(out / "ledger.png", dpi=150)
     print(f"\n{ledger}\n")
     minutes, peak = (time.perf_counter() - started) / 60, peak_memory_bytes() / 1e9
     print(f"{minutes:.1f} minutes, at most {peak:.2f} GB of memory.")
-    print(f"Written: {Path(options.out) / 'ledger.json'}, {Path(options.out) / 'ledger.png'}")
+    print(f"Written: {out / 'ledger.json'}, {out / 'ledger.png'}")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -129,7 +131,7 @@ def _bench(options: argparse.Namespace) -> None:
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
     ledger = main_job.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
     print(f"\n{ledger}\n")
-    print(f"Written: {main_job.record_journey(ledger, key, f'course bench journey --data {shown}')}")
+    print(f"Written: {main_job.record_main_job(ledger, key, f'course bench journey --data {shown}')}")
 
 
 def _say(started: float):

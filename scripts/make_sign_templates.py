@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from course_lib.data.classes import CLASS_NAMES
+from course_lib.storage.cards import sealed
 from course_lib.storage.files import DATASETS, sha256, write_json
 
 PACKAGE, VERSION = "@rapideditor/mapillary_sprite_source", "1.8.0"
@@ -169,7 +170,7 @@ def main() -> None:
         "made_by": "scripts/make_sign_templates.py",
         "files": files,
     }
-    write_json(folder / "card.json", card)
+    write_json(folder / "card.json", sealed(card))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 #!/bin/sh
 # Makes .venv ready: finds a Python, creates the environment, installs pyproject.toml's packages, writes a stamp.
 #
-# The stamp holds the checksum of pyproject.toml and this folder's path. As long as both stay the same, the next call
-# ends in milliseconds. A changed pyproject.toml runs pip again in the same .venv; a moved folder makes a new .venv,
-# because the scripts inside one name its old path. The stamp is written last: a set-up that failed or was interrupted
-# leaves none, and the next call tries again.
+# The stamp holds the checksum of pyproject.toml and this folder's path. As long as both stay the same, and no package
+# has gone, the next call ends in milliseconds. A changed pyproject.toml runs pip again in the same .venv; a moved folder
+# or an environment that lost its pip gets a new .venv. The stamp is written last: a set-up that failed or was
+# interrupted leaves none, and the next call tries again.
 #
-# PYTHON=/path/to/python chooses the interpreter. TORCH_INDEX=URL gives pip one more package index, for CPU builds of
-# PyTorch. Only POSIX sh and tools that Debian and macOS ship.
+# PYTHON=/path/to/python chooses the interpreter. TORCH_INDEX=URL gives pip one more package index, for another build of
+# PyTorch. Unset, a Linux x86-64 machine without an NVIDIA card takes PyTorch's own index of CPU builds, since the
+# ordinary index serves it a CUDA build of 8 GB; TORCH_INDEX=none switches that off. Only POSIX sh and tools that
+# Debian and macOS ship.
 set -eu
 unset PYTHONPATH PYTHONHOME # a robot's or a cluster's PYTHONPATH would make pip count foreign packages as installed
 
 cd "$(dirname "$0")/.."
 venv=.venv
 log=$venv/setup.log
+cpu_index=https://download.pytorch.org/whl/cpu
 here=$(pwd -P)
 stamp="$(cksum <pyproject.toml) $here"
 
@@ -46,8 +49,18 @@ find_python() {
     fail "Python 3.11 to 3.14 is needed and $found was found. Mend: $mend"
 }
 
+# How many things lie beside the installed packages: fewer than when the stamp was written means that some have gone.
+count_packages() {
+    ls $venv/lib/python3*/site-packages 2>/dev/null | wc -l | tr -d ' '
+}
+
+usable() {
+    [ -d $venv ] && [ "$(cat $venv/location 2>/dev/null)" = "$here" ] && suitable $venv/bin/python &&
+        $venv/bin/python -m pip --version >/dev/null 2>&1
+}
+
 make_venv() {
-    if [ -d $venv ] && [ "$(cat $venv/location 2>/dev/null)" = "$here" ] && suitable $venv/bin/python; then
+    if usable; then
         rm -f $venv/stamp
         return
     fi
@@ -60,27 +73,62 @@ make_venv() {
     printf '%s\n' "$here" >$venv/location
 }
 
-announce() {
-    size="1.5 GB" minutes="2 to 5 minutes" need=3000000
-    if [ "$(uname -sm)" = "Linux x86_64" ] && [ -z "${TORCH_INDEX:-}" ]; then
-        size="1.5 GB, or about 8 GB where the package index serves PyTorch's CUDA build"
-        minutes="2 to 15 minutes"
-    fi
-    echo "Setting up $venv, once: $size, $minutes."
-    if [ "$(uname -sm)" = "Linux x86_64" ] && [ -z "${TORCH_INDEX:-}" ] && ! command -v nvidia-smi >/dev/null; then
-        echo "  No NVIDIA GPU here? TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build instead."
-    fi
+check_disk() {
+    need=3000000
     free=$(df -Pk . | awk 'NR == 2 { print $4 }')
     if [ "$free" -lt $need ]; then
         fail "$((free / 1000)) MB of disk are free here and $((need / 1000)) MB are needed. Mend: free some, then run the same command"
     fi
 }
 
+plain_linux() { [ "$(uname -sm)" = "Linux x86_64" ]; }
+
+has_nvidia() { nvidia-smi -L >/dev/null 2>&1; }
+
+# True if the index $1 answers for torch. Asked before pip runs: pip would try for minutes. The alarm ends what no
+# time-out covers, such as a name server that does not answer.
+reachable() {
+    $venv/bin/python - "$1" >$log 2>&1 <<'END'
+import os, signal, sys, urllib.parse, urllib.request
+
+url = sys.argv[1].rstrip("/") + "/torch/"
+if url.startswith("file:"):
+    sys.exit(not os.path.isdir(urllib.request.url2pathname(urllib.parse.urlsplit(url).path)))
+signal.alarm(8)
+urllib.request.urlopen(urllib.request.Request(url, headers={"User-Agent": "pip"}), timeout=5).close()
+END
+}
+
+# Sets $index, the one more index for pip, or leaves it empty.
+choose_index() {
+    index=${TORCH_INDEX-default}
+    case $index in
+    none) index= ;;
+    default)
+        index=
+        if plain_linux && ! has_nvidia; then index=$cpu_index; fi
+        ;;
+    esac
+    if [ -n "$index" ] && ! reachable "$index"; then
+        echo "  $index does not answer: PyTorch comes from the ordinary package index."
+        index=
+    fi
+}
+
+announce() {
+    size="2 GB" minutes="2 to 5 minutes"
+    if plain_linux && [ -z "$index" ]; then
+        size="2 GB, or about 8 GB where the package index serves PyTorch's CUDA build"
+        minutes="2 to 15 minutes"
+    fi
+    echo "Setting up $venv, once: $size, $minutes.${index:+ PyTorch from $index}"
+}
+
 # pip's many lines go to the log; a terminal sees one line that changes, a file or CI sees none.
 install() {
     start=$(date +%s)
     PIP_USER=0 $venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --editable '.[dev]' >$log 2>&1 &
+        ${index:+--extra-index-url "$index"} --editable '.[dev]' >$log 2>&1 &
     pip=$!
     trap 'kill $pip 2>/dev/null; echo; fail "interrupted. Mend: run the same command again"' INT TERM
     while [ -t 1 ] && kill -0 $pip 2>/dev/null; do
@@ -97,10 +145,14 @@ install() {
     echo "  Ready after $(($(date +%s) - start)) s."
 }
 
-if [ "$(cat $venv/stamp 2>/dev/null)" = "$stamp" ] && suitable $venv/bin/python; then
+if [ "$(cat $venv/stamp 2>/dev/null)" = "$stamp" ] && suitable $venv/bin/python &&
+    [ "$(count_packages)" -ge "$(cat $venv/packages 2>/dev/null || echo 1)" ]; then
     exit 0
 fi
-announce
+check_disk
 make_venv
+choose_index
+announce
 install
+count_packages >$venv/packages
 printf '%s\n' "$stamp" >$venv/stamp

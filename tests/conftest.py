@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.evaluation import Accuracy
+from course_lib.evaluation import Estimate
 from course_lib.measure import Ledger, Row
 from course_lib.storage.files import ROOT
 
@@ -53,7 +53,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
 
 def ledger_row(name: str, *, ms: float, kb: float, right: float) -> Row:
     """A ledger's row with these three values; the rest is of no interest here."""
-    accuracy = Accuracy(right, right - 0.01, right + 0.005, 2000, 300)
+    accuracy = Estimate(right, right - 0.01, right + 0.005, 2000, clusters=300)
     common = {"runtime": "ONNX Runtime", "provider": "CPU", "requested_provider": "CPU", "file": f"{name}.onnx"}
     return Row(
         name=name, accuracy=accuracy, agreement=1.0, accuracy_change=None, size_bytes=round(1000 * kb), size_ratio=1.0,

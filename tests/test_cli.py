@@ -92,3 +92,14 @@ def test_training_without_the_teacher_names_the_command_that_makes_it(tmp_path, 
     (line,) = lines(capsys)
     assert "teacher_gtsrb.json" in line
     assert "course train teacher --data" in line
+
+
+def test_demo_prints_the_ledger_and_draws_it_beside_its_file(capsys, monkeypatch, tmp_path, ledger):
+    def ran(data, **options):
+        assert (data, options["quick"], options["out"]) == ("rendered", True, tmp_path)
+        return ledger
+
+    monkeypatch.setattr("course_lib.experiments.main_job.run", ran)
+    assert cli.main(["demo", "--data", "rendered", "--quick", "--out", str(tmp_path)]) == 0
+    assert str(ledger) in capsys.readouterr().out
+    assert (tmp_path / "ledger.png").read_bytes().startswith(b"\x89PNG")

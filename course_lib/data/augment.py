@@ -25,12 +25,14 @@ class Augmentation:
     """How far a view may go; each amount is the half-width of a uniform distribution.
 
     Args:
-        rotation_deg: degrees.
-        zoom, aspect: fractions (0.1: a scale in 0.9..1.1).
-        shift: fraction of the side.
-        shear: horizontal shift per unit of height.
-        brightness: on a log scale (0.4: a gain between 1/1.49 and 1.49).
-        contrast, saturation: fractions around the image's own mean and its grey version.
+        rotation_deg: degrees, ≥ 0.
+        zoom: fraction, in [0, 1) (0.1: a scale in 0.9..1.1 of both axes).
+        shift: fraction of the side, ≥ 0, in each direction.
+        shear: horizontal shift per unit of height, ≥ 0.
+        aspect: fraction, in [0, 1): a scale of the horizontal axis alone.
+        brightness: on a log scale, ≥ 0 (0.4: a gain between 1/1.49 and 1.49).
+        contrast: fraction around the image's own mean, in [0, 1].
+        saturation: fraction around the image's grey version, in [0, 1].
         seed: two augmentations with equal seeds give equal views.
     Raises: ValueError for a negative amount, or one that would turn an image over (zoom or aspect ≥ 1) or into its
         negative (contrast or saturation > 1).
@@ -58,14 +60,30 @@ class Augmentation:
                 raise ValueError(f"{name} must be ≤ 1 (more gives negatives), got {getattr(self, name)}")
 
     def table(self, count: int, view: int) -> Tensor:
-        """The numbers of view ``view`` for images 0..count−1: (count, 9), uniform in [−1, 1)."""
+        """The numbers of view ``view`` for images 0..count−1: (count, 9), uniform in [−1, 1).
+
+        Raises: ValueError for a view below 0.
+
+        >>> view = Augmentation(seed=1)
+        >>> view.table(3, 0).shape, torch.equal(view.table(3, 0)[:2], view.table(2, 0))
+        (torch.Size([3, 9]), True)
+        """
         if view < 0:
             raise ValueError(f"view must be ≥ 0, got {view}")
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + view)
         return torch.rand(count, _COLUMNS, generator=generator) * 2 - 1
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """Views of images (B, 3, H, W), float in [0, 1], from their rows (B, 9) of ``table``; the same shape."""
+        """Views of images (B, 3, H, W), float in [0, 1], from their rows (B, 9) of ``table``; the same shape.
+
+        Raises: ValueError for another number of rows than of images.
+
+        >>> brighter = Augmentation(0, 0, 0, 0, 0, brightness=0.5, contrast=0, saturation=0)
+        >>> numbers = torch.zeros(1, 9)
+        >>> numbers[0, 6] = 1.0  # the brightest of the range: a gain of e^0.5
+        >>> round(float(brighter.apply(torch.full((1, 3, 4, 4), 0.5), numbers).mean()), 3)
+        0.824
+        """
         if len(images) != len(numbers):
             raise ValueError(f"one row of numbers an image: got {len(images)} images and {len(numbers)} rows")
         grid = F.affine_grid(self._matrices(numbers), list(images.shape), align_corners=False)

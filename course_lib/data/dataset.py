@@ -77,7 +77,13 @@ class SignDataset(Dataset):
         return f"SignDataset({self.name}/{self.split}: {len(self):,} images {side} of {signs:,} signs)"
 
     def batch(self, indices: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W), float32 in [0, 1], and labels (B,), int64, of these indices."""
+        """Images (B, 3, H, W), float32 in [0, 1], and labels (B,), int64, of these indices.
+
+        >>> grey = np.full((4, 3, 2, 2), 51, np.uint8)
+        >>> images, labels = SignDataset(grey, np.arange(4)).batch(np.array([3, 0]))
+        >>> tuple(images.shape), round(float(images.max()), 6), labels.tolist()
+        ((2, 3, 2, 2), 0.2, [3, 0])
+        """
         indices = np.asarray(indices)
         images = torch.from_numpy(np.ascontiguousarray(self.images[indices]))
         return images.float().div_(255), torch.from_numpy(self.labels[indices])
@@ -111,9 +117,9 @@ class SignDataset(Dataset):
 class Splits(NamedTuple):
     """Train teaches, validation chooses, test is read once, at the end."""
 
-    train: SignDataset
-    validation: SignDataset
-    test: SignDataset
+    train: SignDataset  # what the weights are fitted to
+    validation: SignDataset  # what epochs, thresholds and pruning ratios are chosen on
+    test: SignDataset  # what is reported; no choice may depend on it
 
 
 def split_by_group(dataset: SignDataset, *, validation: float = 0.15, test: float = 0.2, seed: int = 0) -> Splits:
@@ -125,6 +131,12 @@ def split_by_group(dataset: SignDataset, *, validation: float = 0.15, test: floa
         validation, test: fractions of each class's groups, 0 < fraction, together < 1.
     Raises: ValueError for fractions outside that range, a class with fewer than three groups, or a group whose
         images have different labels (numbers of signs that start anew in each class must be made unique first).
+
+    >>> signs = np.repeat(np.arange(10), 3)  # ten signs of one class, three frames each
+    >>> whole = SignDataset(np.zeros((30, 3, 1, 1), np.uint8), np.zeros(30, int), groups=signs)
+    >>> parts = split_by_group(whole)
+    >>> [len(part) for part in parts], len(set(parts.train.groups) & set(parts.test.groups))
+    ([18, 6, 6], 0)
     """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(f"validation and test must be positive and sum to less than 1, got {validation}, {test}")
@@ -146,7 +158,17 @@ def split_by_group(dataset: SignDataset, *, validation: float = 0.15, test: floa
 
 
 def split_by_image(dataset: SignDataset, *, validation: float = 0.15, test: float = 0.2, seed: int = 0) -> Splits:
-    """The wrong way, kept to be measured: images drawn at random, so that one sign's frames fall in all parts."""
+    """The wrong way, kept to be measured: images drawn at random, so that one sign's frames fall in all parts.
+
+    Args:
+        validation, test: fractions of the images, 0 < fraction, together < 1.
+    Raises: ValueError for fractions outside that range.
+
+    >>> whole = SignDataset(np.zeros((30, 3, 1, 1), np.uint8), np.zeros(30, int), groups=np.repeat(np.arange(3), 10))
+    >>> parts = split_by_image(whole)
+    >>> len(set(parts.train.groups) & set(parts.test.groups)) > 0  # a sign is in both: the test measures memory
+    True
+    """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(f"validation and test must be positive and sum to less than 1, got {validation}, {test}")
     order = np.random.default_rng(seed).permutation(len(dataset))

@@ -33,7 +33,7 @@ from course_lib.data import SignDataset
 from course_lib.distillation.hooks import Taps
 from course_lib.distillation.losses import UNLABELLED, label_loss, soft_target_loss
 from course_lib.distillation.teacher_logits import TeacherTable
-from course_lib.training import Batch, LearnedLoss, Recipe
+from course_lib.training import Batch, Loss, Recipe
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def soft_target_terms(*, temperature: float, alpha: float) -> list[Term]:
     ]
 
 
-class Distiller(LearnedLoss):
+class Distiller(Loss):
     """Σ weight · term, for ``fit(student, …, loss=distiller)``.
 
     Args:

@@ -6,8 +6,9 @@ student sees again the pixels that the teacher saw. Rows of another view are log
 falls, and the student learns less.
 
 Four views of 28,896 images and 43 classes are 20 MB. The file is memory-mapped: a batch reads its rows, not the file.
-Its name is a digest of all that decides a logit (``table_identity``): other weights, pixels, augmentation or views
-are another file, never a stale one; a file that was altered or cut short is found by its checksum and made again.
+The table lies in the course's cache (``course_lib.storage.cache``) under all that decides a logit
+(``table_identity``): other weights, pixels, augmentation or views are another entry, never a stale one; an entry that
+was altered or cut short is made again.
 
 Industrial pipelines store only the largest logits of each row (ImageNet's 1000 classes, a language model's 100,000
 tokens), as half floats; what that truncation costs is a question of its own.
@@ -16,7 +17,6 @@ tokens), as half floats; what that truncation costs is a question of its own.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,9 +30,12 @@ from course_lib.data import Augmentation, SignDataset
 from course_lib.distillation.hooks import Taps
 from course_lib.errors import CourseError
 from course_lib.models import eval_mode
-from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+from course_lib.storage.arrays import write_npy
+from course_lib.storage.cache import cached, problem, reading
 from course_lib.training import Batch, Recipe
 
+VERSION = 1  # of the way logits are computed: raise it when the same inputs give other numbers
+LOGITS = "logits.npy"
 _BATCH = 256
 
 
@@ -95,49 +98,41 @@ def teacher_table(
 
     Args:
         recipe: one with ``views`` set (without augmentation, one view is enough).
-        folder: where tables lie; default: ``logits`` in the course's cache.
-    Raises: ValueError if ``recipe`` shows a new view every epoch: nothing could be reused.
+        folder: of the cache; default: the course's own.
+    Raises:
+        ValueError: ``recipe`` shows a new view every epoch, so that nothing could be reused.
+        CourseError: the table must be made and cannot be written.
     """
-    views = _views(recipe)
     identity = table_identity(teacher, train, recipe)
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(folder or cache_dir() / "logits") / f"{key}.npy"
-    try:
-        return _open(path, identity, recipe.augmentation)
-    except CourseError:  # not there, altered or unfinished: made below
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        shape = (views, len(train), _classes(teacher, train))
-        store = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-        _fill(store, teacher, train, recipe, progress)
-        store.flush()
-    write_json(path.with_suffix(".json"), {"identity": identity, "sha256": sha256(path)})
-    return _open(path, identity, recipe.augmentation)
+    views = _views(recipe)
+
+    def build(entry: Path) -> None:
+        # In memory first: writing through a sparse memory map would meet a full disk as a "Bus error".
+        logits = np.empty((views, len(train), _classes(teacher, train)), np.float32)
+        _fill(logits, teacher, train, recipe, progress)
+        write_npy(entry / LOGITS, logits)
+
+    size = 4 * views * len(train) * train.num_classes
+    entry = cached("logits", f"{views}_views", identity, [LOGITS], build, needed_bytes=size, root=folder)
+    return _open(entry, recipe)
 
 
-def open_table(path: str | Path, teacher: nn.Module, train: SignDataset, recipe: Recipe) -> TeacherTable:
-    """The table at ``path``, if it is whole and was made by this teacher from these images and views.
+def open_table(entry: str | Path, teacher: nn.Module, train: SignDataset, recipe: Recipe) -> TeacherTable:
+    """The table in the cache's folder ``entry``, if it is whole and of this teacher, these images and these views.
 
-    Raises: CourseError: not there, altered, or stale (says what differs).
+    Raises: CourseError: not there, altered, or made from something else (says what differs).
     """
-    return _open(Path(path), table_identity(teacher, train, recipe), recipe.augmentation)
+    reason = problem(Path(entry), table_identity(teacher, train, recipe), [LOGITS])
+    if reason is not None:
+        raise CourseError(reason, path=entry, mend="delete it; teacher_table(…) makes it again")
+    return _open(Path(entry), recipe)
 
 
-def _open(path: Path, wanted: dict[str, Any], augmentation: Augmentation | None) -> TeacherTable:
-    """``open_table`` for an identity that is known already: hashing all images takes longer than a batch."""
-    mend = "delete it; teacher_table(…) makes it again"
-    manifest = read_json(path.with_suffix(".json"), mend=mend)
-    made = manifest.get("identity") if isinstance(manifest, dict) else None
-    if made != wanted:
-        differs = [key for key in wanted if not isinstance(made, dict) or made.get(key) != wanted[key]]
-        raise CourseError(f"stale logits: made with another {' and '.join(differs)}", path=path, mend=mend)
-    try:
-        if sha256(path) != manifest.get("sha256"):
-            raise CourseError("the logits were altered or cut short (the checksum differs)", path=path, mend=mend)
+def _open(entry: Path, recipe: Recipe) -> TeacherTable:
+    with reading(entry):
         # "c": pages are shared with the file until written to, and nothing written reaches it.
-        return TeacherTable(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)), augmentation)
-    except (OSError, ValueError) as error:
-        raise CourseError(f"the logits cannot be read ({error})", path=path, mend=mend) from error
+        logits = np.load(entry / LOGITS, mmap_mode="c", allow_pickle=False)
+    return TeacherTable(torch.from_numpy(logits), recipe.augmentation)
 
 
 def table_identity(teacher: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, Any]:
@@ -149,6 +144,7 @@ def table_identity(teacher: nn.Module, train: SignDataset, recipe: Recipe) -> di
     for start in range(0, len(train), 4096):
         images.update(np.ascontiguousarray(train.images[start : start + 4096]).tobytes())
     return {
+        "version": VERSION,
         "teacher": weights.hexdigest(),
         "images": images.hexdigest(),
         "views": _views(recipe),

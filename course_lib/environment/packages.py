@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from course_lib.storage.files import ROOT
 
 def project(path: Path = ROOT / "pyproject.toml") -> dict[str, Any]:
     """The [project] table of pyproject.toml."""
+    import tomllib  # new in Python 3.11: an older one must be told so, not stopped here
+
     return tomllib.loads(path.read_text(encoding="utf-8"))["project"]
 
 
@@ -32,9 +34,14 @@ def requirements(extra: str | None = None) -> list[str]:
     return table["dependencies"] if extra is None else table["optional-dependencies"][extra]
 
 
+def required_python(path: Path = ROOT / "pyproject.toml") -> str:
+    """The versions of Python that the course runs on, such as ">=3.11"; works in any Python."""
+    return re.findall(r'^requires-python = "(.+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)[0]
+
+
 def python_fits(version: tuple[int, ...]) -> bool:
     """Whether a Python version, such as (3, 11, 7), is within requires-python."""
-    wanted = _packaging("specifiers").SpecifierSet(project()["requires-python"])
+    wanted = _packaging("specifiers").SpecifierSet(required_python())
     return wanted.contains(".".join(map(str, version)), prereleases=True)
 
 

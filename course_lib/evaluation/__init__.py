@@ -7,11 +7,8 @@ from course_lib.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
 )
+from course_lib.evaluation.estimate import Estimate
 from course_lib.evaluation.intervals import (
-    Accuracy,
-    Difference,
-    Ratio,
-    SeedMean,
     accuracy,
     accuracy_difference,
     bootstrap_ratio,
@@ -31,12 +28,9 @@ from course_lib.evaluation.slices import (
 )
 
 __all__ = [
-    "Accuracy",
     "Calibration",
-    "Difference",
-    "Ratio",
+    "Estimate",
     "ReliabilityBin",
-    "SeedMean",
     "accuracy",
     "accuracy_by_slice",
     "accuracy_difference",

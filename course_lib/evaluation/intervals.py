@@ -34,62 +34,15 @@ What industry does differently: evaluation suites mostly print the bare number, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from course_lib.evaluation.estimate import Estimate
+
 LEVEL = 0.95
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Fraction of right answers in [0, 1], its 95 % interval, images n, and independent clusters (n if no groups)."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Accuracy of one model minus that of a reference on the same images, in percentage points, with its interval."""
-
-    points: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Reference time divided by the other's: above 1 the other is faster. 95 % interval over n paired rounds."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def includes_one(self) -> bool:
-        """True if the data do not tell which of the two is faster."""
-        return self.low <= 1.0 <= self.high
-
-
-@dataclass(frozen=True)
-class SeedMean:
-    """Mean over n trainings, its t-interval, and the standard deviation between seeds (n − 1 in the denominator)."""
-
-    mean: float
-    low: float
-    high: float
-    std: float
-    n: int
 
 
 def wilson_interval(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -97,6 +50,10 @@ def wilson_interval(successes: int, n: int, level: float = LEVEL) -> tuple[float
 
     Raises: ValueError: n < 1, successes outside 0..n, or level outside (0, 1).
     Source: Wilson 1927. Matches: scipy.stats.binomtest(k, n).proportion_ci(method="wilson").
+
+    >>> low, high = wilson_interval(98, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.93, 0.9945)
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"successes must be in 0..n and n ≥ 1, got successes={successes}, n={n}")
@@ -111,7 +68,7 @@ def wilson_interval(successes: int, n: int, level: float = LEVEL) -> tuple[float
     return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
-def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> Accuracy:
+def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> Estimate:
     """Fraction of predictions equal to labels, with a 95 % interval that respects tracks.
 
     Args:
@@ -121,34 +78,45 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None
         seed: of the bootstrap (used with groups only).
     Returns: Wilson's interval without groups, the cluster bootstrap's with them.
     Raises: ValueError: empty, not one-dimensional, or of different lengths.
+
+    >>> found = accuracy([0, 1, 1, 2], [0, 1, 1, 1])
+    >>> found.value, found.n, round(found.low, 3)
+    (0.75, 4, 0.301)
     """
     right = _right(predictions, labels, "predictions")
     if groups is None:
         low, high = wilson_interval(int(right.sum()), len(right))
-        return Accuracy(float(right.mean()), low, high, len(right), len(right))
+        return Estimate(float(right.mean()), low, high, len(right))
     low, high, clusters = _cluster_interval(right, groups, seed, floor=0.0)
-    return Accuracy(float(right.mean()), low, high, len(right), clusters)
+    return Estimate(float(right.mean()), low, high, len(right), clusters=clusters)
 
 
 def accuracy_difference(
     predictions: ArrayLike, reference: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
-) -> Difference:
+) -> Estimate:
     """100·(accuracy(predictions) − accuracy(reference)) in points, paired image by image; negative: worse.
 
     Args: as in ``accuracy``; ``reference`` (N,) are the other model's predictions for the same images, same order.
     Returns: the difference with its cluster-bootstrap interval (without groups each image is its own cluster).
     Raises: ValueError: empty, not one-dimensional, or of different lengths.
+
+    >>> accuracy_difference([0, 1, 2, 2], [0, 1, 2, 0], [0, 1, 2, 2]).value
+    25.0
     """
     gain = _right(predictions, labels, "predictions") - _right(reference, labels, "reference")  # in {−1, 0, 1}
     low, high, clusters = _cluster_interval(gain, np.arange(len(gain)) if groups is None else groups, seed, floor=-1.0)
-    return Difference(100 * float(gain.mean()), 100 * low, 100 * high, len(gain), clusters)
+    return Estimate(100 * float(gain.mean()), 100 * low, 100 * high, len(gain), "points", clusters)
 
 
-def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level: float = LEVEL) -> Ratio:
+def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level: float = LEVEL) -> Estimate:
     """exp(median(log(referenceᵢ / otherᵢ))) over paired rounds i, with its bootstrap interval over rounds.
 
     Args: reference, other: (n,) positive times of the same rounds, in the same unit.
     Raises: ValueError: lengths differ, fewer than 2 rounds, or a time that is not positive and finite.
+
+    >>> found = bootstrap_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0], seed=0)
+    >>> round(found.value, 6), found.includes(1)
+    (2.0, False)
     """
     a, b = np.asarray(reference, float), np.asarray(other, float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
@@ -159,14 +127,21 @@ def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level:
     draws = np.random.default_rng(seed).integers(0, len(a), size=(RESAMPLES, len(a)))
     tail = (1 - level) / 2
     low, high = np.quantile(np.median(log_ratio[draws], axis=1), [tail, 1 - tail])
-    return Ratio(*(float(np.exp(v)) for v in (np.median(log_ratio), low, high)), n=len(a))
+    value, low, high = (float(np.exp(v)) for v in (np.median(log_ratio), low, high))
+    return Estimate(value, low, high, len(a), "×")
 
 
-def seed_interval(scores: ArrayLike, level: float = LEVEL) -> SeedMean:
+def seed_interval(scores: ArrayLike, level: float = LEVEL, *, unit: str = "") -> Estimate:
     """mean ± t·s/√n over the scores of n independent trainings (Student's t with n − 1 degrees of freedom).
 
+    Args: scores (n,), in any unit; unit: of the scores, for the record ("points").
+    Returns: the mean with its interval, and in ``spread`` the standard deviation s.
     Raises: ValueError: fewer than two scores, or one that is not finite: one run has no spread.
     Matches: scipy.stats.t.interval.
+
+    >>> found = seed_interval([1.0, 2.0, 3.0])
+    >>> round(found.value, 3), round(found.low, 3), round(found.spread, 3)
+    (2.0, -0.484, 1.0)
     """
     values = np.asarray(scores, float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
@@ -176,7 +151,7 @@ def seed_interval(scores: ArrayLike, level: float = LEVEL) -> SeedMean:
     std = float(values.std(ddof=1))
     half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * std / math.sqrt(len(values))
     mean = float(values.mean())
-    return SeedMean(mean, mean - half, mean + half, std, len(values))
+    return Estimate(mean, mean - half, mean + half, len(values), unit, spread=std)
 
 
 def track_standard_error(right: ArrayLike, groups: ArrayLike) -> float:
@@ -186,6 +161,9 @@ def track_standard_error(right: ArrayLike, groups: ArrayLike) -> float:
 
     Args: right (N,): 1 where the answer is right, else 0. groups (N,): the track each image belongs to, G ≥ 2 of them.
     Source: Cochran 1977, Sampling Techniques, eq. 2.46 (ratio estimator); Field and Welsh 2007 (cluster bootstrap).
+
+    >>> round(track_standard_error([1, 1, 0, 0], [7, 7, 8, 8]), 4)
+    0.5
     """
     right = np.asarray(right, float)
     _, member = np.unique(np.asarray(groups), return_inverse=True)

@@ -15,6 +15,9 @@ def leak_fraction(train_groups: ArrayLike, test_groups: ArrayLike) -> float:
 
     Args: train_groups (N,), test_groups (M,): the sign that each image shows.
     Raises: ValueError: no test image.
+
+    >>> leak_fraction([1, 1, 2], [2, 3, 3, 1])
+    0.5
     """
     test_groups = np.asarray(test_groups)
     if test_groups.size == 0:

@@ -22,6 +22,9 @@ def expected_maximum(k: int) -> float:
     """e(k) = ∫ x·k·φ(x)·Φ(x)^{k−1} dx: how far the best of k independent standard normals lies above 0.
 
     Raises: ValueError: k < 1. Source: David and Nagaraja 2003, Order Statistics, eq. 3.1.1.
+
+    >>> round(expected_maximum(2), 4), round(expected_maximum(50), 2)  # 1/√π, and 2.25
+    (0.5642, 2.25)
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")

@@ -1,32 +1,15 @@
-"""Where a classifier errs, how sure it is when it errs, and how much a chosen score flatters.
-
-One accuracy hides three questions that decide whether a network may drive.
+"""Where a classifier errs: accuracy slice by slice, which class is taken for which, and its most confident mistakes.
 
 **Where?** A *slice* is a subset named by something known about the image: its native size, the weather. Slices are cut
 at fixed values where the axis has natural ones, and at quartiles of the set otherwise. Small slices have wide
 intervals: a slice's accuracy without its interval is a rumour. Many slices also mean that the worst one is partly bad
-luck (see the last question).
+luck (``evaluation.selection``).
 
 **Which for which?** The confusion matrix counts C[i, j] = images of true class i that were called j. Rows divided by
 their sums are recalls; columns divided by theirs are precisions. Mixing the two up is the classic error.
 
-**How sure?** A network is *calibrated* if among its answers given with confidence 0.8, 80 % are right. Networks trained
-to zero training loss are over-confident. *Temperature scaling* divides all logits by one number T > 0, chosen to
-minimise the negative log-likelihood on validation:
-
-    T* = argmin_T  −(1/N) Σᵢ log softmax(zᵢ / T)[yᵢ]
-
-Dividing by T keeps the order of the logits, so no answer changes, only its confidence. In β = 1/T the loss is convex
-(log-sum-exp of linear functions minus a linear one), so a bounded search finds the one minimum.
-
-**How lucky?** Choose the best of k candidates on the test set, and its test score is the maximum of k noisy numbers.
-If each is the truth plus independent normal noise of standard deviation σ, the winner looks better than it is by
-σ·e(k), where e(k) = ∫ x·k·φ(x)·Φ(x)^{k−1} dx is the expected maximum of k standard normals, at most √(2 ln k).
-For k = 50: e = 2.25.
-
-Sources: Guo et al. 2017, arXiv:1706.04599, section 4.2 (temperature scaling); Boucheron, Lugosi and Massart 2013,
-theorem 2.5 (the bound). Industrial tools add hundreds of automatic slices and then must correct for having looked at
-hundreds; here a chapter names its slices before it looks.
+How sure a network is when it errs: ``evaluation.calibration``. Industrial tools add hundreds of automatic slices and
+then must correct for having looked at hundreds; here a chapter names its slices before it looks.
 """
 
 from __future__ import annotations
@@ -39,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from course_lib.evaluation.intervals import Accuracy, accuracy
+from course_lib.evaluation.estimate import Estimate
+from course_lib.evaluation.intervals import accuracy
 
 
 def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.ndarray:
@@ -47,6 +31,9 @@ def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.nda
 
     Args: values (N,): finite numbers. unit: written after the numbers. digits: after the decimal point.
     Raises: ValueError: empty or not finite.
+
+    >>> quartile_names([1, 2, 3, 4], "px", digits=0).tolist()
+    ['1–2 px', '2–2 px', '2–3 px', '3–4 px']
     """
     values = np.asarray(values, float)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
@@ -62,13 +49,17 @@ def quartile_names(values: ArrayLike, unit: str = "", digits: int = 2) -> np.nda
 
 def accuracy_by_slice(
     predictions: ArrayLike, labels: ArrayLike, slices: ArrayLike, groups: ArrayLike | None = None
-) -> dict[str, Accuracy]:
+) -> dict[str, Estimate]:
     """Accuracy with its 95 % interval in every slice, sorted by the number its name starts with.
 
     Args:
         predictions, labels: (N,) class ids. slices: (N,) the name of each image's slice.
         groups: (N,) physical sign of each image; None states that images are independent.
     Raises: ValueError: shapes that differ.
+
+    >>> found = accuracy_by_slice([0, 1, 1], [0, 1, 0], ["day", "day", "night"])
+    >>> {name: (score.value, score.n) for name, score in found.items()}
+    {'day': (1.0, 2), 'night': (0.0, 1)}
     """
     predictions, labels, slices = (np.asarray(values) for values in (predictions, labels, slices))
     if not predictions.shape == labels.shape == slices.shape or slices.ndim != 1:
@@ -94,6 +85,9 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int
     Args: labels, predictions: (N,) class ids in 0..K−1.
     Raises: ValueError: shapes that differ, or an id out of range.
     Matches: sklearn.metrics.confusion_matrix (rows are true classes).
+
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
@@ -109,6 +103,9 @@ def recall_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -
 
     Args: labels, predictions: (N,) class ids in 0..K−1.
     Matches: sklearn.metrics.confusion_matrix(normalize="true").
+
+    >>> recall_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[0.5, 0.5], [0.0, 1.0]]
     """
     counts = confusion_matrix(labels, predictions, num_classes).astype(float)
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -118,6 +115,11 @@ def confident_mistakes(logits: Tensor, labels: ArrayLike, groups: ArrayLike, cou
     """Indices of the wrong answers given with the highest top probability, at most one a sign: (≤ count,).
 
     Args: logits (N, C). labels, groups (N,). count ≥ 1.
+
+    >>> import torch
+    >>> logits = torch.tensor([[3.0, 0.0], [9.0, 0.0], [0.0, 1.0]])
+    >>> confident_mistakes(logits, labels=[1, 1, 1], groups=[7, 8, 9], count=2).tolist()
+    [1, 0]
     """
     confidence, predicted = (values.numpy() for values in logits.softmax(1).max(1))
     wrong = np.flatnonzero(predicted != np.asarray(labels))

@@ -56,9 +56,21 @@ Then ``python -m course_lib.exercises 04`` proves: the reference and the alterna
 each mistake gets its own message, a hard-coded answer fails, inputs stay as they were, loops and crashes are reported.
 """
 
-from course_lib.exercises.engine.compare import difference, exactly
+from course_lib.exercises.engine.check import arguments, check, hint
+from course_lib.exercises.engine.compare import difference, exactly, relatively
 from course_lib.exercises.engine.exercise import Exercise, Mistake
-from course_lib.exercises.engine.judge import check, hint, solution
 from course_lib.exercises.engine.record import progress
+from course_lib.exercises.engine.solution import solution
 
-__all__ = ["Exercise", "Mistake", "check", "difference", "exactly", "hint", "progress", "solution"]
+__all__ = [
+    "Exercise",
+    "Mistake",
+    "arguments",
+    "check",
+    "difference",
+    "exactly",
+    "hint",
+    "progress",
+    "relatively",
+    "solution",
+]

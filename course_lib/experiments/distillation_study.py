@@ -21,35 +21,18 @@ Validation chooses the epoch, and the settings of a sweep. The test part is read
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from course_lib.data import SignDataset, Splits
-from course_lib.distillation import (
-    Distiller,
-    Hint,
-    TeacherTable,
-    Term,
-    attention_transfer_loss,
-    decoupled_loss,
-    label_loss,
-    pseudo_label_loss,
-    relational_angle_loss,
-    relational_distance_loss,
-    similarity_preserving_loss,
-    soft_target_terms,
-)
+from course_lib.distillation import Distiller, TeacherTable
 from course_lib.evaluation import model_accuracy
-from course_lib.models import TEACHER_CHANNELS, SignStudent, sign_student
+from course_lib.experiments.distillation_arms import TESTED, Arm
+from course_lib.models import SignStudent, sign_student
 from course_lib.training import Recipe, fit
-
-VERSION = 1  # of the arms: a change of any term or weight is a new version, and kept scores no longer count
-TEMPERATURE, ALPHA = 4.0, 0.9
 
 
 @dataclass(frozen=True)
@@ -57,9 +40,12 @@ class Study:
     """Size and budget that all arms of a comparison share.
 
     Args:
+        name: part of a kept score's identity.
         signs: how many physical signs of the training part are used; None: all.
         epochs: passes over those images; every arm gets as many steps as this makes.
-        views: of the teacher's table. width: of the student. max_lr: the schedule's peak.
+        views: of the teacher's table.
+        width: of the student.
+        max_lr: the schedule's peak.
     """
 
     name: str
@@ -85,29 +71,18 @@ SMALL = Study("small", signs=1000, epochs=16, views=2)
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train: its name, its terms, the layers they read, and which labels it has.
-
-    terms: student → terms; None: cross-entropy with the labels. labelled: share of signs whose label may
-    be used. only_labelled: train on those images alone. smoothing: of the labels, where terms is None. teacher: one of
-    ``TEACHERS``. targets: "own", or wrong on purpose: "other view" (logits of the next view of the same image),
-    "shuffled" (logits of other images: kept in one order, read in another).
-    """
-
-    name: str
-    terms: Callable[[SignStudent], list[Term]] | None = None
-    student_taps: tuple[str, ...] = ()
-    teacher_taps: tuple[str, ...] = ()
-    labelled: float = 1.0
-    only_labelled: bool = False
-    smoothing: float = 0.0
-    teacher: str = "shipped"
-    targets: str = "own"
-
-
-@dataclass(frozen=True)
 class Score:
-    """One training: accuracies as fractions; test is None where it was not read."""
+    """One training.
+
+    Args:
+        study: its name.
+        arm: its name.
+        seed: of weights, order and views.
+        validation: accuracy of the best epoch, a fraction.
+        test: accuracy on the test part, a fraction; None where it was not read.
+        steps: of the optimiser.
+        seconds: wall-clock time of the training.
+    """
 
     study: str
     arm: str
@@ -116,88 +91,6 @@ class Score:
     test: float | None
     steps: int
     seconds: float
-
-
-def soft_arm(name: str, temperature: float = TEMPERATURE, alpha: float = ALPHA, **options: Any) -> Arm:
-    """Plain distillation."""
-    return Arm(name, lambda s: soft_target_terms(temperature=temperature, alpha=alpha), **options)
-
-
-def arms() -> dict[str, Arm]:
-    """Every arm by name."""
-    label = Term("labels", 1.0, lambda o: label_loss(o.student_logits, o.labels))
-    deep, middle = ("features.4", "stages.5"), ("features.2", "stages.4")  # 4×4 and 8×8 pixels in both networks
-
-    def with_label(term: Callable[[SignStudent], list[Term]]):
-        return lambda s: [label, *term(s)]
-
-    # Weights: so that a term starts about as large as the label's. The authors' own (hint 100, attention 1000) were
-    # chosen for other networks and hundreds of epochs; "heavy" shows what they do here.
-    def hint(weight: float) -> Callable[[SignStudent], list[Term]]:
-        def terms(student: SignStudent) -> list[Term]:
-            module = Hint(student.channels[2], TEACHER_CHANNELS[2])
-            return [Term("hint", weight, lambda o: module(o.student[middle[0]], o.teacher[middle[1]]), module)]
-
-        return terms
-
-    def attention(weight: float) -> Callable[[SignStudent], list[Term]]:
-        def at(pair: tuple[str, str]) -> Term:
-            return Term(pair[0], weight, lambda o: attention_transfer_loss(o.student[pair[0]], o.teacher[pair[1]]))
-
-        return lambda student: [at(middle), at(deep)]
-
-    def relational(student: SignStudent) -> list[Term]:
-        def pooled(o):
-            return o.student["pool"].flatten(1), o.teacher["pool"].flatten(1)
-
-        return [
-            Term("distance", 2.5, lambda o: relational_distance_loss(*pooled(o))),
-            Term("angle", 5.0, lambda o: relational_angle_loss(*pooled(o))),
-        ]
-
-    def similarity(student: SignStudent) -> list[Term]:
-        return [Term("similarity", 300.0, lambda o: similarity_preserving_loss(o.student[deep[0]], o.teacher[deep[1]]))]
-
-    def decoupled(student: SignStudent) -> list[Term]:
-        weights = {"temperature": TEMPERATURE, "alpha": 1.0, "beta": 2.0}
-        return [Term("decoupled", 1.0, lambda o: decoupled_loss(*_logits(o), o.labels, **weights))]
-
-    def pseudo(student: SignStudent) -> list[Term]:
-        return [Term("pseudo-labels", 1.0, lambda o: pseudo_label_loss(*_logits(o)))]
-
-    both = {"student_taps": (middle[0], deep[0]), "teacher_taps": (middle[1], deep[1])}
-    pooled = {"student_taps": ("pool",), "teacher_taps": ("pool",)}
-    listed = [
-        Arm("alone"),
-        soft_arm("soft_targets"),
-        Arm("alone_tenth", labelled=0.1, only_labelled=True),
-        soft_arm("soft_targets_tenth", labelled=0.1),
-        Arm("label_smoothing", smoothing=0.1),
-        Arm("pseudo_labels", with_label(pseudo)),
-        Arm("decoupled", with_label(decoupled)),
-        Arm("hint", with_label(hint(1.0)), **both),
-        Arm("hint_heavy", with_label(hint(100.0)), **both),
-        Arm("attention", with_label(attention(100.0)), **both),
-        Arm("attention_heavy", with_label(attention(1000.0)), **both),
-        Arm("relational", with_label(relational), **pooled),
-        Arm("similarity", with_label(similarity), **both),
-    ]
-    listed += [soft_arm("other_view", targets="other view"), soft_arm("shuffled_targets", targets="shuffled")]
-    listed += [soft_arm("assistant", teacher="assistant"), soft_arm("born_again", teacher="itself")]
-    listed += [soft_arm(f"{kind}_teacher", teacher=kind) for kind in ("plain", "smoothed")]
-    listed += [soft_arm(f"temperature_{t:g}", temperature=t) for t in (1.0, 2.0, 8.0)]
-    listed += [soft_arm(f"alpha_{round(100 * a)}", alpha=a) for a in (0.5, 1.0)]
-    return {arm.name: arm for arm in listed}
-
-
-TEACHERS = {
-    "shipped": "the course's teacher",
-    "assistant": "the course's student of width 1.25: weaker than the teacher, nearer to this student",
-    "itself": "the same student, trained alone with the same seed (born again, Furlanello et al. 2018)",
-    "plain": "a student of four times the width, trained in the study, labels as they are",
-    "smoothed": "the same, its labels smoothed by 0.1",
-}
-TESTED = ("alone", "soft_targets", "alone_tenth", "soft_targets_tenth")
 
 
 def make_teacher(kind: str, study: Study, splits: Splits, seed: int) -> SignStudent:
@@ -281,7 +174,3 @@ def _signs_mask(train: SignDataset, share: float, seed: int) -> np.ndarray:
         chosen = rng.permutation(groups)[: max(1, round(share * len(groups)))]
         mask |= np.isin(train.groups, chosen)
     return mask
-
-
-def _logits(outputs) -> tuple[Tensor, Tensor]:
-    return outputs.student_logits, outputs.teacher_logits

@@ -1,10 +1,10 @@
-"""The course's main job: one sign recognizer, smaller rung by rung, all rungs measured in one ledger.
+"""The course's main job: one sign recognizer, smaller step by step, all variants measured in one ledger.
 
     teacher FP32 → student distilled from it → channels pruned → INT8 → ONNX Runtime
 
-Beside the ladder stand rungs that did not help, because a learner will meet them too: the teacher merely quantized, the
-student trained on the labels alone, and the distilled student with half of its weights set to zero (as large and as
-slow as before). Validation chose every network; the test part is read once, by ``measure_ledger``.
+Beside these steps stand variants that did not help, because a learner will meet them too: the teacher merely
+quantized, the student trained on the labels alone, and the distilled student with half of its weights set to zero (as
+large and as slow as before). Validation chose every network; the test part is read once, by ``measure_ledger``.
 
 ``run`` works in two ways and says which: *live* trains the students with ``recipes.LIVE`` in a few minutes; *quick*
 loads the shipped ones, which ``recipes.FULL`` made. The teacher is always loaded.
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,7 +35,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Students:
-    """The networks of one run; ``alone`` only where it was loaded or trained."""
+    """The networks of one run.
+
+    Args:
+        distilled: the student taught by the teacher.
+        pruned: the same with fewer channels, fine-tuned.
+        alone: the control, trained on the labels; None where it was neither loaded nor trained.
+        origin: where they come from, in words.
+    """
 
     distilled: SignStudent
     pruned: SignStudent
@@ -51,18 +59,15 @@ def run(
     progress: bool = True,
     say: Say = lambda line: None,
 ) -> Ledger:
-    """Run the main job and write its files: ``ledger.json``, ``ledger.png`` and the ONNX models.
+    """Run the main job and write its files: ``ledger.json`` and the ONNX models.
 
     Args:
         data: "rendered", "gtsrb" or the path of an .npz; see ``data.load``.
         quick: load the shipped students instead of training them.
-        out: folder for the files.
-        repeats: timed rounds of each variant.
+        out: folder for the files. repeats: timed rounds of each variant.
         progress: show progress bars. say: is told what begins.
     Raises: CourseError: data or checkpoints are missing, broken, or the teacher was trained on another split.
     """
-    from course_lib.plots import ledger_figure
-
     key, out = data_key(data), Path(out)
     say(f"data: {data}")
     splits = load(data)
@@ -71,21 +76,19 @@ def run(
     say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
     students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
-    files = export_rungs(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
-    say("measuring every rung on the test part, interleaved, one thread")
-    images = splits.test.batch(range(len(splits.test)))[0].numpy()
+    files = export_files(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
+    say("measuring every variant on the test part, interleaved, one thread")
+    test = splits.test
     ledger = measure_ledger(
         onnx_variants(files, threads=1),
-        images,
-        splits.test.labels,
-        splits.test.groups,
-        title=f"Main job on {splits.test.name} signs; students {students.origin}",
-        data=splits.test.name,
-        threads=1,
+        test.batch(np.arange(len(test)))[0].numpy(),
+        test.labels,
+        test.groups,
+        title=f"Main job on {test.name} signs; students {students.origin}",
+        data=test.name,
         repeats=repeats,
     )
     ledger.save(out / "ledger.json")
-    ledger_figure(ledger).savefig(out / "ledger.png", dpi=150)
     return ledger
 
 
@@ -115,10 +118,10 @@ def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool
     return Students(distilled, pruned, None, f"trained live in {minutes:.1f} min")
 
 
-def export_rungs(
+def export_files(
     teacher: nn.Module, students: Students, splits: Splits, out: str | Path, calibration: int
 ) -> dict[str, Path]:
-    """Write one ONNX file a rung: name of the rung → path, the teacher first."""
+    """Write one ONNX file a variant: name → path, the teacher first."""
     folder = Path(out) / "models"
     ranges = calibration_images(splits.train, calibration)
     files = {TEACHER: export_onnx(teacher, folder / "teacher_fp32.onnx")}
@@ -139,13 +142,15 @@ def half_zeros(student: SignStudent) -> SignStudent:
 
     twin = copy.deepcopy(student)
     with torch.no_grad():
-        for layer in twin.features:
-            weight = layer[0].weight
+        for layer in twin.features.modules():
+            if not isinstance(layer, nn.Conv2d):
+                continue
+            weight = layer.weight
             weight[weight.abs() <= weight.abs().median()] = 0.0
     return twin
 
 
-def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Path:
+def record_main_job(ledger: Ledger, key: str, command: str, seed: int = 0) -> Path:
     """Write ``benchmarks/results/journey_<key>.json`` from a ledger of the main job."""
     first, last = ledger[TEACHER], ledger[FINAL]
     n, change, speed = first.accuracy.n, last.accuracy_change, last.speedup
@@ -156,7 +161,7 @@ def record_journey(ledger: Ledger, key: str, command: str, seed: int = 0) -> Pat
         "teacher_accuracy": _accuracy_figure(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),
         "final_accuracy": _accuracy_figure(last.accuracy, f"final INT8 {where}; interval by bootstrap over signs"),
         "accuracy_drop_points": Measurement(
-            -change.points,
+            -change.value,
             "points",
             n,
             f"teacher FP32 − final INT8, the same images {where}, paired by sign",
@@ -192,9 +197,9 @@ def _accuracy_figure(accuracy, meaning: str) -> Measurement:
 
 
 def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Measurement]:
-    """A missed target is recorded too; its note says at which rung the points were lost."""
-    rungs = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
-    values = [100 * ledger[name].accuracy.value for name in rungs]
+    """A missed target is recorded too; its note says at which step the points were lost."""
+    along = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
+    values = [100 * ledger[name].accuracy.value for name in along]
     steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
     note = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
     return {k: dataclasses.replace(f, note=note) if f.met is False else f for k, f in figures.items()}

@@ -1,75 +1,54 @@
 """Reading a comparison of methods honestly: what each interval allows to say, and what many of them do together.
 
-A recorded gain is a mean over seeds with a 95 % interval (Student's t). Three statements are possible about one method:
-the interval lies above 0 ("helped"), below 0 ("hurt"), or holds 0: then nothing was shown, which is not the same as
-"no effect". With k methods that all do nothing, and independent intervals, at least one would exclude 0 with
-probability 1 − 0.95^k. They share the control, so they are not independent; the number still says how careful to be.
+A recorded gain is a mean over seeds with a 95 % interval (Student's t). Three statements are possible about one method
+(``Estimate.verdict``): the interval lies above 0 ("helped"), below 0 ("hurt"), or holds 0: then nothing was shown,
+which is not the same as "no effect". With k methods that all do nothing, and independent intervals, at least one would
+exclude 0 with probability 1 − 0.95^k. They share the control, so they are not independent; the number still says how
+careful to be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from course_lib.evaluation import Estimate
+from course_lib.experiments.distillation_arms import METHODS
 from course_lib.measure import Measurement
 
-# In the order of the chapters: what is recorded as <name>_gain_points, and what it is called in a table.
-METHODS = {
-    "soft_targets": "soft targets",
-    "label_smoothing": "label smoothing",
-    "pseudo_labels": "pseudo-labels",
-    "decoupled": "decoupled",
-    "hint": "hint",
-    "hint_heavy": "hint, larger weight",
-    "attention": "attention",
-    "attention_heavy": "attention, larger weight",
-    "relational": "relational",
-    "similarity": "similarity-preserving",
-    "born_again": "born again",
-}
-ON_FEATURES = ("hint", "hint_heavy", "attention", "attention_heavy", "relational", "similarity")
 
+def method_gains(figures: Mapping[str, Measurement]) -> dict[str, Estimate]:
+    """The recorded gains of the methods in ``METHODS``, in points, the largest first; other figures are left out.
 
-@dataclass(frozen=True)
-class Gain:
-    """A method's gain over the student alone, in points (100 × fraction), with its 95 % interval over n seeds."""
-
-    method: str
-    label: str
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def verdict(self) -> str:
-        """ "helped" or "hurt" where the interval excludes 0, else "not shown"."""
-        return "helped" if self.low > 0 else "hurt" if self.high < 0 else "not shown"
-
-
-def method_gains(figures: Mapping[str, Measurement]) -> list[Gain]:
-    """The recorded gains of the methods in ``METHODS``, the largest first; other figures are left out.
-
-    Args: figures: name → Figure, as ``measure.load_result`` gives them.
+    Args: figures: name → Measurement, as ``measure.load_result`` gives them.
+    Returns: method's name → gain over the student alone; ``METHODS`` has its label.
     Raises: ValueError: none of the methods is recorded, or one has no interval.
+
+    >>> hint = Measurement(1.5, "points", 3, "validation accuracy, hint − alone", low=0.5, high=2.5)
+    >>> {METHODS[name]: gain.verdict for name, gain in method_gains({"hint_gain_points": hint}).items()}
+    {'hint': 'helped'}
     """
-    found = []
-    for method, label in METHODS.items():
+    found: dict[str, Estimate] = {}
+    for method in METHODS:
         figure = figures.get(f"{method}_gain_points")
         if figure is None:
             continue
         if figure.low is None or figure.high is None:
             raise ValueError(f"{method}_gain_points must have an interval, got the value {figure.value:g} alone")
-        found.append(Gain(method, label, figure.value, figure.low, figure.high, figure.n))
+        found[method] = Estimate(figure.value, figure.low, figure.high, figure.n, "points")
     if not found:
         raise ValueError(f"figures must hold <method>_gain_points of {', '.join(METHODS)}, got {sorted(figures)}")
-    return sorted(found, key=lambda gain: -gain.value)
+    return dict(sorted(found.items(), key=lambda item: -item[1].value))
 
 
-def verdict_sentence(gains: list[Gain]) -> str:
-    """What the intervals say and do not say, in one Markdown paragraph that is true whatever won."""
+def verdict_sentence(gains: Mapping[str, Estimate]) -> str:
+    """What the intervals say and do not say, in one Markdown paragraph that is true whatever won.
 
-    names = {v: ", ".join(g.label for g in gains if g.verdict == v) for v in ("helped", "hurt", "not shown")}
+    Args: gains: method's name → gain, as ``method_gains`` gives them.
+    """
+    names = {
+        verdict: ", ".join(METHODS[name] for name, gain in gains.items() if gain.verdict == verdict)
+        for verdict in ("helped", "hurt", "not shown")
+    }
     luck = 100 * (1 - 0.95 ** len(gains))
     return " ".join(
         [

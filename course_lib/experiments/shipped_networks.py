@@ -36,9 +36,14 @@ class Plan:
         width: of the student before pruning.
         pruning_ratio: fraction of each layer's channels that pruning removes.
         views: augmented views of each image that the teacher's logits are computed for.
-        temperature, alpha: of the distillation loss.
-        epochs, max_lr: of the student; finetune_epochs, finetune_lr: after pruning.
+        temperature: T of the distillation loss, > 0.
+        alpha: weight of the teacher in it, in [0, 1].
+        epochs: of the student.
+        max_lr: of the student.
+        finetune_epochs: after pruning.
+        finetune_lr: after pruning.
         calibration: images that INT8's ranges are taken from.
+        seed: of first weights, order and views.
     """
 
     width: float = 1.25

@@ -38,10 +38,17 @@ SPLITS = {"by image": split_by_image, "by track": split_by_group}
 
 @dataclass(frozen=True)
 class SplitScore:
-    """One student's scores, all fractions in [0, 1].
+    """One student's scores.
 
-    leaked: of the test images, how many show a sign that train shows too. test: accuracy on the split's own test part.
-    unseen: accuracy on signs that were set aside before any splitting.
+    Args:
+        split: a key of ``SPLITS``.
+        seed: of the split, the first weights, order and views.
+        leaked: of the test images, the fraction that shows a sign that train shows too.
+        test: accuracy on the split's own test part, a fraction.
+        unseen: accuracy on signs that were set aside before any splitting, a fraction.
+
+    >>> SplitScore("by image", 0, leaked=1.0, test=0.75, unseen=0.5).optimism_points
+    25.0
     """
 
     split: str
@@ -74,8 +81,8 @@ def set_signs_aside(dataset: SignDataset, signs_per_class: int, *, seed: int) ->
         cut = min(signs_per_class, max(3, -(-len(groups) // 2)))
         pool.append(groups[:cut])
         unseen.append(groups[cut : cut + signs_per_class])
-    parts = (np.isin(dataset.groups, np.concatenate(part)) for part in (pool, unseen))
-    return tuple(dataset.subset(part, split=name) for part, name in zip(parts, ("pool", "unseen"), strict=True))
+    inside, outside = (np.isin(dataset.groups, np.concatenate(part)) for part in (pool, unseen))
+    return dataset.subset(inside, split="pool"), dataset.subset(outside, split="unseen")
 
 
 def score_split(

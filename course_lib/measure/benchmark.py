@@ -41,10 +41,9 @@ def measure_ledger(
     Args:
         variants: with different names, the reference first; ``deploy`` makes them (``onnx_variants`` for ONNX files).
         images: (N, 3, H, W) float32 in [0, 1]. labels: (N,) class ids.
-        groups: (N,) track of each image, or None if the images are independent.
+        groups: (N,) track of each image, or None if the images are independent. batch: for accuracy only.
         title, data: what the table is about, and the name of the data ("rendered", "gtsrb").
-        threads: that every variant was opened with: recorded, not set.
-        warmup, repeats, seed: as in ``measure.latency``. batch: for accuracy only.
+        threads: that every variant was opened with: recorded, not set. warmup, repeats, seed: as in ``latency``.
         twins: name -> (other variant, least fraction of images with the same class), for variants that should
             compute the same function.
     Raises:
@@ -53,9 +52,7 @@ def measure_ledger(
     """
     x, y = _checked(variants, images, labels)
     ready = [_with_twin(v, (twins or {}).get(v.name)) for v in variants]
-    unknown = ({v.twin for v in ready if v.twin} | set(twins or {})) - {v.name for v in ready}
-    if unknown:
-        raise ValueError(f"twins names {sorted(unknown)}, which are not among the variants")
+    _require_known_twins(ready, twins or {})
     predictions = {v.name: predict_classes(v, x, batch) for v in ready}
     single = np.ascontiguousarray(x[:1] if all(v.batch in (None, 1) for v in ready) else x[: _common_batch(ready)])
     calls = {v.name: lambda v=v: v.predict(single) for v in ready}
@@ -88,6 +85,12 @@ def _with_twin(variant: Variant, twin: tuple[str, float] | None) -> Variant:
     return variant
 
 
+def _require_known_twins(variants: Sequence[Variant], twins: Mapping[str, tuple[str, float]]) -> None:
+    unknown = ({v.twin for v in variants if v.twin} | set(twins)) - {v.name for v in variants}
+    if unknown:
+        raise ValueError(f"twins names {sorted(unknown)}, which are not among the variants")
+
+
 def _common_batch(variants: list[Variant]) -> int:
     sizes = {v.batch for v in variants if v.batch}
     if len(sizes) > 1:
@@ -100,7 +103,9 @@ def _row(
 ) -> Row:
     own, reference = predictions[v.name], predictions[first.name]
     change = None if v is first else accuracy_difference(own, reference, y, groups, seed=report.seed)
-    agreement = float((own == predictions[v.twin]).mean()) if v.twin else None
+    twin = None
+    if v.twin is not None and v.twin_agreement is not None:
+        twin = Twin(v.twin, v.twin_agreement, float((own == predictions[v.twin]).mean()))
     return Row(
         name=v.name,
         file=os.path.basename(v.file),
@@ -120,5 +125,5 @@ def _row(
         runtime=v.runtime,
         provider=v.provider,
         requested_provider=v.requested_provider,
-        twin=Twin(v.twin, v.twin_agreement, agreement) if v.twin else None,
+        twin=twin,
     )

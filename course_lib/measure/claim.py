@@ -23,7 +23,15 @@ WHY = "another processor, other instructions or other load can turn this around"
 
 @dataclass(frozen=True)
 class Claim:
-    """What ``claim`` returns: shows itself as one line in a notebook and in a terminal."""
+    """What ``claim`` returns: shows itself as one line in a notebook and in a terminal.
+
+    Args:
+        text: the fact, in words.
+        holds: whether it was true here.
+        hardware: whether it depends on the machine.
+        measured: what was found here, with its unit; hardware claims only.
+        reference: what the reference machine recorded.
+    """
 
     text: str
     holds: bool

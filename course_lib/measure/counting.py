@@ -29,6 +29,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,21 @@ REFUSED = (nn.Conv3d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase, nn.RNNCellBas
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One layer's cost in one forward pass (a layer that is called twice is one row with the sums)."""
+    """One layer's cost in one forward pass (a layer that is called twice is one row with the sums).
+
+    Args:
+        name: as in ``model.named_modules()``.
+        kind: the class, such as "Conv2d".
+        parameters: elements of weight and bias.
+        macs: multiply-accumulates of the whole batch.
+        output_shape: batch first.
+        weight_bytes: of weight and bias, once a call.
+        activation_bytes: of input and output, once a call.
+
+    >>> row = LayerCount("fc", "Linear", 10, 8, (1, 2), weight_bytes=40, activation_bytes=24)
+    >>> row.bytes_moved, row.arithmetic_intensity
+    (64, 0.25)
+    """
 
     name: str
     kind: str
@@ -64,12 +80,20 @@ class LayerCount:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable and frozen parameters; a shared tensor counts once, BatchNorm's running statistics never."""
+    """Number of trainable and frozen parameters; a shared tensor counts once, BatchNorm's running statistics never.
+
+    >>> count_parameters(nn.Conv2d(3, 8, 3))
+    224
+    """
     return sum(p.numel() for p in model.parameters())
 
 
 def count_nonzeros(model: nn.Module) -> int:
-    """Number of parameters that are not exactly 0. With torch.nn.utils.prune the mask is applied first."""
+    """Number of parameters that are not exactly 0. With torch.nn.utils.prune the mask is applied first.
+
+    >>> count_nonzeros(nn.BatchNorm2d(8))  # weights 1, biases 0
+    8
+    """
     buffers = dict(model.named_buffers())
     total = 0
     for name, p in model.named_parameters():
@@ -87,6 +111,9 @@ def count_layers(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Laye
     Returns: layer name (as in ``model.named_modules()``) -> LayerCount. Layers that are never called are absent.
     Raises:
         ValueError: input_shape holds a size below 1, or the model has a layer whose products hooks do not see.
+
+    >>> count_layers(nn.Sequential(nn.Linear(4, 2)), (1, 4))["0"].macs
+    8
     """
     shape = tuple(input_shape)
     if not shape or any(not isinstance(s, int) or s < 1 for s in shape):
@@ -105,12 +132,19 @@ def macs_by_layer(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int
     """Layer name -> MACs for the whole batch of ``input_shape``, in the order of execution (see ``count_layers``).
 
     Matches: torch.utils.flop_counter.FlopCounterMode, which reports 2 FLOP per MAC.
+
+    >>> macs_by_layer(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (1, 3, 4, 4))
+    {'0': 3456}
     """
     return {name: row.macs for name, row in count_layers(model, input_shape).items()}
 
 
 def total_macs(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """MACs of all layers for the whole batch of ``input_shape`` (see ``count_layers``)."""
+    """MACs of all layers for the whole batch of ``input_shape`` (see ``count_layers``).
+
+    >>> total_macs(nn.Linear(4, 2), (3, 4))
+    24
+    """
     return sum(macs_by_layer(model, input_shape).values())
 
 
@@ -120,7 +154,10 @@ def _layer_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
     # weight is (C_out, C_in/groups, k…) or, transposed, (C_in, C_out/groups, k…): each element of the output, or of
     # the input if transposed, meets all weights behind the first axis.
     elements = x.numel() if isinstance(module, _TRANSPOSED) else y.numel()
-    return elements * module.weight[0].numel()
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{type(module).__name__}.weight must be a tensor, got {type(weight).__name__}")
+    return elements * weight[0].numel()
 
 
 @contextlib.contextmanager
@@ -128,7 +165,7 @@ def _recording(model: nn.Module, rows: dict[str, LayerCount]) -> Iterator[None]:
     """Hooks that add to ``rows``; they are removed whatever happens."""
     handles = []
 
-    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...], y: Any) -> None:
         x, own = inputs[0], list(module.parameters(recurse=False))
         seen = rows.get(name)
         rows[name] = LayerCount(
@@ -144,7 +181,7 @@ def _recording(model: nn.Module, rows: dict[str, LayerCount]) -> Iterator[None]:
     try:
         for name, module in model.named_modules():
             if isinstance(module, COUNTED):
-                handles.append(module.register_forward_hook(lambda m, i, o, name=name: record(name, m, i, o)))
+                handles.append(module.register_forward_hook(partial(record, name)))
         yield
     finally:
         for handle in handles:

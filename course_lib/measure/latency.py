@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.evaluation import Ratio, bootstrap_ratio
+from course_lib.evaluation import Estimate, bootstrap_ratio
 from course_lib.measure.tables import html_table, text_table, three_digits
 
 SHORTEST_SAMPLE_NS = 1_000_000
@@ -39,8 +39,13 @@ SHORTEST_SAMPLE_NS = 1_000_000
 class LatencyReport:
     """Raw samples of every variant and how they were taken.
 
-    Fields: samples_ms: variant -> (repeats,) milliseconds per call, in the order of rounds, so that entry i of all
-    variants belongs to the same round; calls: variant -> calls averaged in one sample; warmup, repeats, threads, seed.
+    Args:
+        samples_ms: variant -> (repeats,) ms per call, in the order of rounds: entry i of all belongs to one round.
+        calls: variant -> calls averaged in one sample.
+        warmup: calls of each variant before the clock started.
+        repeats: rounds.
+        threads: that the variants used.
+        seed: of the order within rounds and of the bootstrap.
     """
 
     samples_ms: dict[str, np.ndarray]
@@ -58,7 +63,7 @@ class LatencyReport:
         """The time, in ms per call, that 5 % of the samples exceed."""
         return float(np.percentile(self._samples(name), 95))
 
-    def ratio(self, reference: str, other: str) -> Ratio:
+    def ratio(self, reference: str, other: str) -> Estimate:
         """How many times faster ``other`` is than ``reference``: median of the rounds' ratios, 95 % interval."""
         return bootstrap_ratio(self._samples(reference), self._samples(other), seed=self.seed)
 
@@ -73,7 +78,7 @@ class LatencyReport:
         for name in self.samples_ms:
             r = self.ratio(first, name)
             speed = "1" if name == first else f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]"
-            mark = "interval includes 1" if name != first and r.includes_one else ""
+            mark = "interval includes 1" if name != first and r.includes(1) else ""
             rows.append([name, three_digits(self.p50(name)), three_digits(self.p95(name)), speed, mark])
         return ["variant", "p50, ms", "p95, ms", f"times faster than {first}", "mark"], rows
 

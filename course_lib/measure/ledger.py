@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.evaluation import Accuracy, Difference, Ratio, bootstrap_ratio
+from course_lib.evaluation import Estimate, bootstrap_ratio
 from course_lib.measure.tables import html_table, markdown_table, quantity, text_table, three_digits
 from course_lib.storage.files import read_json, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 # Below these a mark is set. 1,000 independent images near 98 % give ± 0.9 point; a p95 of 20 rounds is its slowest.
 FEW_CLUSTERS, FEW_ROUNDS = 100, 20
 FEW_IMAGES = 1000
@@ -51,7 +51,13 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Twin:
-    """Another row that this variant should agree with: the least fraction of equal predictions, and the one found."""
+    """Another row that this variant should agree with.
+
+    Args:
+        name: of the other row.
+        expected_agreement: the least fraction of equal predictions.
+        agreement: the fraction that was found.
+    """
 
     name: str
     expected_agreement: float
@@ -60,19 +66,35 @@ class Twin:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured variant. Fields that refer to the first row are None (``agreement`` 1.0) in the first row itself.
+    """One measured variant; the first row is the reference of all.
 
-    agreement: fraction of test images with the same predicted class as the first row.
-    accuracy_change: accuracy minus the first row's, in points, paired. speedup: first row's latency over this one's.
-    size_bytes: all files that must be shipped. parameters, nonzeros, macs: None where the file does not tell.
-    latency_samples_ms: one per round, ms per call, each the mean of ``calls_per_sample`` calls; p50 and p95 sum it up.
+    Args:
+        name: the variant's.
+        file: its file's name.
+        accuracy: fraction right on the test images.
+        agreement: fraction of test images with the same predicted class as the first row; 1.0 in the first.
+        accuracy_change: accuracy minus the first row's, in points, paired; None in the first.
+        size_bytes: all files that must be shipped.
+        size_ratio: the first row's bytes over these.
+        parameters: None where the file does not tell, as for the next two.
+        nonzeros: parameters that are not 0.
+        macs: multiply-accumulates for one image.
+        latency_ms_p50: median, ms per call.
+        latency_ms_p95: what 5 % of the samples exceed, ms per call.
+        latency_samples_ms: one a round, ms per call.
+        calls_per_sample: calls that one sample averages.
+        speedup: the first row's latency over this one's, ×; None in the first.
+        runtime: name and version.
+        provider: the backend that ran.
+        requested_provider: the backend that was asked for.
+        twin: the row that it should agree with, or None.
     """
 
     name: str
     file: str
-    accuracy: Accuracy
+    accuracy: Estimate
     agreement: float
-    accuracy_change: Difference | None
+    accuracy_change: Estimate | None
     size_bytes: int
     size_ratio: float
     parameters: int | None
@@ -82,7 +104,7 @@ class Row:
     latency_ms_p95: float
     latency_samples_ms: tuple[float, ...]
     calls_per_sample: int
-    speedup: Ratio | None
+    speedup: Estimate | None
     runtime: str
     provider: str
     requested_provider: str
@@ -93,7 +115,18 @@ class Row:
 class Ledger:
     """Rows measured together, and the conditions that they share. The first row is the reference.
 
-    input_shape: of the timed call, batch first. machine, versions: as in ``measure.machine``.
+    Args:
+        title: what the table is about.
+        data: name of the data, "rendered" or "gtsrb".
+        rows: one a variant.
+        input_shape: of the timed call, batch first.
+        threads: of every variant.
+        warmup: calls of each variant before the clock started.
+        repeats: interleaved rounds.
+        seed: of the rounds' order and the bootstrap.
+        date: ISO.
+        machine: as ``measure.machine_summary`` tells it.
+        versions: package -> version.
     """
 
     title: str
@@ -121,7 +154,7 @@ class Ledger:
                 return row
         raise ValueError(f"no row {name!r}; there are {', '.join(repr(row.name) for row in self.rows)}")
 
-    def speedup(self, reference: str, other: str) -> Ratio:
+    def speedup(self, reference: str, other: str) -> Estimate:
         """How many times faster ``other`` is than ``reference``, from the paired rounds of this run."""
         times = (self[name].latency_samples_ms for name in (reference, other))
         return bootstrap_ratio(*times, seed=self.seed)
@@ -129,11 +162,11 @@ class Ledger:
     def marks(self, row: Row) -> tuple[str, ...]:
         """What may not be claimed from this row: keys of ``MARKS``."""
         found = {
-            "interval includes 1": row.speedup is not None and row.speedup.includes_one,
+            "interval includes 1": row.speedup is not None and row.speedup.includes(1),
             "outputs disagree": row.twin is not None and row.twin.agreement < row.twin.expected_agreement,
             "provider fell back": row.provider != row.requested_provider,
             "emulated machine": bool(self.machine.get("emulated")),
-            "few images": row.accuracy.n < FEW_IMAGES or row.accuracy.clusters < FEW_CLUSTERS,
+            "few images": row.accuracy.n < FEW_IMAGES or row.accuracy.independent < FEW_CLUSTERS,
             "few rounds": len(row.latency_samples_ms) < FEW_ROUNDS,
         }
         return tuple(mark for mark, holds in found.items() if holds)
@@ -162,7 +195,7 @@ class Ledger:
         """Where and how the rows were measured, in one line."""
         m, first = self.machine, self.rows[0]
         isa = ", ".join(m.get("isa", [])[-4:]) or "no known vector instructions"
-        tracks = f" of {first.accuracy.clusters:,} tracks" if first.accuracy.clusters != first.accuracy.n else ""
+        tracks = f" of {first.accuracy.clusters:,} tracks" if first.accuracy.clusters else ""
         return (
             f"{self.data}: {first.accuracy.n:,} test images{tracks}. Latency: batch {self.input_shape[0]}, "
             f"{self.threads} thread(s), {self.repeats} interleaved rounds after {self.warmup} warm-up calls, "
@@ -214,7 +247,7 @@ def _cells(row: Row, marks: str, *, first: bool) -> list[str]:
     return [
         row.name,
         f"{100 * a.value:.2f} [{100 * a.low:.1f}, {100 * a.high:.1f}]",
-        "–" if change is None else _signed(f"{change.points:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"),
+        "–" if change is None else _signed(f"{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"),
         "–" if first else f"{100 * row.agreement:.1f}",
         quantity(row.size_bytes, "B"),
         "–" if first else f"{row.size_ratio:.1f}",
@@ -242,7 +275,7 @@ def _nonzero_part(row: Row) -> str:
 def _from_json(raw: dict[str, Any]) -> Ledger:
     rows = []
     for r in raw["rows"]:
-        nested = {"accuracy": Accuracy, "accuracy_change": Difference, "speedup": Ratio, "twin": Twin}
+        nested = {"accuracy": Estimate, "accuracy_change": Estimate, "speedup": Estimate, "twin": Twin}
         parts = {key: kind(**r[key]) for key, kind in nested.items() if r[key] is not None}
         rows.append(Row(**{**r, **parts, "latency_samples_ms": tuple(r["latency_samples_ms"])}))
     if not rows:

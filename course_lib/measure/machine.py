@@ -55,7 +55,16 @@ VERSIONED = ("torch", "torchvision", "onnxruntime", "onnx", "numpy")
 
 @dataclass(frozen=True)
 class Peak:
-    """A measured roof: median, lowest and highest of the samples, unit, and what was run."""
+    """A measured roof.
+
+    Args:
+        value: median of the samples, in ``unit``.
+        low: the lowest sample.
+        high: the highest sample.
+        unit: "GFLOP/s" or "GB/s".
+        samples: how many.
+        method: what was run, in words.
+    """
 
     value: float
     low: float
@@ -178,7 +187,8 @@ def peak_bandwidth_gbs(threads: int, seconds: float, array_mib: int = 256) -> Pe
 
 def _sample(function: Callable[[], Any], seconds: float) -> np.ndarray:
     """Seconds of single calls after two warm-up calls, for about ``seconds``; at least 5 samples."""
-    function(), function()
+    for _ in range(2):
+        function()
     times: list[float] = []
     while len(times) < 5 or sum(times) < seconds:
         start = time.perf_counter()

@@ -25,11 +25,20 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured number.
+    """One measured number as it is recorded and quoted.
 
-    low, high: its 95 % interval if it has one. unit: "×", "points", "ms", "" for a fraction. n: how many independent
-    things were measured. meaning: what was divided by what, on which data, in words. target: such as "≥ 50" or
-    "≤ 1.0", in the same unit. note: why a target was missed, or what limits the number.
+    Args:
+        value: in ``unit``.
+        unit: "×", "points", "ms", …; "" for a fraction.
+        n: how many independent things were measured.
+        meaning: what was divided by what, on which data, in words.
+        low: lower end of its 95 % interval, if it has one.
+        high: upper end of that interval.
+        target: such as "≥ 50" or "≤ 1.0", in the same unit.
+        note: why a target was missed, or what limits the number.
+
+    >>> Measurement(51.1, "×", 1, "bytes of the teacher's file / of the final one", target="≥ 50").met
+    True
     """
 
     value: float
@@ -46,19 +55,28 @@ class Measurement:
         """Whether the value reaches the target; None without one."""
         if self.target is None:
             return None
-        sign, bound = _TARGET.fullmatch(self.target.strip()).groups()
-        v, b = self.value, float(bound)
+        sign, bound = _target(self.target)
+        v, b = self.value, bound
         return {"≤": v <= b, "≥": v >= b, "<": v < b, ">": v > b}[sign]
 
     def __post_init__(self) -> None:
         if any(v is not None and not math.isfinite(v) for v in (self.value, self.low, self.high)):
             raise ValueError(f"a figure must be finite, got {self.value}, [{self.low}, {self.high}]")
-        if (self.low is None) != (self.high is None) or (self.low is not None and not self.low <= self.high):
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if len(ends) == 1 or ends != sorted(ends):
             raise ValueError(f"low and high must both be given, low ≤ high, got {self.low} and {self.high}")
         if self.n < 1 or not self.meaning.strip():
             raise ValueError(f"a figure needs n ≥ 1 and a meaning, got n={self.n}, meaning={self.meaning!r}")
-        if self.target is not None and not _TARGET.fullmatch(self.target.strip()):
-            raise ValueError(f'target must read like "≥ 50" or "≤ 1.0", got {self.target!r}')
+        if self.target is not None:
+            _target(self.target)
+
+
+def _target(text: str) -> tuple[str, float]:
+    """Sign and bound of a target."""
+    match = _TARGET.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'target must read like "≥ 50" or "≤ 1.0", got {text!r}')
+    return match[1], float(match[2])
 
 
 def record(

@@ -28,7 +28,13 @@ from course_lib.measure.counting import LayerCount, count_layers
 
 @dataclass(frozen=True)
 class RooflinePoint:
-    """One layer under the roof: intensity in FLOP/byte, achieved speed in GFLOP/s."""
+    """One layer under the roof.
+
+    Args:
+        name: the layer's.
+        intensity: FLOP per byte.
+        gflops: achieved speed, GFLOP/s.
+    """
 
     name: str
     intensity: float
@@ -40,19 +46,30 @@ def attainable_gflops(intensity: float, peak_gflops: float, bandwidth_gbs: float
 
     Args: intensity: I in FLOP/byte; peak_gflops: P in GFLOP/s; bandwidth_gbs: B in GB/s (10⁹ bytes).
     Raises: ValueError: one of them is not positive.
+
+    >>> attainable_gflops(0.5, peak_gflops=100, bandwidth_gbs=20), attainable_gflops(50, 100, 20)
+    (10.0, 100)
     """
     _positive(intensity=intensity, peak_gflops=peak_gflops, bandwidth_gbs=bandwidth_gbs)
     return min(peak_gflops, intensity * bandwidth_gbs)
 
 
 def ridge_intensity(peak_gflops: float, bandwidth_gbs: float) -> float:
-    """P/B: the intensity, in FLOP/byte, from which on compute and not memory is the limit."""
+    """P/B: the intensity, in FLOP/byte, from which on compute and not memory is the limit.
+
+    >>> ridge_intensity(peak_gflops=100, bandwidth_gbs=20)
+    5.0
+    """
     _positive(peak_gflops=peak_gflops, bandwidth_gbs=bandwidth_gbs)
     return peak_gflops / bandwidth_gbs
 
 
 def achieved_gflops(macs: float, time_ms: float) -> float:
-    """2·MACs / time, in GFLOP/s. Raises: ValueError: macs or time_ms is not positive."""
+    """2·MACs / time, in GFLOP/s. Raises: ValueError: macs or time_ms is not positive.
+
+    >>> achieved_gflops(macs=1e6, time_ms=0.1)
+    20.0
+    """
     _positive(macs=macs, time_ms=time_ms)
     return 2 * macs / (time_ms * 1e6)
 
@@ -79,6 +96,10 @@ def roofline_points(counts: Mapping[str, LayerCount], times_ms: Mapping[str, flo
     """A point for every layer that was both counted and timed, in the order of ``counts``.
 
     Raises: ValueError: no layer stands in both.
+
+    >>> row = LayerCount("fc", "Linear", 10, 8, (1, 2), weight_bytes=40, activation_bytes=24)
+    >>> roofline_points({"fc": row}, {"fc": 0.001})
+    [RooflinePoint(name='fc', intensity=0.25, gflops=0.016)]
     """
     points = [
         RooflinePoint(name, row.arithmetic_intensity, achieved_gflops(row.macs, times_ms[name]))

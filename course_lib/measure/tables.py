@@ -44,7 +44,11 @@ def html_table(header: Sequence[str], rows: Cells, *, caption: str = "", notes: 
 
 
 def quantity(value: int | None, unit: str = "") -> str:
-    """Three significant digits with k, M or G (powers of 1000), such as 6.29 MB or 98.6 k; "–" for None."""
+    """Three significant digits with k, M or G (powers of 1000); "–" for None.
+
+    >>> quantity(6_290_000, "B"), quantity(98_600), quantity(None)
+    ('6.29 MB', '98.6 k', '–')
+    """
     if value is None:
         return "–"
     # Rounded first, so that 999,999 is 1.00 M and not 1000 k.
@@ -55,5 +59,9 @@ def quantity(value: int | None, unit: str = "") -> str:
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, zeros kept: 5.70, 0.100, 123; larger numbers as integers."""
+    """Three significant digits, zeros kept; larger numbers as integers.
+
+    >>> three_digits(5.7), three_digits(0.1), three_digits(12345.6)
+    ('5.70', '0.100', '12346')
+    """
     return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")

@@ -16,10 +16,20 @@ import numpy as np
 class Variant:
     """Something that classifies images and can be shipped.
 
-    predict: (B, 3, H, W) float32 in [0, 1] -> (B, classes) logits. batch: the only batch size it takes, None for any.
-    size_bytes: all files to ship. parameters, nonzeros, macs: None where unknown. runtime: name and version.
-    provider: the backend that runs; requested_provider: the one that was asked for.
-    twin: name of a variant that must give the same classes for at least ``twin_agreement`` (a fraction) of the images.
+    Args:
+        name: of the row.
+        predict: (B, 3, H, W) float32 in [0, 1] -> (B, classes) logits.
+        file: its path.
+        size_bytes: all files to ship.
+        parameters: elements of weights and biases; None where unknown.
+        nonzeros: of them, those that are not 0; None where unknown.
+        macs: multiply-accumulates for one image; None where unknown.
+        runtime: name and version.
+        provider: the backend that runs.
+        requested_provider: the backend that was asked for.
+        batch: the only batch size it takes; None for any.
+        twin: name of a variant that must give the same classes; None for none.
+        twin_agreement: the least fraction of images for which it must.
     """
 
     name: str
@@ -41,6 +51,11 @@ def predict_classes(variant: Variant, images: np.ndarray, batch: int) -> np.ndar
     """(N,) predicted class ids, computed in batches; a variant with a fixed batch gets its last one padded.
 
     Raises: ValueError: the logits are not (B, classes) or hold nan.
+
+    >>> mean = lambda batch: batch.mean((2, 3))  # a "network" whose class is the brightest channel
+    >>> variant = Variant("mean", mean, "mean.py", 1, None, None, None, "NumPy", "CPU", "CPU")
+    >>> predict_classes(variant, np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), batch=2).tolist()
+    [0, 1, 2]
     """
     size = variant.batch or batch
     parts = []

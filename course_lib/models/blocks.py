@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 
 class ConvBNReLU(nn.Sequential):
-    """ReLU(BatchNorm(convolution(x))): (B, C_in, H, W) → (B, C_out, ⌈H/stride⌉, ⌈W/stride⌉)."""
+    """ReLU(BatchNorm(convolution(x))): (B, C_in, H, W) → (B, C_out, ⌈H/stride⌉, ⌈W/stride⌉).
+
+    >>> tuple(ConvBNReLU(3, 8, stride=2)(torch.zeros(2, 3, 5, 7)).shape)
+    (2, 8, 3, 4)
+    """
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int = 3, stride: int = 1):
         super().__init__(
@@ -23,7 +27,11 @@ class ConvBNReLU(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """ReLU(x′ + BN(conv(ConvBNReLU(x)))), x′ = x, or a 1×1 projection where the shape changes."""
+    """ReLU(x′ + BN(conv(ConvBNReLU(x)))), x′ = x, or a 1×1 projection where the shape changes.
+
+    >>> tuple(ResidualBlock(4, 8, stride=2)(torch.zeros(2, 4, 6, 6)).shape)
+    (2, 8, 3, 3)
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()

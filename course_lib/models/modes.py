@@ -20,7 +20,11 @@ Modes = list[tuple[nn.Module, bool]]
 
 
 def modes(model: nn.Module) -> Modes:
-    """Each submodule (the model itself first) with its own ``training`` flag, to be given to ``restore_modes_``."""
+    """Each submodule (the model itself first) with its own ``training`` flag, to be given to ``restore_modes_``.
+
+    >>> [training for _, training in modes(nn.Sequential(nn.Dropout().eval()))]
+    [True, False]
+    """
     return [(module, module.training) for module in model.modules()]
 
 

@@ -100,14 +100,22 @@ class SignStudent(nn.Module):
 
 
 def sign_teacher(num_classes: int = NUM_CLASSES) -> SignTeacher:
-    """The course's teacher, untrained; ``course_lib.models.checkpoints.load`` gives the trained one."""
+    """The course's teacher, untrained; ``course_lib.models.checkpoints.load`` gives the trained one.
+
+    >>> sum(p.numel() for p in sign_teacher().parameters())
+    1426091
+    """
     return SignTeacher(num_classes)
 
 
 def sign_student(
     width: float = 1.0, num_classes: int = NUM_CLASSES, *, channels: Sequence[int] | None = None
 ) -> SignStudent:
-    """A student, untrained, with its layers scaled by ``width`` or given by ``channels``."""
+    """A student, untrained, with its layers scaled by ``width`` or given by ``channels``.
+
+    >>> sign_student(0.5).channels, sign_student(channels=(1, 2, 3, 4, 5)).channels
+    ((8, 16, 24, 32, 48), (1, 2, 3, 4, 5))
+    """
     return SignStudent(width, num_classes, channels=channels)
 
 

@@ -19,13 +19,12 @@ class CompactFigure(CourseFigure):
 
     photographic = False
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**options)
-        picture, stream = Image.open(BytesIO(data["image/png"])).convert("RGB"), BytesIO()
+    def png(self) -> bytes:
+        picture, stream = Image.open(BytesIO(super().png())).convert("RGB"), BytesIO()
         # A palette would give away the rare colours (a red sign, a sticker) among 43 noisy pictures.
         picture = picture.point(_LEVELS * 3) if self.photographic else picture.quantize(256)
         picture.save(stream, format="png", optimize=True)
-        return data | {"image/png": stream.getvalue()}, metadata
+        return stream.getvalue()
 
 
 def compact_figure(

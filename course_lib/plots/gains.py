@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from course_lib.experiments.method_comparison import Gain
+from course_lib.evaluation import Estimate
 from course_lib.measure import Measurement
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 
 @styled
-def gains_figure(gains: Sequence[Gain]) -> CourseFigure:
-    """One row a method: its gain over the student alone (points) with the 95 % interval, and the line of no gain."""
+def gains_figure(gains: Mapping[str, Estimate]) -> CourseFigure:
+    """One row a method: its gain over the student alone (points) with the 95 % interval, and the line of no gain.
+
+    Args:
+        gains: what the row is called → its gain.
+    """
     figure, axes = new_figure(7.5, 0.42 * len(gains) + 1.2)
     styles = {"helped": (COLOURS[2], "^"), "hurt": (COLOURS[1], "v"), "not shown": ("#777777", "o")}
-    for y, gain in enumerate(gains):
+    for y, gain in enumerate(gains.values()):
         colour, marker = styles[gain.verdict]
         axes.errorbar(gain.value, y, xerr=_reach(gain), color=colour, marker=marker, markersize=8, capsize=3)
         axes.annotate(
@@ -26,12 +30,12 @@ def gains_figure(gains: Sequence[Gain]) -> CourseFigure:
     for verdict, (colour, marker) in styles.items():
         axes.plot([], [], marker, color=colour, label=verdict)
     axes.axvline(0, color="#000000", linewidth=1)
-    axes.set_yticks(range(len(gains)), [gain.label for gain in gains])
+    axes.set_yticks(range(len(gains)), list(gains))
     axes.set_ylim(len(gains) - 0.4, -0.8)
     axes.set(xlabel="gain over the student alone, points (bar: 95 % interval over seeds)", ylabel="method")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside upper right", ncols=3)
-    told = "; ".join(f"{g.label} {g.value:+.1f} [{g.low:+.1f}, {g.high:+.1f}], {g.verdict}" for g in gains)
+    told = "; ".join(f"{name} {g.value:+.1f} [{g.low:+.1f}, {g.high:+.1f}], {g.verdict}" for name, g in gains.items())
     return finish(figure, alt=f"Gain of each method over the student alone, in points. {told}.")
 
 
@@ -95,7 +99,7 @@ def _joined_pair(axes: Axes, y: int, pair: Sequence[Measurement]) -> None:
         axes.annotate(f"{f.value:.1f}", (f.value, y), put, textcoords="offset points", ha="center", fontsize=9)
 
 
-def _reach(estimate: Gain | Measurement) -> np.ndarray:
+def _reach(estimate: Estimate | Measurement) -> np.ndarray:
     """How far the interval reaches below and above the value, (2, 1); 0 where there is none."""
     low = estimate.value if estimate.low is None else estimate.low
     high = estimate.value if estimate.high is None else estimate.high

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from course_lib.evaluation import Estimate
 from course_lib.measure import three_digits
-from course_lib.measure.simulation import Estimate, Session
+from course_lib.measure.simulation import Session
 from course_lib.plots.labels import plain_ticks
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
@@ -76,16 +77,18 @@ def drift_figure(blocks: Session, mixed: Session, truth: float) -> CourseFigure:
 
 
 @styled
-def estimates_figure(estimates: Sequence[Estimate], truth: float) -> CourseFigure:
+def estimates_figure(estimates: Mapping[str, Estimate], truth: float) -> CourseFigure:
     """One row a method: its estimate of the speed-up with its 95 % interval, beside the true value."""
-    rows = {e.method: (e.value, e.low, e.high) for e in estimates}
+    rows = {method: (e.value, e.low, e.high) for method, e in estimates.items()}
     figure, axes = new_figure(7.5, 2.8)
     _interval_rows(axes, rows)
     axes.axvline(truth, color="#000000", linestyle="--", linewidth=1)
     axes.text(truth, -0.62, f"truth {truth:g}", ha="center", va="bottom")
-    axes.set_xlim(min(0.5 * truth, *(e.low for e in estimates)), max(1.5 * truth, *(e.high for e in estimates)))
+    axes.set_xlim(
+        min(0.5 * truth, *(e.low for e in estimates.values())), max(1.5 * truth, *(e.high for e in estimates.values()))
+    )
     axes.set_xlabel("estimated speed-up A / B, × (bar: 95 % interval)")
-    parts = "; ".join(f"{e.method}: {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in estimates)
+    parts = "; ".join(f"{method}: {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for method, e in estimates.items())
     return finish(figure, alt=f"Estimates of a speed-up whose truth is {truth:g}. {parts}.")
 
 

@@ -13,11 +13,11 @@ from course_lib.plots.compact import compact_figure
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, styled
 
 if TYPE_CHECKING:
-    from course_lib.evaluation import Accuracy
+    from course_lib.evaluation import Estimate
 
 
 @styled
-def slice_figure(slices: Mapping[str, Mapping[str, Accuracy]], overall: Accuracy) -> CourseFigure:
+def slice_figure(slices: Mapping[str, Mapping[str, Estimate]], overall: Estimate) -> CourseFigure:
     """Accuracy with its 95 % interval in every slice of every axis, and the whole set's as a line."""
     rows = [(axis, name, score) for axis, found in slices.items() for name, score in found.items()]
     figure, axes = compact_figure(8.0, 0.9 + 0.2 * (len(rows) + len(slices)))

@@ -2,15 +2,23 @@
 
 Colours are those of Okabe and Ito (2008), which remain distinct with the common kinds of colour blindness; a second
 cue (marker, line style, direct label) always accompanies colour. Figures are made without pyplot, so nothing is global
-and nothing is shown twice; a notebook shows what a cell returns, as PNG, with the alt text attached to the picture.
+and nothing is shown twice; a notebook shows what a cell returns.
+
+A figure shows itself as HTML: an ``<img>`` that holds the PNG's bytes and the alt text. An output of the kind image/png
+would be the usual choice, and would lose the text: JupyterLab writes an ``<img>`` without alt for it, whatever the
+output's metadata say. HTML keeps it in JupyterLab (also in a notebook that it does not trust: its sanitizer leaves img,
+alt and data), in nbconvert and on a site made with MyST-NB. Both kinds in one output would double a notebook's bytes.
+GitHub's viewer shows such HTML too, as it does RDKit's tables of molecules (rdkit/rdkit#5628). nbval compares HTML and
+does not compare PNG: conftest.py at the root takes the bytes out of the comparison, and the alt text stays in.
 
 To add a figure: decorate the function with ``@styled``, begin with ``new_figure``, end with ``return finish(figure,
-alt="…")``. The alt text says what the
-picture shows, with its numbers, for a reader who cannot see it.
+alt="…")``. The alt text says what the picture shows, with its numbers, for a reader who cannot see it.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
+from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +50,36 @@ styled = rc_context(STYLE)
 
 
 class CourseFigure(Figure):
-    """A matplotlib figure that carries alt text and shows itself in a notebook as a PNG with it."""
+    """A matplotlib figure that carries alt text and shows itself in a notebook as a picture with it."""
 
     alt_text: str = ""
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def png(self) -> bytes:
+        """The picture: figures that were made alike give the same bytes."""
         stream = BytesIO()
         # No metadata: the version of matplotlib would make the same picture differ.
         self.savefig(stream, format="png", metadata={"Software": None})
-        data = {"image/png": stream.getvalue(), "text/plain": f"Figure: {self.alt_text}"}
-        return data, {"image/png": {"alt": self.alt_text}}
+        return stream.getvalue()
+
+    def html(self) -> str:
+        """``<img alt="…">`` with the picture in it."""
+        return image_html(self.png(), self.alt_text)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/html": self.html(), "text/plain": f"Figure: {self.alt_text}"}
+
+
+def image_html(png: bytes, alt: str) -> str:
+    """A PNG and its alt text as one ``<img>``, for whatever takes HTML.
+
+    Raises: ValueError: alt is empty.
+
+    >>> image_html(b"PNG", "x < 1")
+    '<img alt="x &lt; 1" src="data:image/png;base64,UE5H">'
+    """
+    if not alt.strip():
+        raise ValueError("alt must describe the picture, got an empty text")
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(png).decode()}">'
 
 
 @styled

@@ -18,7 +18,13 @@ TWINS = ROOT / "notebooks" / "text"
 
 @dataclass(frozen=True)
 class Chapter:
-    """One planned chapter: two digits, the topic in its file's name, the question it answers."""
+    """One planned chapter.
+
+    Args:
+        number: two digits, "00" to "25".
+        topic: what its file is called after the number, in lower case with underscores.
+        question: what the chapter answers, one sentence.
+    """
 
     number: str
     topic: str
@@ -32,7 +38,14 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Page:
-    """What a written chapter's first cell says: its title, the first promise, and minutes to read and do it."""
+    """What a written chapter's first cell says.
+
+    Args:
+        chapter: its place in the plan.
+        title: without the number and what follows a colon.
+        promise: the first thing that the reader will be able to do.
+        minutes: to read it and do its exercises, > 0.
+    """
 
     chapter: Chapter
     title: str

@@ -193,7 +193,7 @@ def _value(figure: Measurement) -> str:
     factor, unit, digits = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
     digits = 2 if figure.unit == "points" else digits
     text = f"{factor * figure.value:.{digits}f}{unit}"
-    if figure.low is not None:
+    if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
     return (text + (" (missed)" if figure.met is False else "")).replace("-", "−")
 

@@ -2,13 +2,15 @@
 
 from course_lib.training.distributed import process_group, world
 from course_lib.training.loop import epoch_batches, fit, make_optimizer
-from course_lib.training.recipe import Batch, History, LearnedLoss, Loss, Recipe
+from course_lib.training.loss import CrossEntropy, Loss, LossFunction
+from course_lib.training.recipe import Batch, History, Recipe
 
 __all__ = [
     "Batch",
+    "CrossEntropy",
     "History",
-    "LearnedLoss",
     "Loss",
+    "LossFunction",
     "Recipe",
     "epoch_batches",
     "fit",

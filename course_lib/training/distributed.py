@@ -36,6 +36,10 @@ def process_group() -> Iterator[tuple[int, int]]:
     """Join the other processes if torchrun started us, and leave them at the end; yields (rank, processes).
 
     Raises: CourseError if torchrun's variables are there but the processes cannot be joined.
+
+    >>> with process_group() as (rank, processes):  # not started by torchrun: alone
+    ...     rank, processes
+    (0, 1)
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.is_initialized():
         yield world()
@@ -56,7 +60,11 @@ def process_group() -> Iterator[tuple[int, int]]:
 
 
 def world() -> tuple[int, int]:
-    """(rank, processes); (0, 1) for a process on its own."""
+    """(rank, processes); (0, 1) for a process on its own.
+
+    >>> world()
+    (0, 1)
+    """
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
@@ -89,7 +97,11 @@ def share_state_(*modules: nn.Module, buffers_only: bool = False) -> None:
 
 
 def total(value: float) -> float:
-    """Sum over processes."""
+    """Sum over processes.
+
+    >>> total(2.5)
+    2.5
+    """
     if world()[1] == 1:
         return value
     # nccl only carries GPU tensors.

@@ -1,6 +1,6 @@
 """One training loop for everything: teachers, students, pruned and quantized networks.
 
-``fit`` is gradient descent with five habits built in, each of which the course's measurements rely on:
+``fit`` is gradient descent with six habits built in, each of which the course's measurements rely on:
 
 * **Everything random is a function of (seed, epoch)**: the order of the images and their augmented views. Nothing
   depends on what ran before, so a run that was killed continues to the same weights.
@@ -10,6 +10,9 @@
   is counted in steps. Stepping a per-epoch schedule per batch is a classic bug: the rate is over before epoch two.
 * **The loss is an argument**: ``loss(logits, batch)``, where ``batch`` also tells which images and which view it
   holds. Distillation is a loss, not another loop.
+* **A layer that the caller froze stays frozen.** A network in train mode may hold submodules in eval mode (a BatchNorm
+  whose statistics must not move any more): every epoch puts each submodule into the mode it came with. A network that
+  comes wholly in eval mode, as loaded ones do, is trained wholly.
 * **Nothing half-written**: the state is saved after each epoch under a temporary name, then renamed.
 
 Under ``torchrun`` the same call shares each batch among the processes (``distributed.py``). Industrial loops add mixed
@@ -20,21 +23,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from course_lib.data import SignDataset
 from course_lib.errors import CourseError
 from course_lib.evaluation.predictions import model_accuracy
+from course_lib.models.modes import Modes, modes, restore_modes_
 from course_lib.training.distributed import average_gradients_, replicated, share_state_, total, world
-from course_lib.training.recipe import Batch, History, LearnedLoss, Loss, Recipe
-from course_lib.training.state import fingerprint, load_state, save_state
+from course_lib.training.loss import LossFunction, as_loss
+from course_lib.training.recipe import Batch, History, Recipe
+from course_lib.training.state import Run
 
 
 def fit(
@@ -43,7 +48,7 @@ def fit(
     validation: SignDataset,
     recipe: Recipe,
     *,
-    loss: Loss | None = None,
+    loss: LossFunction | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
     log_dir: str | Path | None = None,
@@ -53,64 +58,30 @@ def fit(
     Args:
         loss: (logits (B, C), batch) → scalar; by default cross-entropy with the labels.
         checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
-            ends with the same weights as a run that was never interrupted (same machine, same number of threads).
-        progress: show a progress bar.
-        log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
+            ends with the same weights as a run that was never interrupted (same machine and number of threads).
+        progress: show a bar. log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
     Returns: the history of all epochs, those before a resume included.
     Raises:
-        ValueError: ``train`` or ``validation`` is empty.
-        CourseError: the checkpoint is broken or belongs to another run.
-        FloatingPointError: the loss is no longer finite (names epoch and step).
-        KeyboardInterrupt: Ctrl-C; its message says how to continue.
+        ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
+        FloatingPointError: the loss is not finite. KeyboardInterrupt: Ctrl-C; it says how to continue.
     """
-    for part, dataset in (("train", train), ("validation", validation)):
-        if len(dataset) == 0:
-            raise ValueError(f"{part} must hold at least one image, got {dataset!r}")
-    loss = loss or _cross_entropy(recipe.label_smoothing)
-    steps = -(-len(train) // recipe.batch_size)
-    optimizer = make_optimizer(model, recipe, loss)
-    scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
-    history, best, run = (
-        History(),
-        None,
-        fingerprint(model, train, recipe, loss.identity() if isinstance(loss, LearnedLoss) else ""),
-    )
+    run = _prepared(model, train, validation, recipe, loss)
+    identity = run.identity()
     if checkpoint is not None and Path(checkpoint).exists():
-        fields, best = load_state(checkpoint, model, loss, optimizer, scheduler, run)
-        history = History(**fields)
-    first = len(history.epochs)
-    if isinstance(loss, LearnedLoss):
-        loss.start(train, recipe, optimizer)
-    model.to(memory_format=torch.channels_last)
-    rank = world()[0]
-    share_state_(*(m for m in (model, loss) if isinstance(m, nn.Module)))
-    forward = replicated(model)
+        run.resume_(checkpoint, identity)
+    run.loss.start(train, recipe, run.optimizer)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stubs)
+    share_state_(model, run.loss)
     try:
-        with _writer(log_dir) as write, _bar((recipe.epochs - first) * steps, progress and rank == 0) as bar:
-            for epoch in range(first, recipe.epochs):
-                row = _run_epoch(model, forward, train, recipe, epoch, loss, optimizer, scheduler, bar)
-                if isinstance(loss, LearnedLoss):
-                    loss.end_epoch()
-                share_state_(model, buffers_only=True)
-                row["validation_accuracy"] = model_accuracy(model, validation)
-                history.epochs.append(row)
-                if row["validation_accuracy"] > history.best_accuracy:
-                    history.best_epoch, history.best_accuracy = epoch, row["validation_accuracy"]
-                    best = {key: value.clone() for key, value in model.state_dict().items()}
-                bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
-                write(row)
-                if checkpoint is not None and rank == 0:
-                    save_state(checkpoint, model, loss, optimizer, scheduler, asdict(history), best, run)
+        _run_epochs(run, progress, log_dir, lambda: run.save(checkpoint, identity) if checkpoint else None)
     except KeyboardInterrupt:
-        done = len(history.epochs)
-        kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
-        raise KeyboardInterrupt(f"training stopped after {done} of {recipe.epochs} epochs; {kept}") from None
+        raise KeyboardInterrupt(_stopped(run, checkpoint)) from None
     finally:
-        model.to(memory_format=torch.contiguous_format)
-    if best is not None:
-        model.load_state_dict(best)
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    if run.best is not None:
+        model.load_state_dict(run.best)
     model.eval()
-    return history
+    return run.history
 
 
 def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Batch]:
@@ -133,9 +104,9 @@ def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Ba
         yield Batch(images, labels, torch.from_numpy(indices), view, len(own) * processes / len(whole))
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, loss: Loss | None = None) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe, loss: nn.Module | None = None) -> torch.optim.Optimizer:
     """AdamW or SGD over the model's parameters, and the loss's own, with weight decay on matrices and kernels only."""
-    owners = [model, loss] if isinstance(loss, nn.Module) else [model]
+    owners = [model] if loss is None else [model, loss]
     trained = [p for owner in owners for p in owner.parameters() if p.requires_grad]
     decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -144,41 +115,87 @@ def make_optimizer(model: nn.Module, recipe: Recipe, loss: Loss | None = None) -
     return torch.optim.SGD(groups, lr=recipe.max_lr, momentum=0.9, nesterov=True)
 
 
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int):
+def _prepared(
+    model: nn.Module, train: SignDataset, validation: SignDataset, recipe: Recipe, loss: LossFunction | None
+) -> Run:
+    for part, dataset in (("train", train), ("validation", validation)):
+        if len(dataset) == 0:
+            raise ValueError(f"{part} must hold at least one image, got {dataset!r}")
+    objective = as_loss(loss, recipe.label_smoothing)
+    optimizer = make_optimizer(model, recipe, objective)
+    scheduler = _scheduler(optimizer, recipe, _steps(train, recipe) * recipe.epochs)
+    return Run(model, train, validation, recipe, objective, optimizer, scheduler, _training_modes(model))
+
+
+def _training_modes(model: nn.Module) -> Modes:
+    """Each submodule's mode while the model trains: as it came, or train mode for all of a model in eval mode."""
+    return modes(model) if model.training else [(module, True) for module, _ in modes(model)]
+
+
+def _steps(train: SignDataset, recipe: Recipe) -> int:
+    """Steps an epoch: the last batch may be smaller."""
+    return -(-len(train) // recipe.batch_size)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int) -> LRScheduler:
     if recipe.schedule == "onecycle":
         # Momentum stays: cycling it as well is a second change that nobody here measured.
         rise = 0.25 if total_steps == 5 else 0.2  # a fifth of five steps is one: torch divides by 1 − 1
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.max_lr, total_steps=total_steps, pct_start=rise, cycle_momentum=False
-        )
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps)
+        return OneCycleLR(optimizer, recipe.max_lr, total_steps=total_steps, pct_start=rise, cycle_momentum=False)
+    return CosineAnnealingLR(optimizer, total_steps)
 
 
-def _run_epoch(model, forward, train, recipe, epoch, loss, optimizer, scheduler, bar) -> dict[str, float]:
-    started, summed, processes = time.perf_counter(), 0.0, world()[1]
-    device = next(model.parameters()).device
-    own = list(loss.parameters()) if isinstance(loss, nn.Module) else []
-    model.train()
-    for step, batch in enumerate(epoch_batches(train, recipe, epoch)):
+def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, save: Callable[[], None]) -> None:
+    """Every epoch that is not done yet: train, score, keep the best."""
+    rank, first = world()[0], len(run.history.epochs)
+    steps = (run.recipe.epochs - first) * _steps(run.train, run.recipe)
+    forward = replicated(run.model)
+    with _writer(log_dir) as write, _bar(steps, progress and rank == 0) as bar:
+        for epoch in range(first, run.recipe.epochs):
+            row = _run_epoch(run, forward, epoch, bar)
+            run.loss.end_epoch()
+            share_state_(run.model, buffers_only=True)
+            row["validation_accuracy"] = model_accuracy(run.model, run.validation)
+            if run.history.add(row):
+                run.best = {key: value.clone() for key, value in run.model.state_dict().items()}
+            bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
+            write(row)
+            if rank == 0:
+                save()
+
+
+def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, float]:
+    """Train on every batch once; the epoch's row without its validation accuracy."""
+    started, summed, lr = time.perf_counter(), 0.0, 0.0
+    device = next(run.model.parameters()).device
+    own = list(run.loss.parameters())
+    restore_modes_(run.modes)
+    for step, batch in enumerate(epoch_batches(run.train, run.recipe, epoch)):
         images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
         batch = batch._replace(images=images, labels=batch.labels.to(device))
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(forward(images), batch)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}, step {step + 1}: lower max_lr")
-        (value if processes == 1 else value * batch.weight).backward()
+        run.optimizer.zero_grad(set_to_none=True)
+        value = run.loss(forward(images), batch)
+        _require_finite(value, epoch, step)
+        (value if world()[1] == 1 else value * batch.weight).backward()
         average_gradients_(own)
-        lr = optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        scheduler.step()
+        lr = run.optimizer.param_groups[0]["lr"]
+        run.optimizer.step()
+        run.scheduler.step()
         summed += value.item() * len(batch.labels) if batch.weight else 0.0
         bar.update()
-    mean = total(summed) / len(train) if processes > 1 else summed / len(train)
+    mean = total(summed) / len(run.train)
     return {"epoch": epoch, "loss": mean, "lr": lr, "seconds": time.perf_counter() - started}
 
 
-def _cross_entropy(label_smoothing: float) -> Loss:
-    return lambda logits, batch: F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+def _stopped(run: Run, checkpoint: str | Path | None) -> str:
+    done = len(run.history.epochs)
+    kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
+    return f"training stopped after {done} of {run.recipe.epochs} epochs; {kept}"
+
+
+def _require_finite(value: Tensor, epoch: int, step: int) -> None:
+    if not torch.isfinite(value):
+        raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}, step {step + 1}: lower max_lr")
 
 
 @contextlib.contextmanager

@@ -1,15 +1,13 @@
-"""How to train, and what came of it: the recipe, a batch, the interface of a loss, and the history."""
+"""How to train, and what came of it: the recipe, a batch, and the history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from course_lib.data import Augmentation, SignDataset
+from course_lib.data import Augmentation
 
 
 class Batch(NamedTuple):
@@ -22,30 +20,14 @@ class Batch(NamedTuple):
     weight: float = 1.0  # processes · own images / images of the global batch: 1 for a process on its own
 
 
-Loss = Callable[[Tensor, Batch], Tensor]
-
-
-class LearnedLoss(nn.Module):
-    """A loss that has parameters of its own, trained along with the model, or something to do between epochs."""
-
-    def start(self, train: SignDataset, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
-        """Called once, before the first step; the place to refuse what does not fit."""
-
-    def identity(self) -> str:
-        """What a resumed training's loss must have in common with the killed one's."""
-        return ""
-
-    def end_epoch(self) -> None:
-        """Called after the last step of each epoch, before validation."""
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How to train: everything that decides the result besides the network and the data.
 
     Args:
         epochs: passes over the training set, ≥ 1.
-        max_lr: the schedule's peak.
+        max_lr: the schedule's peak, > 0.
+        batch_size: images a step (of all processes together), ≥ 1.
         schedule: "onecycle" (a fifth of the steps up, then down to nothing) or "cosine" (down from the start).
         optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
         weight_decay: decoupled for adamw, L2 for sgd; never on biases and BatchNorm.
@@ -90,7 +72,14 @@ class Recipe:
 
 @dataclass
 class History:
-    """One dict an epoch (epoch, loss, validation_accuracy, lr, seconds) and which epoch was the best."""
+    """What every epoch gave, and which one was the best on validation.
+
+    Args:
+        epochs: one dict an epoch: epoch (from 0), loss (mean over images), validation_accuracy (fraction), lr (of the
+            last step), seconds.
+        best_epoch: from 0; −1 before the first.
+        best_accuracy: of that epoch on validation, a fraction.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
@@ -100,3 +89,11 @@ class History:
     def seconds(self) -> float:
         """Wall-clock time of all epochs, in seconds."""
         return sum(row["seconds"] for row in self.epochs)
+
+    def add(self, row: dict[str, float]) -> bool:
+        """Append an epoch's row; True if it is the best so far (the first one of equals)."""
+        self.epochs.append(row)
+        if row["validation_accuracy"] <= self.best_accuracy:
+            return False
+        self.best_epoch, self.best_accuracy = int(row["epoch"]), row["validation_accuracy"]
+        return True

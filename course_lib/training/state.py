@@ -1,74 +1,111 @@
-"""The state of an unfinished training: written after each epoch, read when the same call is made again.
+"""An unfinished training: all that belongs together in one run, and its state on disk after each epoch.
 
-A state names the run that wrote it (recipe, shapes, training set) and only that run may continue from it. Nothing is
-unpickled but tensors and plain values (``weights_only``), and a file that was cut short or altered is told apart by
-the checksums inside it.
+A state names the run that wrote it (recipe, shapes, loss, training and validation set) and only that run may continue
+from it. Nothing is unpickled but tensors and plain values (``weights_only``), and a file that was cut short or altered
+is told apart by the checksums inside it.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from course_lib.data import SignDataset
 from course_lib.errors import CourseError
+from course_lib.models.modes import Modes
 from course_lib.storage.files import atomic_path
-
-if TYPE_CHECKING:
-    from course_lib.data import SignDataset
-    from course_lib.training.recipe import Recipe
+from course_lib.training.loss import Loss
+from course_lib.training.recipe import History, Recipe
 
 
-def fingerprint(model: nn.Module, train: SignDataset, recipe: Recipe, loss: str) -> dict[str, str]:
-    """Names the run: a checkpoint may only continue the run that wrote it."""
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    text = json.dumps([asdict(recipe), shapes, train.name, list(train.images.shape), loss], sort_keys=True)
-    return {"fingerprint": text, "data": train.digest()}
+@dataclass
+class Run:
+    """One training from its first step to its last.
 
-
-def save_state(path, model, loss, optimizer, scheduler, history, best, run) -> None:
-    """Write all that the next epoch depends on, under a temporary name first."""
-    state = {
-        **run,
-        "model": model.state_dict(),
-        "loss": loss.state_dict() if isinstance(loss, nn.Module) else {},
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "history": history,
-        "best": best,
-        "torch_rng": torch.get_rng_state(),
-    }
-    with atomic_path(path) as part:
-        torch.save(state, part)
-
-
-def load_state(path, model, loss, optimizer, scheduler, run):
-    """Restore in place; returns the history's fields and the best weights so far.
-
-    Raises: CourseError: broken, or written by another run.
+    Args:
+        model: the network that is trained.
+        train: the images that teach.
+        validation: the images that choose the epoch.
+        recipe: how to train.
+        loss: behind the one interface.
+        optimizer: over the model's and the loss's parameters.
+        scheduler: stepped once a batch.
+        modes: each submodule's mode while training: layers that the caller froze stay frozen.
+        history: of the epochs that are done.
+        best: the weights of the best epoch on validation; None before the first.
     """
-    mend = f"delete {path} to start afresh"
+
+    model: nn.Module
+    train: SignDataset
+    validation: SignDataset
+    recipe: Recipe
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler
+    modes: Modes
+    history: History = field(default_factory=History)
+    best: dict[str, Tensor] | None = None
+
+    def identity(self) -> dict[str, str]:
+        """Names the run: a state may only continue the run that wrote it. Taken before the first step."""
+        shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
+        train = [self.train.name, list(self.train.images.shape)]
+        text = json.dumps([asdict(self.recipe), shapes, train, self.loss.identity()], sort_keys=True)
+        return {"fingerprint": text, "data": f"{self.train.digest()} {self.validation.digest()}"}
+
+    def save(self, path: str | Path, identity: dict[str, str]) -> None:
+        """Write all that the next epoch depends on, under a temporary name first."""
+        state = {
+            **identity,
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "history": asdict(self.history),
+            "best": self.best,
+            "torch_rng": torch.get_rng_state(),
+        }
+        with atomic_path(path) as part:
+            torch.save(state, part)
+
+    def resume_(self, path: str | Path, identity: dict[str, str]) -> None:
+        """Continue from a saved state.
+
+        Raises: CourseError: broken, or written by another run.
+        """
+        mend = f"delete {path} to start afresh"
+        state = _read(path, mend)
+        if {key: state[key] for key in identity} != identity:
+            raise CourseError("belongs to a run with another model, loss, recipe or data", path=path, mend=mend)
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.history, self.best = History(**state["history"]), state["best"]
+        # A network with dropout draws from this generator; the loop itself does not.
+        torch.set_rng_state(state["torch_rng"])
+
+
+_KEYS = {"fingerprint", "data", "model", "loss", "optimizer", "scheduler", "history", "best", "torch_rng"}
+
+
+def _read(path: str | Path, mend: str) -> dict[str, Any]:
     try:
         # torch.load does not look at the checksums that torch.save wrote.
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
         state = torch.load(path, weights_only=True)
-        found = {"fingerprint": state["fingerprint"], "data": state["data"]}
+        if missing := sorted(_KEYS - set(state)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
     except Exception as error:  # torch.load raises many types for a broken file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CourseError(f"not a readable training checkpoint ({reason})", path=path, mend=mend) from error
-    if found != run:
-        raise CourseError("belongs to a run with another model, loss, recipe or training set", path=path, mend=mend)
-    model.load_state_dict(state["model"])
-    if isinstance(loss, nn.Module):
-        loss.load_state_dict(state["loss"])
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    # A network with dropout draws from this generator; the loop itself does not.
-    torch.set_rng_state(state["torch_rng"])
-    return state["history"], state["best"]
+    return state

@@ -1,14 +1,13 @@
 """A picture with controls under it: the one building block of the course's interactive parts.
 
-The picture is an Image widget that gets new bytes, not an Output that captures a display: it works the same in
-JupyterLab, in tests without a kernel, and leaves nothing behind in the notebook's file. What the picture shows stands
-below it in words, for readers who cannot see it.
+The picture is an HTML widget that gets a new ``<img>`` with its alt text, not an Output that captures a display: it
+works the same in JupyterLab, in tests without a kernel, and leaves nothing behind in the notebook's file. (An Image
+widget has no alt text, and is stretched to the cell.) What the picture shows also stands below it in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 import ipywidgets
@@ -20,18 +19,16 @@ def figure_panel(draw: Callable[..., CourseFigure], **controls: ipywidgets.Value
     """Shows ``draw(name=value, …)`` and draws again whenever a control changes.
 
     Args: draw: makes a figure with alt text; controls: one widget for each keyword of ``draw``, in order.
-    Returns: a box whose children are the picture (Image), its description (HTML) and the controls.
+    Returns: a box whose children are the picture, its description (both HTML) and the controls.
     Raises: ValueError: there are no controls.
     """
     if not controls:
         raise ValueError("controls must hold at least one widget, got none")
-    picture, words = ipywidgets.Image(format="png"), ipywidgets.HTML()
+    picture, words = ipywidgets.HTML(), ipywidgets.HTML()
 
     def redraw(_: Any = None) -> None:
         figure = draw(**{name: control.value for name, control in controls.items()})
-        stream = BytesIO()
-        figure.savefig(stream, format="png", metadata={"Software": None})
-        picture.value, words.value = stream.getvalue(), f"<small>{figure.alt_text}</small>"
+        picture.value, words.value = figure.html(), f"<small>{figure.alt_text}</small>"
 
     for control in controls.values():
         control.observe(redraw, names="value")

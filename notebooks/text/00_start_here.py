@@ -29,7 +29,7 @@ from course_lib.data import load
 from course_lib.data.classes import CLASS_NAMES
 from course_lib.deploy.onnx import onnx_variants
 from course_lib.evaluation import accuracy, predict_logits
-from course_lib.exercises import check, hint, solution  # noqa: F401 - for you to call
+from course_lib.exercises import check, hint, progress, solution
 from course_lib.experiments import main_job, shipped_networks
 from course_lib.measure import claim, load_result, measure_ledger
 from course_lib.models import checkpoints
@@ -50,9 +50,10 @@ print(*splits, sep="\n")
 some = np.random.default_rng(3).choice(len(splits.validation), 1000, replace=False)
 signs = splits.validation.subset(some[:22])
 plots.picture_grid(
-    signs.images, [f"class {label}" for label in signs.labels], columns=11, title="What the network is given", inch=0.7,
+    signs.images, [f"class {label}" for label in signs.labels],
+    columns=11, title="What the network is given", inch=0.7,
     alt="22 traffic signs of 32×32 pixels: sharp and blurred, bright and dark, some partly hidden.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # A network that does the job well is already trained: a residual network, the **teacher**. (How it was trained: [02 · the teacher](02_the_teacher.ipynb).) For each picture it gives 43 numbers, the logits $z_1, \dots, z_{43}$; softmax turns them into probabilities, $p_i = e^{z_i} / \sum_j e^{z_j}$.
@@ -154,7 +155,9 @@ claim("the cut network computes what the network with zeroed channels computes",
 
 # %% tags=["nbval-ignore-output"]
 percents = {}
-for name, model in {"distilled": students.distilled, "cut": pruned, "cut, fine-tuned": students.pruned}.items():
+for name, model in (
+    ("distilled", students.distilled), ("cut", pruned), ("cut, fine-tuned", students.pruned),
+):
     right = accuracy(predict_logits(model, sample).argmax(1).numpy(), sample.labels, sample.groups)
     percents[name] = 100 * right.value
     print(f"{name:16} {100 * right.value:5.1f} %  [{100 * right.low:.1f}, {100 * right.high:.1f}]")
@@ -179,7 +182,8 @@ Z = round(-w.min() / S)
 codes = np.clip(np.round(w / S) + Z, 0, 255)
 restored = S * (codes - Z)
 print(f"S = {S:.5f}, Z = {Z}, codes = {codes.astype(int)}, restored = {restored.round(4)}")
-claim("the round trip moves no weight by more than half a step, S/2", np.abs(restored - w).max() <= S / 2)
+error = np.abs(restored - w).max()
+display(claim("the round trip moves no weight by more than half a step, S/2", error <= S / 2))
 claim("0 comes back as exactly 0", restored[1] == 0)
 
 # %% [markdown]
@@ -193,7 +197,7 @@ claim("PyTorch gives the same four numbers", np.allclose(reference, restored))
 first_fault = np.round(w / 2**8) * 2**8
 second_fault = np.round((w - w.min()) / (w.max() - w.min()) * 255) * S + w.min()
 print("round(w/2⁸)·2⁸:", np.abs(first_fault), "  without a zero point, 0 becomes", second_fault[1].round(4))
-claim("the first formula turns all four weights into 0", not first_fault.any())
+display(claim("the first formula turns all four weights into 0", not first_fault.any()))
 claim("the second one does not keep 0", second_fault[1] != 0)
 
 # %% [markdown]
@@ -217,7 +221,9 @@ claim("that line leaves a network that calls every sign the same", len(answers.u
 # A PyTorch module is not what a car ships. Each network is exported to an ONNX file and executed by ONNX Runtime, which merges layers and has kernels for 8-bit integers. To quantize, it also needs the ranges of the activations; 512 training pictures supply them (**calibration**). Seven files, the whole ladder and three rungs beside it:
 
 # %% tags=["nbval-ignore-output"]
-files = main_job.export_rungs(teacher, students, splits, cache_dir() / "start_here", shipped_networks.FULL.calibration)
+files = main_job.export_files(
+    teacher, students, splits, cache_dir() / "start_here", shipped_networks.FULL.calibration
+)
 for name, path in files.items():
     print(f"{name:26} {path.stat().st_size / 1000:8.0f} kB   {path.name}")
 
@@ -229,9 +235,9 @@ signs = np.random.default_rng(0).permutation(np.unique(splits.test.groups))
 third = splits.test.subset(np.isin(splits.test.groups, signs[: len(signs) // 3]))
 images = third.batch(range(len(third)))[0].numpy()
 ledger = measure_ledger(
-    onnx_variants(files, threads=1), images, third.labels, third.groups, title="The main job on a third of the test signs",
-    data=third.name, threads=1, repeats=100,
-)  # fmt: skip
+    onnx_variants(files, threads=1), images, third.labels, third.groups,
+    title="The main job on a third of the test signs", data=third.name, threads=1, repeats=100,
+)
 ledger
 
 # %% [markdown]
@@ -248,7 +254,7 @@ first, final = ledger[main_job.TEACHER], ledger[main_job.FINAL]
 measured = {
     "times smaller": final.size_ratio,
     "times faster": final.speedup.value,
-    "points lost": -final.accuracy_change.points,
+    "points lost": -final.accuracy_change.value,
 }
 lines = [f"| {name} | {my_guess[name] or '–'} | {value:.1f} |" for name, value in measured.items()]
 display(Markdown("\n".join(["| | your guess | measured here |", "|---|---:|---:|", *lines])))
@@ -263,7 +269,7 @@ claim(
     "the final network answers at least 15 times faster than the teacher",
     final.speedup.value >= 15, hardware=True, measured=f"{final.speedup.value:.1f}×",
     reference=f"{recorded[key]['figures']['latency_ratio'].value:.1f}×",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # ## Reading the ledger, rung by rung
@@ -277,20 +283,26 @@ claim(
     "INT8 makes the teacher less than 4 times faster",
     int8.speedup.value < 4, hardware=True, measured=f"{int8.speedup.value:.2f}×",
     reference=f"{saved['teacher INT8']['speedup']['value']:.2f}×",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # **Alone and distilled: the same bytes, the same time.** Distillation makes nothing smaller: the small network does. Distillation may pay back part of the accuracy that smallness costs. Does it? The recorded runs, on rendered and on real signs, do not give one answer:
 
 # %%
-recorded_rows = {name: {row["name"]: row for row in result["ledger"]["rows"]} for name, result in recorded.items()}
+recorded_rows = {
+    name: {row["name"]: row for row in result["ledger"]["rows"]} for name, result in recorded.items()
+}
 bought = {
-    name: 100 * (rows["student distilled FP32"]["accuracy"]["value"] - rows["student alone FP32"]["accuracy"]["value"])
+    name: 100
+    * (rows["student distilled FP32"]["accuracy"]["value"] - rows["student alone FP32"]["accuracy"]["value"])
     for name, rows in recorded_rows.items()
 }
 for name, points in bought.items():
     print(f"{name:9} distilled minus alone: {points:+.2f} points")
-claim("distillation bought more on the real signs than on the rendered ones", bought["gtsrb"] > bought["rendered"])
+claim(
+    "distillation bought more on the real signs than on the rendered ones",
+    bought["gtsrb"] > bought["rendered"],
+)
 
 # %% [markdown]
 # A possible reason: rendered signs are all different, so labels alone teach much already; the real set films few physical signs many times, and there an opinion on each frame adds something. That is a guess from one training each, not a finding; chapter 05 repeats it with several seeds. Here, on the pictures of your run:
@@ -299,7 +311,8 @@ claim("distillation bought more on the real signs than on the rendered ones", bo
 alone, distilled = ledger["student alone FP32"], ledger["student distilled FP32"]
 for row in (alone, distilled):
     change = row.accuracy_change
-    print(f"{row.name:24} {change.points:+.2f} points against the teacher [{change.low:+.2f}, {change.high:+.2f}]")
+    interval = f"[{change.low:+.2f}, {change.high:+.2f}]"
+    print(f"{row.name:24} {change.value:+.2f} points against the teacher {interval}")
 claim("both students' files have the same number of bytes", alone.size_bytes == distilled.size_bytes)
 
 # %% [markdown]
@@ -309,11 +322,12 @@ claim("both students' files have the same number of bytes", alone.size_bytes == 
 zeros = ledger["… with 50 % zeros"]
 display(claim("half zeros: exactly the same number of bytes", zeros.size_bytes == distilled.size_bytes))
 ratio = ledger.speedup("student distilled FP32", "… with 50 % zeros")
+p50 = {name: row["latency_ms_p50"] for name, row in saved.items()}
 claim(
     "half zeros: not even 10 % faster", ratio.low < 1.1, hardware=True,
     measured=f"{ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]",
-    reference=f"{saved['student distilled FP32']['latency_ms_p50'] / saved['… with 50 % zeros']['latency_ms_p50']:.2f}×",
-)  # fmt: skip
+    reference=f"{p50['student distilled FP32'] / p50['… with 50 % zeros']:.2f}×",
+)
 
 # %% [markdown]
 # **Pruned: fewer multiplications, and less time, but not in proportion.** Cut channels leave smaller dense matrices, which every runtime runs faster without knowing why. Compare the two ratios: multiply–accumulates (MACs) are counted, time is measured. Chapter [01 · measuring](01_measuring.ipynb) is about the gap between them.
@@ -321,22 +335,23 @@ claim(
 # %% tags=["nbval-ignore-output"]
 small = ledger["student pruned FP32"]
 faster = ledger.speedup("student distilled FP32", "student pruned FP32")
-print(
-    f"MACs: {distilled.macs / small.macs:.2f} times fewer; time: {faster.value:.2f} times less [{faster.low:.2f}, {faster.high:.2f}]"
+print(f"MACs: {distilled.macs / small.macs:.2f} times fewer")
+print(f"time: {faster.value:.2f} times less [{faster.low:.2f}, {faster.high:.2f}]")
+claim(
+    "pruning and fine-tuning left a file less than 3/4 as large",
+    small.size_bytes < 0.75 * distilled.size_bytes,
 )
-claim("pruning and fine-tuning left a file less than 3/4 as large", small.size_bytes < 0.75 * distilled.size_bytes)
 
 # %% [markdown]
 # **Pruned INT8: what is shipped.** The bytes are divided by nearly four once more. The time is another story: between the layers numbers must be turned into codes, and on so small a network there is little multiplication left to pay for that. Whether it pays depends on the processor:
 
 # %% tags=["nbval-ignore-output"]
 gain = ledger.speedup("student pruned FP32", main_job.FINAL)
-p50 = {name: row["latency_ms_p50"] for name, row in saved.items()}
 claim(
     "INT8 makes the pruned student at most 1.5 times faster", gain.low <= 1.5, hardware=True,
     measured=f"{gain.value:.2f}× [{gain.low:.2f}, {gain.high:.2f}]",
     reference=f"{p50['student pruned FP32'] / p50[main_job.FINAL]:.2f}×",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # So on a processor without 8-bit products this rung is climbed for the bytes alone; below 1 it even costs time.
@@ -409,7 +424,7 @@ def round_trip(x, low, high):
 check("00.2", round_trip)
 
 # %% [markdown]
-# Stuck? `hint("00.2")` gives one more hint at each call, `solution("00.2")` the answer with its reason.
+# Stuck? `hint("00.2")` gives one more hint at each call, `solution("00.2")` the answer with its reason. `progress()` shows what you have passed, in all chapters.
 #
 # ## The map
 #
@@ -438,10 +453,16 @@ claim("this chapter and the next one are written", {"00", "01"} <= set(there))
 # %% tags=["nbval-ignore-output"]
 display(
     Markdown(f"""
-- From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster** [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
-- Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}× faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
-- Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.points:.1f} points.
-- INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
+- From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster**
+  [{final.speedup.low:.1f}, {final.speedup.high:.1f}], **{measured["points lost"]:.2f} points lost** on
+  {final.accuracy.n:,} test images.
+- Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}×
+  faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the
+  rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
+- Cutting channels made it {faster.value:.2f}× faster; writing zeros left it as it was ({ratio.value:.2f}×
+  [{ratio.low:.2f}, {ratio.high:.2f}]) and cost {-zeros.accuracy_change.value:.1f} points.
+- INT8 shrank the teacher {int8.size_ratio:.1f}× and made it {int8.speedup.value:.2f}× faster here; the
+  pruned student {small.size_bytes / final.size_bytes:.1f}× and {gain.value:.2f}×.
 """)
 )
 whole = recorded[key]["figures"]["accuracy_drop_points"].value

@@ -30,8 +30,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib import measure, plots, widgets
-from course_lib.deploy.onnx import export_onnx, open_session
-from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
+from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session
+from course_lib.evaluation import bootstrap_ratio
+from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim
 from course_lib.measure.reference import reference
 from course_lib.measure.tables import text_table
@@ -73,7 +74,9 @@ print(f"The student is {careless[0]:.1f} times faster than the teacher.")
 # Before you measure anything: how many times faster is the student?
 
 # %%
-macs = {name: measure.total_macs(model, IMAGE) for name, model in {"teacher": teacher, "student": student}.items()}
+macs = {
+    name: measure.total_macs(model, IMAGE) for name, model in {"teacher": teacher, "student": student}.items()
+}
 macs_ratio = macs["teacher"] / macs["student"]
 print(f"The student needs {macs_ratio:.1f} times fewer multiplications than the teacher.")
 print("One image at a time, on one thread: how many times faster is it?")
@@ -149,7 +152,10 @@ for name, model in {"teacher": teacher, "student": student}.items():
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.rand(IMAGE))
     flop[name] = counter.get_total_flops()
-claim("For both networks PyTorch's counter reports exactly 2 FLOP per MAC", all(flop[n] == 2 * macs[n] for n in macs))
+claim(
+    "For both networks PyTorch's counter reports exactly 2 FLOP per MAC",
+    all(flop[n] == 2 * macs[n] for n in macs),
+)
 
 # %% [markdown]
 # Where do the student's MACs and parameters sit?
@@ -195,12 +201,13 @@ files = {
     name: export_onnx(model, Path(folder.name) / f"{name}.onnx")
     for name, model in {"teacher": teacher, "student": student}.items()
 }
-counts = {name: measure.onnx_counts(path) for name, path in files.items()}
+counts = {name: onnx_counts(path) for name, path in files.items()}
 rows = [
-    [name, f"{measure.count_parameters(model):,}", f"{c.parameters:,}", measure.quantity(4 * c.parameters, "B"),
-     measure.quantity(c.deployable_bytes, "B"), f"{100 * (c.deployable_bytes / (4 * c.parameters) - 1):.1f} %"]
+    [name, f"{measure.count_parameters(model):,}", f"{c.parameters:,}",
+     measure.quantity(4 * c.parameters, "B"), measure.quantity(c.deployable_bytes, "B"),
+     f"{100 * (c.deployable_bytes / (4 * c.parameters) - 1):.1f} %"]
     for (name, c), model in zip(counts.items(), (teacher, student), strict=True)
-]  # fmt: skip
+]
 print(text_table(["model", "parameters", "in the file", "× 4 bytes", "file", "beyond the weights"], rows))
 
 # %%
@@ -223,7 +230,7 @@ claim(
 
 # %%
 def weight_bytes(shape: tuple, bits: int) -> int:
-    """Bytes of the packed codes of a weight (C_out, C_in, k_h, k_w), and of one FP32 scale per output channel."""
+    """Bytes of a weight (C_out, C_in, k_h, k_w): its packed codes, and one FP32 scale per output channel."""
     ...
 
 
@@ -240,13 +247,13 @@ with torch.no_grad():
     for weight in (p for p in sparse.parameters() if p.ndim > 1):
         weight[weight.abs() < weight.abs().quantile(0.9)] = 0
 files["sparse"] = export_onnx(sparse, Path(folder.name) / "sparse.onnx")
-counts["sparse"] = measure.onnx_counts(files["sparse"])
+counts["sparse"] = onnx_counts(files["sparse"])
 zipped = {name: len(gzip.compress(files[name].read_bytes())) for name in ("student", "sparse")}
 rows = [
     [name, f"{c.parameters:,}", f"{c.nonzeros:,}", measure.quantity(c.deployable_bytes, "B"),
      f"{100 * zipped[name] / c.deployable_bytes:.0f} % of it"]
     for name, c in counts.items() if name in zipped
-]  # fmt: skip
+]
 print(text_table(["model", "parameters", "not zero", "file", "after gzip"], rows))
 
 # %%
@@ -293,7 +300,8 @@ claim(
     "The first call is slower than the later ones",
     all(ratio > 1 for ratio in first_ratio.values()),
     hardware=True,
-    measured=f"student {first_ratio['student']:.1f} ×, teacher {first_ratio['teacher']:.1f} × the median of the others",
+    measured=f"student {first_ratio['student']:.1f} ×, teacher {first_ratio['teacher']:.1f} × "
+    "the median of the others",
     reference=reference("measuring", "first_call_ratio"),
 )
 
@@ -362,7 +370,7 @@ in_blocks = blocks.a_ms.mean() / blocks.b_ms.mean()
 claim("In blocks you measure what the formula says, within 2 %", abs(in_blocks / expected - 1) < 0.02)
 
 # %%
-paired = measure.bootstrap_ratio(mixed.a_ms, mixed.b_ms, seed=0)
+paired = bootstrap_ratio(mixed.a_ms, mixed.b_ms, seed=0)
 print(f"blocks {in_blocks:.2f}, by the formula {expected:.2f}; interleaved {paired.value:.2f}; truth 2")
 claim("Interleaved you measure the truth within 2 %", abs(paired.value / 2.0 - 1) < 0.02)
 
@@ -381,7 +389,7 @@ for seed in range(10):
     for row in rounds:
         for i in rng.permutation(2):  # neither always goes first
             row[i] = call_ms(same[i])
-    aa["interleaved"].append(measure.bootstrap_ratio(rounds[:, 0], rounds[:, 1], seed=seed).value)
+    aa["interleaved"].append(bootstrap_ratio(rounds[:, 0], rounds[:, 1], seed=seed).value)
 for design, ratios in aa.items():
     print(f"{design:12} ratio of a model to itself: from {min(ratios):.3f} to {max(ratios):.3f}")
 
@@ -391,7 +399,8 @@ claim(
     "Interleaving makes the A/A test narrower",
     aa_spread["interleaved"] < aa_spread["blocks"],
     hardware=True,
-    measured=f"highest over lowest: blocks {aa_spread['blocks']:.1f} %, interleaved {aa_spread['interleaved']:.1f} %",
+    measured=f"highest over lowest: blocks {aa_spread['blocks']:.1f} %, "
+    f"interleaved {aa_spread['interleaved']:.1f} %",
     reference=reference("measuring", "aa_spread_interleaved"),
 )
 
@@ -431,7 +440,7 @@ claim("The six-line bootstrap equals the library's", np.allclose([low, high], [p
 held = 0
 for seed in range(100):
     session = simulate_session(2.0, 40, drift=0.5, interruptions=0.05, interleaved=True, seed=seed)
-    interval = measure.bootstrap_ratio(session.a_ms, session.b_ms, seed=seed)
+    interval = bootstrap_ratio(session.a_ms, session.b_ms, seed=seed)
     held += interval.low <= 2.0 <= interval.high
 print(f"The interval holds the truth in {held} of 100 sessions.")
 claim("About 95 % of the 95 % intervals hold the truth", 89 <= held <= 99)
@@ -449,9 +458,9 @@ widgets.benchmark_explorer()
 # %%
 from course_lib.measure.simulation import speedup_estimates
 
-many = {e.method: e for e in speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)}
-for e in many.values():
-    print(f"{e.method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
+many = speedup_estimates(2.0, 1000, drift=0.5, interruptions=0.05, seed=0)
+for method, e in many.items():
+    print(f"{method:42} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
 claim(
     "With 1,000 rounds in blocks the interval of the medians is narrow and does not hold the truth",
     many["blocks, ratio of medians"].high < 1.9,
@@ -465,7 +474,7 @@ claim(
 
 # %%
 def compare_times(baseline_ms, variant_ms):
-    """(p50 of the variant, p95 of the variant, ratio baseline / variant); entry i of both belongs to round i."""
+    """(p50 of the variant, its p95, ratio baseline / variant); entry i of both belongs to round i."""
     ...
 
 
@@ -479,7 +488,11 @@ check("01.2", compare_times)
 
 # %% tags=["nbval-ignore-output"]
 report = measure.latency(
-    {name: runner(name) for name in ("teacher", "student", "sparse")}, warmup=20, repeats=100, threads=1, seed=0
+    {name: runner(name) for name in ("teacher", "student", "sparse")},
+    warmup=20,
+    repeats=100,
+    threads=1,
+    seed=0,
 )
 speedup = report.ratio("teacher", "student")
 print(report)
@@ -519,14 +532,14 @@ with torch.inference_mode(), measure.torch_threads(1):
     eager = measure.latency(
         {"teacher": lambda: teacher(image), "student": lambda: student(image)},
         warmup=5, repeats=30, threads=1, seed=0,
-    ).ratio("teacher", "student")  # fmt: skip
+    ).ratio("teacher", "student")
 cores = max(2, os.cpu_count() or 2)
 ways = {}
 for way, options, repeats in (("batch", {"batch": 128}, 8), ("cores", {"threads": cores}, 40)):
     variants = {name: runner(name, **options) for name in ("teacher", "student")}
     ways[way] = measure.latency(
         variants, warmup=1, repeats=repeats, threads=options.get("threads", 1), seed=0
-    ).ratio("teacher", "student")  # fmt: skip
+    ).ratio("teacher", "student")
 
 
 # %% tags=["nbval-ignore-output"]
@@ -546,7 +559,8 @@ plots.speedups_figure(speedups)
 
 # %% tags=["nbval-ignore-output"]
 rows = [
-    [way, f"{v:.1f}", "–" if low == high else f"{low:.1f} to {high:.1f}"] for way, (v, low, high) in speedups.items()
+    [way, f"{v:.1f}", "–" if low == high else f"{low:.1f} to {high:.1f}"]
+    for way, (v, low, high) in speedups.items()
 ]
 print(text_table(["measured as", "times faster", "interval (first row: range of 9 tries)"], rows))
 print("Your guess:", "none yet" if guess is None else f"{guess} times")
@@ -650,14 +664,15 @@ rows = [
     [f"{name} {p.name}", f"{p.intensity:.1f}", f"{p.gflops:.1f}",
      f"{100 * p.gflops / min(peak.high, p.intensity * bandwidth.high):.0f} %"]
     for name, layers in points.items() for p in sorted(layers, key=lambda p: p.gflops)[:4]
-]  # fmt: skip
+]
 print(text_table(["slowest layers", "FLOP/byte", "GFLOP/s", "of the roof"], rows))
 
 # %% tags=["nbval-ignore-output"]
 everything = [p for layers in points.values() for p in layers]
 highest = max(p.gflops / min(peak.high, p.intensity * bandwidth.high) for p in everything)
 claim(
-    "No layer runs far above the roof (if one does, another program had the core while the roof was measured: run again)",
+    "No layer runs far above the roof "
+    "(if one does, another program had the core while the roof was measured: run again)",
     highest < 1.5,
     hardware=True,
     measured=f"the highest reaches {100 * highest:.0f} % of the roof",
@@ -703,19 +718,22 @@ check("01.3", least_time_ms)
 # $g = C_{in}$) do to it? What does a larger batch do for a 1×1 map?
 
 # %% tags=["nbval-ignore-output"]
-widgets.layer_roofline_figure(peak.high, bandwidth.high, channels=32, size=16, kernel=3, kind="depthwise", batch=1)
+widgets.layer_roofline_figure(
+    peak.high, bandwidth.high, channels=32, size=16, kernel=3, kind="depthwise", batch=1
+)
 
 # %% tags=["nbval-ignore-output"]
 widgets.roofline_explorer(peak.high, bandwidth.high)
 
 # %%
 dense, depthwise = (
-    measure.count_layers(nn.Conv2d(32, 32, 3, padding=1, groups=g, bias=False), (1, 32, 16, 16))["" ] for g in (1, 32)
-)  # fmt: skip
+    measure.count_layers(nn.Conv2d(32, 32, 3, padding=1, groups=g, bias=False), (1, 32, 16, 16))[""]
+    for g in (1, 32)
+)
 print(f"dense: {dense.macs:,} MACs at {dense.arithmetic_intensity:.1f} FLOP/byte")
 print(f"depthwise: {depthwise.macs:,} MACs at {depthwise.arithmetic_intensity:.1f} FLOP/byte")
 claim("Depthwise: 32 times fewer MACs, at less than a tenth of the intensity",
-      dense.macs == 32 * depthwise.macs and depthwise.arithmetic_intensity < 0.1 * dense.arithmetic_intensity)  # fmt: skip
+      dense.macs == 32 * depthwise.macs and depthwise.arithmetic_intensity < 0.1 * dense.arithmetic_intensity)
 
 # %% [markdown]
 # ### The floor
@@ -783,15 +801,18 @@ parameters_ratio = counts["teacher"].parameters / counts["student"].parameters
 bytes_ratio = counts["teacher"].deployable_bytes / counts["student"].deployable_bytes
 display(
     Markdown(f"""
-1. **Smaller is four numbers.** Teacher over student: {parameters_ratio:.1f} × parameters, {bytes_ratio:.1f} × bytes,
-   {macs_ratio:.1f} × MACs. Zeroing 90 % of the weights changed the file by 0 bytes and the latency by a factor of {zeros.value:.2f}.
-2. **Faster is a ratio with an interval and conditions.** {speedup.value:.1f} × [{speedup.low:.1f}, {speedup.high:.1f}]: ONNX Runtime,
-   batch 1, one thread, {speedup.n} interleaved rounds, on this {features["model"]}.
+1. **Smaller is four numbers.** Teacher over student: {parameters_ratio:.1f} × parameters, {bytes_ratio:.1f}
+   × bytes, {macs_ratio:.1f} × MACs. Zeroing 90 % of the weights changed the file by 0 bytes and the latency
+   by a factor of {zeros.value:.2f}.
+2. **Faster is a ratio with an interval and conditions.** {speedup.value:.1f} × [{speedup.low:.1f},
+   {speedup.high:.1f}]: ONNX Runtime, batch 1, one thread, {speedup.n} interleaved rounds, on this
+   {features["model"]}.
 3. **Timed carelessly, the same pair** is anything from {min(careless):.1f} to {max(careless):.1f} × faster.
-4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave {in_blocks:.2f},
-   interleaving {paired.value:.2f}.
-5. **MACs are not time.** The student runs at {100 * speed["student"] / speed["teacher"]:.0f} % of the teacher's speed, and
-   {100 * floor.p50("empty") / floor.p50("student"):.0f} % of its time is the floor that no MAC pays for.
+4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave
+   {in_blocks:.2f}, interleaving {paired.value:.2f}.
+5. **MACs are not time.** The student runs at {100 * speed["student"] / speed["teacher"]:.0f} % of the
+   teacher's speed, and {100 * floor.p50("empty") / floor.p50("student"):.0f} % of its time is the floor
+   that no MAC pays for.
 """)
 )
 
@@ -805,6 +826,9 @@ claim(
 )
 
 # %% [markdown]
+# Next: [02 · the teacher](02_the_teacher.ipynb). You can measure two of the ledger's columns, bytes and time; the third is
+# accuracy, and a careless split flatters it by more than any method of this course gains.
+#
 # ## References
 #
 # - G. Amdahl 1967, "Validity of the single processor approach to achieving large scale computing capabilities", AFIPS 30. The law in words;
@@ -816,4 +840,4 @@ claim(
 # - J. McCalpin 1995, "Memory bandwidth and machine balance in current high performance computers": STREAM, the triad.
 # - S. Williams, A. Waterman, D. Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures",
 #   CACM 52(4): attainable GFLOP/s = min(peak, bandwidth × operational intensity).
-# - M. Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381: reports MACs *and* milliseconds on a phone, as one should.
+# - M. Sandler et al. 2018, "MobileNetV2", [arXiv:1801.04381](https://arxiv.org/abs/1801.04381): reports MACs *and* milliseconds on a phone, as one should.

@@ -11,7 +11,9 @@
 # * find out where a network errs (slices), what it takes for what (confusion) and how far its confidence can be trusted (calibration);
 # * say how much a score is worth that was chosen on the test set.
 #
-# **Before:** chapter 01 (intervals, claims). **Time:** 70 min to work through; the cells take 2 to 3 min on 2 cores.
+# **Before:** chapter [01](01_measuring.ipynb) (intervals, claims). **Time:** 70 min to work through; the cells take 2 to 3 min on 2 cores.
+#
+# Symbols and terms, also in Chinese: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import inspect
@@ -24,7 +26,7 @@ from course_lib import plots, widgets
 from course_lib.data import Augmentation, load, split_by_group, split_by_image
 from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES, SPEED_LIMITS
 from course_lib.evaluation import accuracy, expected_calibration_error, predict_logits, seed_interval
-from course_lib.exercises import check
+from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
 from course_lib.training import Recipe, fit
@@ -57,7 +59,8 @@ plots.picture_grid(
     [f"{c}: {name}" for c, name in enumerate(SHORT_NAMES)],
     columns=9,
     title="The 43 classes, one clear image each",
-    alt="One image of each of the 43 traffic-sign classes, from speed limit 20 to the end of a ban on overtaking for trucks.",
+    alt="One image of each of the 43 traffic-sign classes, "
+    "from speed limit 20 to the end of a ban on overtaking for trucks.",
     inch=0.85,
 )
 
@@ -79,7 +82,8 @@ plots.picture_grid(
     [f"{SHORT_NAMES[splits.train.labels[i]]}, frame {k % 6}" for k, i in enumerate(frames)],
     columns=6,
     title="Three tracks: six frames of one physical sign each",
-    alt="Three rows of six images. In each row the same sign, from far to near, with the same dirt, light and background.",
+    alt="Three rows of six images. In each row the same sign, from far to near, "
+    "with the same dirt, light and background.",
 )
 
 # %% [markdown]
@@ -115,13 +119,17 @@ for cut in (split_by_image, split_by_group):
 print({name: round(value, 3) for name, value in leaked.items()}, "expected by image:", round(expected, 3))
 
 # %%
-claim("Dealt by image, test frames leak as often as the formula says.", abs(leaked["split_by_image"] - expected) < 0.02)
+claim(
+    "Dealt by image, test frames leak as often as the formula says.",
+    abs(leaked["split_by_image"] - expected) < 0.02,
+)
 
 # %%
 claim(
     "Split by track, nothing leaks; neither does anything between the course's own three parts.",
     leaked["split_by_group"] == 0
-    and leak_fraction(splits.train.groups, np.concatenate([splits.validation.groups, splits.test.groups])) == 0,
+    and leak_fraction(splits.train.groups, np.concatenate([splits.validation.groups, splits.test.groups]))
+    == 0,
 )
 
 # %% [markdown]
@@ -142,20 +150,23 @@ plots.split_figure(scores)
 
 # %% tags=["nbval-ignore-output"]
 optimism = {
-    kind: seed_interval([s.optimism_points for s in scores if s.split == kind]) for kind in ("by image", "by track")
+    kind: seed_interval([s.optimism_points for s in scores if s.split == kind])
+    for kind in ("by image", "by track")
 }
 for kind, points in optimism.items():
-    print(
-        f"split {kind}: optimism {points.mean:+.1f} points, 95 % interval [{points.low:+.1f}, {points.high:+.1f}], {points.n} seeds"
-    )
+    interval = f"[{points.low:+.1f}, {points.high:+.1f}]"
+    print(f"split {kind}: optimism {points.value:+.1f} points, 95 % interval {interval}, {points.n} seeds")
 
 # %%
-claim("The random split promises at least 5 points that the next town does not keep.", optimism["by image"].low > 5)
+claim(
+    "The random split promises at least 5 points that the next town does not keep.",
+    optimism["by image"].low > 5,
+)
 
 # %%
 claim(
     "The split by track promises nothing: its optimism lies nearer to 0.",
-    abs(optimism["by track"].mean) < optimism["by image"].mean / 2,
+    abs(optimism["by track"].value) < optimism["by image"].value / 2,
 )
 
 # %%
@@ -163,7 +174,7 @@ unseen_mean = {kind: np.mean([s.unseen for s in scores if s.split == kind]) for 
 gain = 100 * (unseen_mean["by image"] - unseen_mean["by track"])
 claim(
     "On unseen signs the random split gains something, but less than half of what it promised.",
-    0 < gain < optimism["by image"].mean / 2,
+    0 < gain < optimism["by image"].value / 2,
 )
 
 # %% [markdown]
@@ -174,7 +185,8 @@ claim(
 # %%
 recorded = load_result("split_discipline_gtsrb")["figures"]
 claim(
-    "On the real photographs the split by image is too optimistic; the interval of the split by track contains 0.",
+    "On the real photographs the split by image is too optimistic; "
+    "the interval of the split by track contains 0.",
     recorded["optimism_by_image"].low > 0
     and recorded["optimism_by_track"].low < 0 < recorded["optimism_by_track"].high,
 )
@@ -182,7 +194,9 @@ claim(
 # %%
 for name in ("optimism_by_image", "optimism_by_track", "test_by_image", "unseen_by_image"):
     figure = recorded[name]
-    print(f"{name:18} {figure.value:6.2f} [{figure.low:.2f}, {figure.high:.2f}] {figure.unit}: {figure.meaning}")
+    print(
+        f"{name:18} {figure.value:6.2f} [{figure.low:.2f}, {figure.high:.2f}] {figure.unit}: {figure.meaning}"
+    )
 
 # %% [markdown]
 # The real pool holds some 850 signs, not 258, so a student learns more skill from it, and memory is worth less. It is still worth more than most of the improvements that this course will measure.
@@ -262,7 +276,8 @@ for name, value in reached.items():
 # %%
 right, oscillating, dead = reached.values()
 claim(
-    "A decay that ends within the first batches leaves an untrained network: under half of what one cycle reaches.",
+    "A decay that ends within the first batches leaves an untrained network: "
+    "under half of what one cycle reaches.",
     dead < right / 2,
 )
 
@@ -302,7 +317,7 @@ claim(
 
 # %%
 def one_cycle_rate(step, total_steps, max_lr):
-    """Up from max_lr/25 to max_lr at step 0.2·total_steps − 1, then down to max_lr/250,000 at the last step."""
+    """Up from max_lr/25 to max_lr at step 0.2·total_steps − 1, then down to max_lr/250,000 at the last."""
     ...
 
 
@@ -317,7 +332,10 @@ check("02.2", one_cycle_rate)
 data = splits.train.name
 teacher, card = checkpoints.load(f"teacher_{data}")
 checkpoints.require_same_split(card, splits, name=f"teacher_{data}")
-{key: card[key] for key in ("command", "data", "date", "minutes", "validation_accuracy", "best_epoch", "sha256")}
+{
+    key: card[key]
+    for key in ("command", "data", "date", "minutes", "validation_accuracy", "best_epoch", "sha256")
+}
 
 # %% [markdown]
 # ### Views that keep the meaning
@@ -334,7 +352,8 @@ plots.picture_grid(
     [f"{kind}\n{SHORT_NAMES[c]}" for kind in ("as it is:", "a view:", "mirrored:") for c in (38, 33, 36, 19)],
     columns=4,
     title="A view keeps the class; a mirror image belongs to another one",
-    alt="Keep right, turn right ahead, straight or right, and curve to the left: as they are, in a random view, and mirrored. Mirrored, each shows the sign of the opposite direction.",
+    alt="Keep right, turn right ahead, straight or right, and curve to the left: as they are, "
+    "in a random view, and mirrored. Mirrored, each shows the sign of the opposite direction.",
     inch=1.3,
 )
 
@@ -347,9 +366,8 @@ with torch.inference_mode():
     answers = teacher(sided.batch(np.arange(len(sided)))[0].flip(3)).argmax(1).numpy()
 as_opposite = np.mean(answers == [mirror_pairs[c] for c in sided.labels])
 as_label = np.mean(answers == sided.labels)
-print(
-    f"mirrored: {100 * as_opposite:.1f} % are called the opposite sign, {100 * as_label:.1f} % keep their label (n = {len(sided)})"
-)
+print(f"of {len(sided)} mirrored images {100 * as_opposite:.1f} % are called the opposite sign,")
+print(f"and {100 * as_label:.1f} % keep their label")
 
 # %%
 claim(
@@ -371,9 +389,8 @@ test = splits.test
 test_logits = predict_logits(teacher, test)
 predictions = test_logits.argmax(1).numpy()
 score = accuracy(predictions, test.labels, test.groups)
-print(
-    f"{100 * score.value:.2f} %, 95 % interval [{100 * score.low:.2f}, {100 * score.high:.2f}], n = {score.n:,} images of {score.clusters:,} signs"
-)
+print(f"{100 * score.value:.2f} %, 95 % interval [{100 * score.low:.2f}, {100 * score.high:.2f}]")
+print(f"n = {score.n:,} images of {score.clusters:,} signs")
 
 # %%
 claim(
@@ -413,7 +430,8 @@ print(f"formula: ±{196 * formula:.2f} points; design effect {(formula / binomia
 
 # %%
 wilson, inflated, by_track, copied = (
-    accuracy(*a) for a in ((predictions, test.labels), copies[:2], (predictions, test.labels, test.groups), copies)
+    accuracy(*a)
+    for a in ((predictions, test.labels), copies[:2], (predictions, test.labels, test.groups), copies)
 )
 claim(
     "Copying every image 30 times narrows Wilson's interval more than fivefold.",
@@ -466,22 +484,25 @@ else:
     names |= {name: quartile_names(known[name]) for name in ("brightness", "contrast", "sharpness")}
 
 # %% tags=["nbval-ignore-output"]
-slices = {axis: accuracy_by_slice(predictions, test.labels, found, test.groups) for axis, found in names.items()}
+slices = {
+    axis: accuracy_by_slice(predictions, test.labels, found, test.groups) for axis, found in names.items()
+}
 plots.slice_figure(slices, score)
 
 # %%
 every = [found for axis in slices.values() for found in axis.values()]
 worst = min(every, key=lambda found: found.value)
-claim("The worst slice lies below the average by more than its own interval explains.", worst.high < score.value)
+claim(
+    "The worst slice lies below the average by more than its own interval explains.", worst.high < score.value
+)
 
 # %% [markdown]
 # Which average? Over images (*micro*) a frequent slice rules; over slices (*macro*) each counts alike, and one tiny slice can move the mean. Neither is "the" accuracy: report the micro one, with the worst slice beside it.
 
 # %% tags=["nbval-ignore-output"]
 groups_alike = np.mean([found.value for found in slices["class group"].values()])
-print(
-    f"micro {100 * score.value:.2f} %, macro over class groups {100 * groups_alike:.2f} %, worst slice {100 * worst.value:.2f} % (n = {worst.n})"
-)
+print(f"micro {100 * score.value:.2f} %, macro over class groups {100 * groups_alike:.2f} %")
+print(f"worst slice {100 * worst.value:.2f} % (n = {worst.n})")
 
 # %% [markdown]
 # ## What does it take for what?
@@ -496,7 +517,9 @@ limit = np.isin(test.labels, SPEED_LIMITS)
 truth = np.array([place[c] for c in test.labels[limit]])
 called = np.array([place.get(c, 8) for c in predictions[limit]])
 counts = confusion_matrix(truth, called, 9)[:8]
-plots.confusion_figure(counts, ["20", "30", "50", "60", "70", "80", "100", "120", "other"], title="Speed limits, km/h")
+plots.confusion_figure(
+    counts, ["20", "30", "50", "60", "70", "80", "100", "120", "other"], title="Speed limits, km/h"
+)
 
 # %%
 inside = counts[:, :8].sum() - np.trace(counts)
@@ -545,7 +568,8 @@ from course_lib.evaluation import fit_temperature
 temperature = fit_temperature(validation_logits, some.labels)
 before = expected_calibration_error(test_logits.double().softmax(1), test.labels, bins=15)
 after = expected_calibration_error((test_logits.double() / temperature).softmax(1), test.labels, bins=15)
-print(f"teacher: T = {temperature:.2f}; ECE on test {100 * before.ece:.2f} → {100 * after.ece:.2f} points (15 bins)")
+print(f"teacher: T = {temperature:.2f}")
+print(f"ECE on test {100 * before.ece:.2f} → {100 * after.ece:.2f} points (15 bins)")
 
 # %%
 claim(
@@ -562,13 +586,15 @@ claim(
 unseen_logits, other_logits = (predict_logits(by_fit, part).double() for part in (unseen, splits.validation))
 t_student = fit_temperature(unseen_logits, unseen.labels)
 raw, scaled = (
-    expected_calibration_error((other_logits / t).softmax(1), splits.validation.labels, bins=15) for t in (1, t_student)
+    expected_calibration_error((other_logits / t).softmax(1), splits.validation.labels, bins=15)
+    for t in (1, t_student)
 )
 plots.reliability_figure({"teacher": before, "student": raw, f"student, T = {t_student:.2f}": scaled})
 
 # %%
 claim(
-    "The student that saw plain images again and again is too sure: T > 1.1 takes away more than a third of its ECE.",
+    "The student that saw plain images again and again is too sure: "
+    "T > 1.1 takes away more than a third of its ECE.",
     t_student > 1.1 and scaled.ece < raw.ece * 2 / 3,
 )
 
@@ -633,14 +659,15 @@ wrong = confident_mistakes(test_logits / temperature, test.labels, test.groups, 
 plots.picture_grid(
     test.images[wrong],
     [
-        f"is {SHORT_NAMES[test.labels[i]]}\ncalled {SHORT_NAMES[predictions[i]]}\n{100 * confidence[i]:.0f} % sure"
+        f"is {SHORT_NAMES[test.labels[i]]}\ncalled {SHORT_NAMES[predictions[i]]}\n"
+        f"{100 * confidence[i]:.0f} % sure"
         for i in wrong
     ],
     columns=6,
     title="The teacher's most confident mistakes on test",
     alt=f"{len(wrong)} misread signs: "
     + "; ".join(f"{SHORT_NAMES[test.labels[i]]} called {SHORT_NAMES[predictions[i]]}" for i in wrong),
-    inch=1.35,
+    inch=1.3,
 )
 
 # %% [markdown]
@@ -657,7 +684,9 @@ sizes = (32, 16, 12, 8, 6)
 by_size = {}
 with torch.inference_mode():
     for pixels in sizes:
-        spoilt = torch.stack([spoil(image, pixels=pixels, blur=0, gain=1, rotation_deg=0) for image in base[0]])
+        spoilt = torch.stack(
+            [spoil(image, pixels=pixels, blur=0, gain=1, rotation_deg=0) for image in base[0]]
+        )
         by_size[pixels] = (teacher(spoilt).argmax(1) == base[1]).double().mean().item()
 
 # %% tags=["nbval-ignore-output"]
@@ -672,7 +701,9 @@ plots.picture_grid(
 )
 
 # %%
-claim("With fewer pixels the teacher is right less often.", by_size[32] > by_size[12] > by_size[8] > by_size[6])
+claim(
+    "With fewer pixels the teacher is right less often.", by_size[32] > by_size[12] > by_size[8] > by_size[6]
+)
 
 # %% [markdown]
 # ## Choosing on the test set
@@ -696,13 +727,14 @@ for n in (500, 2000, 8000):
 plots.selection_figure(inflation, derived)
 
 # %%
-print(
-    f"best of 50 on 500 images: +{inflation[500][1][-1]:.2f} points simulated, +{derived[500][-1]:.2f} derived, e(50) = {expected_maximum(50):.2f}, bound {np.sqrt(2 * np.log(50)):.2f}"
-)
+best_of_50 = inflation[500][1][-1]
+print(f"best of 50 on 500 images: +{best_of_50:.2f} points simulated, +{derived[500][-1]:.2f} derived")
+print(f"e(50) = {expected_maximum(50):.2f}, bound {np.sqrt(2 * np.log(50)):.2f}")
 
 # %%
 claim(
-    "Choosing the best of 50 equal models on 500 test images invents more than 1.5 points.", inflation[500][1][-1] > 1.5
+    "Choosing the best of 50 equal models on 500 test images invents more than 1.5 points.",
+    inflation[500][1][-1] > 1.5,
 )
 
 # %%
@@ -717,8 +749,12 @@ claim(
 # Now with the teacher itself. Fifty "settings": its logits plus a small random offset a class. Half of the *signs* play the test set that chooses, the other half the world. Two hundred such halvings:
 
 # %% tags=["nbval-ignore-output"]
-offsets = rng.normal(0, 1.0, (50, 43)) * (np.arange(50) > 0)[:, None]  # the first setting is the teacher as it is
-variants = np.stack([(test_logits.numpy() + o).argmax(1) == test.labels for o in offsets]).astype(float)  # (50, N)
+offsets = (
+    rng.normal(0, 1.0, (50, 43)) * (np.arange(50) > 0)[:, None]
+)  # the first setting is the teacher as it is
+variants = np.stack([(test_logits.numpy() + o).argmax(1) == test.labels for o in offsets]).astype(
+    float
+)  # (50, N)
 signs, member = np.unique(test.groups, return_inverse=True)
 promised, kept = [], []
 for _ in range(200):
@@ -726,9 +762,8 @@ for _ in range(200):
     on_test, on_world = variants[:, chooses].mean(1), variants[:, ~chooses].mean(1)
     promised.append(100 * (on_test.max() - on_test[0]))
     kept.append(100 * (on_world[on_test.argmax()] - on_world[0]))
-print(
-    f"the winner promises {np.mean(promised):+.2f} points over the teacher; on other signs it keeps {np.mean(kept):+.2f}"
-)
+print(f"the winner promises {np.mean(promised):+.2f} points over the teacher;")
+print(f"on other signs it keeps {np.mean(kept):+.2f}")
 
 # %%
 claim("The setting chosen on test keeps less than it promises.", np.mean(kept) < np.mean(promised))
@@ -753,23 +788,31 @@ claim("The setting chosen on test keeps less than it promises.", np.mean(kept) <
 from IPython.display import Markdown
 
 Markdown(f"""
-1. A split by frames promised {optimism["by image"].mean:.0f} points ({optimism["by image"].low:.0f} to {optimism["by image"].high:.0f}) that unseen signs did not keep; the split by track {optimism["by track"].mean:+.0f}.
-2. The teacher is right on {100 * score.value:.2f} % of the {data} test images, 95 % interval {100 * score.low:.2f} to {100 * score.high:.2f}, over {score.clusters:,} signs; Wilson over frames would have claimed an interval {(by_track.high - by_track.low) / (wilson.high - wilson.low):.1f} times narrower.
+1. A split by frames promised {optimism["by image"].value:.0f} points ({optimism["by image"].low:.0f} to
+   {optimism["by image"].high:.0f}) that unseen signs did not keep; the split by track
+   {optimism["by track"].value:+.0f}.
+2. The teacher is right on {100 * score.value:.2f} % of the {data} test images, 95 % interval
+   {100 * score.low:.2f} to {100 * score.high:.2f}, over {score.clusters:,} signs; Wilson over frames would
+   have claimed an interval {(by_track.high - by_track.low) / (wilson.high - wilson.low):.1f} times
+   narrower.
 3. Its worst slice reaches {100 * worst.value:.1f} % (n = {worst.n}).
-4. The teacher's confidence can be trusted: T = {temperature:.2f}, ECE {100 * before.ece:.1f} points. A student trained on plain images needs T = {t_student:.1f}, which takes its ECE from {100 * raw.ece:.0f} to {100 * scaled.ece:.0f} points and changes no answer.
-5. The best of 50 equal models on 500 test images looks {inflation[500][1][-1]:.1f} points better than it is.
+4. The teacher's confidence can be trusted: T = {temperature:.2f}, ECE {100 * before.ece:.1f} points. A
+   student trained on plain images needs T = {t_student:.1f}, which takes its ECE from {100 * raw.ece:.0f}
+   to {100 * scaled.ece:.0f} points and changes no answer.
+5. The best of 50 equal models on 500 test images looks {inflation[500][1][-1]:.1f} points better than it
+   is.
 """)
 
 # %% [markdown]
-# Next: chapter 03 asks whether the teacher had to be this large.
+# Next: [04 · KL and cross-entropy](04_kl_and_cross_entropy.ipynb), the first step of distilling this teacher. (Chapter 03, which asks whether the teacher had to be this large, is not written yet.)
 #
 # ## References
 #
 # * J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel (2012). *Man vs. computer: benchmarking machine learning algorithms for traffic sign recognition.* Neural Networks 32. Tracks and the split by track: section 2.
-# * K. He, X. Zhang, S. Ren, J. Sun (2016). *Deep residual learning for image recognition.* arXiv:1512.03385, figure 2.
-# * L. N. Smith, N. Topin (2019). *Super-convergence: very fast training of neural networks using large learning rates.* arXiv:1708.07120, section 3.
+# * K. He, X. Zhang, S. Ren, J. Sun (2016). *Deep residual learning for image recognition.* [arXiv:1512.03385](https://arxiv.org/abs/1512.03385), figure 2.
+# * L. N. Smith, N. Topin (2019). *Super-convergence: very fast training of neural networks using large learning rates.* [arXiv:1708.07120](https://arxiv.org/abs/1708.07120), section 3.
 # * E. B. Wilson (1927). *Probable inference, the law of succession, and statistical inference.* JASA 22, 209–212.
 # * W. G. Cochran (1977). *Sampling Techniques*, 3rd ed., chapter 2 (ratio estimator).
 # * C. A. Field, A. H. Welsh (2007). *Bootstrapping clustered data.* J. R. Stat. Soc. B 69, 369–390.
-# * C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). *On calibration of modern neural networks.* arXiv:1706.04599, eq. 3 and section 4.2.
+# * C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). *On calibration of modern neural networks.* [arXiv:1706.04599](https://arxiv.org/abs/1706.04599), eq. 3 and section 4.2.
 # * S. Boucheron, G. Lugosi, P. Massart (2013). *Concentration Inequalities*, theorem 2.5 (expected maximum).

@@ -11,7 +11,7 @@
 # * judge a distillation result: control, equal steps, several seeds, an interval;
 # * find ten mistakes that raise no error, by what they do to numbers.
 #
-# **Before:** chapter 02 (seeds, intervals), chapter 04 (KL, temperature, the factor $T^2$, `reduction`). **Time:** 100 min to work through; the cells take about 2 min on 2 cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [02](02_the_teacher.ipynb) (seeds, intervals), chapter [04](04_kl_and_cross_entropy.ipynb) (KL, temperature, the factor $T^2$, `reduction`). **Time:** 100 min to work through; the cells take about 2 min on 2 cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import copy
@@ -27,7 +27,7 @@ from course_lib import plots, widgets
 from course_lib.data import load
 from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES
 from course_lib.evaluation import seed_interval
-from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
+from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
 
@@ -51,7 +51,8 @@ from course_lib.experiments.distillation_study import Study
 # The pages of this chapter that need hours of training are read from recorded files. What runs here, runs on 344 signs, six frames of each, one augmented view. For them the teacher is asked once: a `teacher_table` holds its logits.
 
 # %% tags=["nbval-ignore-output"]
-every = max(1, round(len(splits.train) / len(np.unique(splits.train.groups)) / 6))  # six frames of a sign are enough
+frames_a_sign = len(splits.train) / len(np.unique(splits.train.groups))
+every = max(1, round(frames_a_sign / 6))  # six frames of a sign are enough
 study = Study("live", signs=344, epochs=10, views=1)
 train = study.train_part(splits.train.subset(np.arange(0, len(splits.train), every)))
 validation = splits.validation.subset(np.arange(0, len(splits.validation), 6 * every))
@@ -106,17 +107,22 @@ chance = same_group_share(blind / 42, groups)
 within = {t: same_group_share(shares, groups) for t, shares in at.items()}
 print(f"stays in the group: T = 1 {within[1]:.2f}, T = 4 {within[4]:.2f}, by chance {chance:.2f}")
 eighty, keep_right = at[1][1, 5], at[1][1, 38]
-print(f"of the wrong probability of a 30: {100 * eighty:.2f} % for 80, {100 * keep_right:.4f} % for keep right")
+print(f"of the wrong probability of a 30: {100 * eighty:.2f} % for 80,")
+print(f"{100 * keep_right:.4f} % for keep right")
 
 # %%
-claim("Wrong probability stays in the true class's group at least 1.5 times as often as chance would keep it.",
-      within[1] > 1.5 * chance)  # fmt: skip
+claim("Wrong probability stays in the true class's group "
+      "at least 1.5 times as often as chance would keep it.",
+      within[1] > 1.5 * chance)
 
 # %%
 claim("A 30 looks at least 5 times more like an 80 than like a 'keep right'.", eighty > 5 * keep_right)
 
 # %%
-claim("Heat says more and says it less clearly: at T = 4 a smaller share stays in the group.", within[4] < within[1])
+claim(
+    "Heat says more and says it less clearly: at T = 4 a smaller share stays in the group.",
+    within[4] < within[1],
+)
 
 # %% [markdown]
 # ### But it whispers
@@ -127,13 +133,14 @@ claim("Heat says more and says it less clearly: at T = 4 a smaller share stays i
 own = torch.arange(len(labels)), labels
 said = {t: 1 - (logits / t).softmax(1)[own] for t in (1, 2, 4, 8, 16)}
 for t, rest in said.items():
-    print(f"T = {t:2}: not on the label: median {100 * rest.median():8.4f} %, mean {100 * rest.mean():5.2f} %")
+    median, mean = 100 * rest.median(), 100 * rest.mean()
+    print(f"T = {t:2}: not on the label: median {median:8.4f} %, mean {mean:5.2f} %")
 agreement = (logits.argmax(1) == labels).double().mean().item()
 print(f"The teacher's first choice is the label for {100 * agreement:.2f} % of these images.")
 
 # %%
 claim("At T = 1 the median image tells less than 1 % about the other classes; at T = 4 more than 10 %.",
-      said[1].median() < 0.01 and said[4].median() > 0.1)  # fmt: skip
+      said[1].median() < 0.01 and said[4].median() > 0.1)
 
 # %%
 claim("On its training images the teacher's first choice is nearly always the label.", agreement > 0.95)
@@ -172,7 +179,8 @@ print(f"{naive_loss(*tiny, 2.0, 0.5):.4f}")
 # %%
 some = torch.randn(64, 43, generator=torch.Generator().manual_seed(0)), logits[:64], labels[:64]
 claim("On 64 real targets the naive loss and the library's are equal.",
-      torch.allclose(naive_loss(*some, 4.0, 0.9), distillation_loss(*some, temperature=4.0, alpha=0.9), rtol=1e-5))  # fmt: skip
+      torch.allclose(naive_loss(*some, 4.0, 0.9),
+                     distillation_loss(*some, temperature=4.0, alpha=0.9), rtol=1e-5))
 
 # %% [markdown]
 # The naive version divides two softmaxes and takes a logarithm, which chapter 04 showed to break for logits that are far apart. Yours must not.
@@ -196,9 +204,14 @@ check("05.1", loss_with_t_and_alpha)
 # %% tags=["nbval-ignore-output"]
 alone_model, _ = checkpoints.load(f"alone_{splits.train.name}")
 second = logits.softmax(1).masked_fill(F.one_hot(labels, 43).bool(), 0).sum(1)
-talkative = [int(np.flatnonzero(train.labels == c)[second[labels == c].argsort()[-3]]) for c in (1, 5, 12, 31, 38)]
+talkative = [
+    int(np.flatnonzero(train.labels == c)[second[labels == c].argsort()[-3]])
+    for c in (1, 5, 12, 31, 38)
+]
 with torch.no_grad():
-    images = recipe.augmentation.apply(train.batch(talkative)[0], recipe.augmentation.table(len(train), 0)[talkative])
+    images = recipe.augmentation.apply(
+        train.batch(talkative)[0], recipe.augmentation.table(len(train), 0)[talkative]
+    )
     answers = alone_model(images)
 rows = images.numpy(), logits[talkative], answers, train.labels[talkative]
 plots.push_figure(*(row[0] for row in rows), SHORT_NAMES, temperature=4, alpha=0.9)
@@ -215,7 +228,7 @@ from course_lib.distillation import pushes
 push = pushes(answers[0], logits[talkative[0]], 1, 4.0, 1.0)
 others = torch.arange(43) != 1
 claim("The label lifts the label and lowers all else; the soft target lifts other classes too.",
-      bool((push["label"][others] <= 0).all()) and bool((push["soft targets and label"][others] > 0).any()))  # fmt: skip
+      bool((push["label"][others] <= 0).all()) and bool((push["soft targets and label"][others] > 0).any()))
 
 # %% [markdown]
 # ## Few labels, many images
@@ -228,9 +241,10 @@ claim("The label lifts the label and lowers all else; the soft target lifts othe
 
 # %%
 half = torch.where(torch.arange(64) % 2 == 0, labels[:64], UNLABELLED)
-by_formula = 0.9 * soft_target_loss(some[0], some[1], 4.0) + 0.1 * F.cross_entropy(some[0][::2], labels[:64:2])
+on_known = F.cross_entropy(some[0][::2], labels[:64:2])
+by_formula = 0.9 * soft_target_loss(some[0], some[1], 4.0) + 0.1 * on_known
 claim("Half of the labels hidden: the library takes the label's mean over the known half.",
-      torch.allclose(distillation_loss(some[0], some[1], half, temperature=4.0, alpha=0.9), by_formula))  # fmt: skip
+      torch.allclose(distillation_loss(some[0], some[1], half, temperature=4.0, alpha=0.9), by_formula))
 
 # %% [markdown]
 # **Exercise 05.2.** Write it, so that it also survives a batch without any label.
@@ -258,7 +272,8 @@ labelled = np.isin(train.groups, first_signs)
 steps = recipe.epochs * -(-len(train) // recipe.batch_size)
 few = train.subset(labelled)
 few_epochs = round(steps / -(-len(few) // recipe.batch_size))
-print(f"{len(few)} of {len(train)} images are labelled; {steps} steps: {recipe.epochs} or {few_epochs} epochs")
+print(f"{len(few)} of {len(train)} images are labelled")
+print(f"{steps} steps: {recipe.epochs} or {few_epochs} epochs")
 
 
 # %% tags=["nbval-ignore-output"]
@@ -285,8 +300,9 @@ for name, value in reached.items():
     print(f"{name:24} {100 * value:5.1f} % on {len(validation)} validation images")
 
 # %%
-claim("The student without any label is at least 1.5 times as often right as the one with a labelled sign a class.",
-      reached["distilled, no label"] > 1.5 * reached["alone, one sign a class"])  # fmt: skip
+claim("The student without any label is at least 1.5 times as often right "
+      "as the one with a labelled sign a class.",
+      reached["distilled, no label"] > 1.5 * reached["alone, one sign a class"])
 
 # %% [markdown]
 # The `Distiller` logs each term before weighting. With $\alpha = 1$ the label's term has weight 0: it is watched, and pushes nothing. It falls all the same. What the labels would have said, the teacher said.
@@ -297,7 +313,7 @@ plots.terms_figure({"distilled, no label": history}, ["soft targets", "labels"])
 
 # %%
 claim("Both terms fall, also the one that has no weight.",
-      all(history[-1][name] < 0.8 * history[0][name] for name in ("soft targets", "labels")))  # fmt: skip
+      all(history[-1][name] < 0.8 * history[0][name] for name in ("soft targets", "labels")))
 
 # %% [markdown]
 # One seed and a few seconds of training are a demonstration, not a result. Also note the third row: with all labels at hand, the labels alone do well. Whether distillation adds anything *there* is the next question.
@@ -312,7 +328,8 @@ from course_lib.experiments.distillation_study import Score, gains
 recorded = {data: load_result(f"distillation_{data}") for data in ("rendered", "gtsrb")}
 for data, result in recorded.items():
     for name, figure in result["figures"].items():
-        print(f"{data:8} {name:30} {figure.value:6.2f} [{figure.low:6.2f}, {figure.high:6.2f}] {figure.unit}, n = {figure.n}")  # fmt: skip
+        interval = f"[{figure.low:6.2f}, {figure.high:6.2f}]"
+        print(f"{data:8} {name:30} {figure.value:6.2f} {interval} {figure.unit}, n = {figure.n}")
 
 # %%
 plots.regimes_figure({data: result["figures"] for data, result in recorded.items()})
@@ -325,8 +342,8 @@ for data, result in recorded.items():
     for name, part in REGIMES.items():
         again[data, name] = seed_interval(gains(scores, f"soft_targets{part}", f"alone{part}"))
 claim("Recomputed from the single runs, every recorded gain and its interval come out again.",
-      all(np.allclose([m.mean, m.low, m.high], [f.value, f.low, f.high], atol=0.002)
-          for (data, name), m in again.items() for f in [recorded[data]["figures"][name]]))  # fmt: skip
+      all(np.allclose([m.value, m.low, m.high], [f.value, f.low, f.high], atol=0.002)
+          for (data, name), m in again.items() for f in [recorded[data]["figures"][name]]))
 
 # %%
 steps_of = {}
@@ -334,17 +351,17 @@ for data, result in recorded.items():
     for row in result["scores"]:
         steps_of.setdefault((data, row["seed"]), []).append(row["steps"])
 claim("Within a seed no arm had more than 5 % more steps than another.",
-      all(max(s) <= 1.05 * min(s) for s in steps_of.values()))  # fmt: skip
+      all(max(s) <= 1.05 * min(s) for s in steps_of.values()))
 
 # %%
-from course_lib.experiments.method_comparison import Gain
+from course_lib.evaluation import Estimate
 
 SAYS = {"helped": "helps: the interval lies above 0", "hurt": "**hurts**: the interval lies below 0",
-        "not shown": "is **not shown** to help: the interval holds 0"}  # fmt: skip
+        "not shown": "is **not shown** to help: the interval holds 0"}
 
 
-def as_gain(label, figure):
-    return Gain(label, label, figure.value, figure.low, figure.high, figure.n)
+def as_gain(figure):
+    return Estimate(figure.value, figure.low, figure.high, figure.n, figure.unit)
 
 
 lines = []
@@ -353,8 +370,9 @@ for data, result in recorded.items():
         ("gain_points_full", "all labels"),
         ("gain_points_ten_percent", "a tenth of the signs labelled"),
     ):
-        g = as_gain(name, result["figures"][name])
-        lines.append(f"* {data}, {words}: {g.value:+.2f} points [{g.low:+.2f}, {g.high:+.2f}]. Distilling {SAYS[g.verdict]}.")  # fmt: skip
+        g = as_gain(result["figures"][name])
+        points = f"{g.value:+.2f} points [{g.low:+.2f}, {g.high:+.2f}]"
+        lines.append(f"* {data}, {words}: {points}. Distilling {SAYS[g.verdict]}.")
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -363,12 +381,15 @@ Markdown("\n".join(lines))
 # %%
 lines = []
 for data, result in recorded.items():
-    some_labels, all_labels = (result["figures"][f"{arm}_accuracy"].value for arm in ("soft_targets_tenth", "alone"))
+    some_labels, all_labels = (
+        result["figures"][f"{arm}_accuracy"].value for arm in ("soft_targets_tenth", "alone")
+    )
     lines.append(
-        f"* {data}: distilled with a tenth of the labels {some_labels:.1f} %, alone with all of them {all_labels:.1f} %: "
+        f"* {data}: distilled with a tenth of the labels {some_labels:.1f} %, "
+        f"alone with all of them {all_labels:.1f} %: "
         + ("the teacher's logits stand in for the missing nine tenths." if some_labels >= all_labels - 1
            else "the logits carry much of the missing labels, not all.")
-    )  # fmt: skip
+    )
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -381,10 +402,12 @@ Markdown("\n".join(lines))
 # %%
 methods = load_result("distillation_methods")
 figures, scores = methods["figures"], [Score(**row) for row in methods["scores"]]
-print({key: methods["study"][key] for key in ("signs", "epochs", "views", "width")}, "seeds", methods["seeds"])
+print(
+    {key: methods["study"][key] for key in ("signs", "epochs", "views", "width")}, "seeds", methods["seeds"]
+)
 counts = {name: sum(s.arm == name for s in scores) for name in {s.arm for s in scores}}
 claim("Every arm was trained with at least 3 seeds and with the same number of steps.",
-      min(counts.values()) >= 3 and len({s.steps for s in scores}) == 1)  # fmt: skip
+      min(counts.values()) >= 3 and len({s.steps for s in scores}) == 1)
 
 # %%
 middle = figures["soft_targets_gain_points"]  # T = 4, α = 0.9
@@ -399,10 +422,12 @@ for name, rows in (("T", by_temperature), ("α", by_alpha)):
     spread = rows[best].value - rows[worst].value
     width = np.mean([f.high - f.low for f in rows.values()])
     lines.append(
-        f"* {name}: best mean at {best:g} ({rows[best].value:+.1f} points), worst at {worst:g} ({rows[worst].value:+.1f}). "
+        f"* {name}: best mean at {best:g} ({rows[best].value:+.1f} points), "
+        f"worst at {worst:g} ({rows[worst].value:+.1f}). "
         f"They lie {spread:.1f} points apart, and an interval is {width:.1f} points wide on average"
-        + (": the choice matters more than the noise." if spread > width else ": three seeds cannot rank the settings in between.")
-    )  # fmt: skip
+        + (": the choice matters more than the noise." if spread > width
+           else ": three seeds cannot rank the settings in between.")
+    )
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -426,26 +451,25 @@ check("05.3", choose_and_report)
 
 # %%
 LABELS = {"soft_targets": "soft targets, T = 4, α = 0.9", "pseudo_labels": "label + pseudo-label",
-          "label_smoothing": "label smoothing 0.1", "decoupled": "label + decoupled, T = 4"}  # fmt: skip
-found = [as_gain(words, figures[f"{arm}_gain_points"]) for arm, words in LABELS.items()]
-plots.gains_figure(sorted(found, key=lambda g: -g.value))
+          "label_smoothing": "label smoothing 0.1", "decoupled": "label + decoupled, T = 4"}
+found = {words: as_gain(figures[f"{arm}_gain_points"]) for arm, words in LABELS.items()}
+plots.gains_figure(dict(sorted(found.items(), key=lambda item: -item[1].value)))
 
 
 # %%
 def compare(arm, control):
     """Gain of one arm over another, in points, paired by seed."""
-    m = seed_interval(gains(scores, arm, control, "validation"))
-    return Gain(arm, f"{arm.replace('_', ' ')} − {control.replace('_', ' ')}", m.mean, m.low, m.high, m.n)
+    return seed_interval(gains(scores, arm, control, "validation"), unit="points")
 
 
-def says(g):
-    verdict = {"helped": "the first is better", "hurt": "the second is better", "not shown": "not told apart"}[
-        g.verdict
-    ]
-    return f"* {g.label}: {g.value:+.1f} points [{g.low:+.1f}, {g.high:+.1f}], n = {g.n}: {verdict}."
+def says(arm, control):
+    words = {"helped": "the first is better", "hurt": "the second is better", "not shown": "not told apart"}
+    g, pair = compare(arm, control), f"{arm} − {control}".replace("_", " ")
+    return f"* {pair}: {g.value:+.1f} points [{g.low:+.1f}, {g.high:+.1f}], n = {g.n}: {words[g.verdict]}."
 
 
-Markdown("\n".join(says(compare("soft_targets", other)) for other in ("label_smoothing", "pseudo_labels", "decoupled")))
+others = ("label_smoothing", "pseudo_labels", "decoupled")
+Markdown("\n".join(says("soft_targets", other) for other in others))
 
 # %% [markdown]
 # **Exercise 05.4.** Pseudo-labels from a table, for the batch of a shuffled loader. A batch knows its `view` and its `indices`.
@@ -483,22 +507,30 @@ check("05.4", pseudo_labels_of)
 
 # %%
 p, q, y = torch.tensor([0.90, 0.06, 0.03, 0.01]), torch.tensor([0.70, 0.10, 0.10, 0.10]), torch.tensor([0])
-kl = lambda a, b: (a * (a / b).log()).sum().item()  # noqa: E731
+
+
+def kl(a, b):
+    return (a * (a / b).log()).sum().item()
+
+
 target = kl(torch.stack([p[0], 1 - p[0]]), torch.stack([q[0], 1 - q[0]]))
 rest = kl(p[1:] / p[1:].sum(), q[1:] / q[1:].sum())
 print(f"target {target:.4f}, others {rest:.4f}, together {target + (1 - p[0]) * rest:.4f}, KL {kl(p, q):.4f}")
 
 # %%
-part = lambda a, b: decoupled_loss(q.log()[None], p.log()[None], y, temperature=1.0, alpha=a, beta=b).item()  # noqa: E731
+def part(a, b):
+    return decoupled_loss(q.log()[None], p.log()[None], y, temperature=1.0, alpha=a, beta=b).item()
+
+
 claim("The library has the same two parts, and together they are KL.",
-      np.allclose([part(1, 0), part(0, 1), part(1, 1 - p[0].item())], [target, rest, kl(p, q)], atol=1e-5))  # fmt: skip
+      np.allclose([part(1, 0), part(0, 1), part(1, 1 - p[0].item())], [target, rest, kl(p, q)], atol=1e-5))
 
 # %% [markdown]
 # How much is heard on real images? `said` holds $1-p_y$ at each temperature.
 
 # %%
 claim("At T = 1 plain KL gives the part about the others less than 1 % of its weight on the median image.",
-      said[1].median() < 0.01)  # fmt: skip
+      said[1].median() < 0.01)
 
 # %% [markdown]
 # So a temperature does two things at once: it softens the answer *and* turns this weight up. Decoupling can do the second without the first. Whether that pays on this task stands in the figure above (`decoupled`: $\alpha = 1$, $\beta = 2$, $T = 4$, plus the label).
@@ -526,18 +558,20 @@ from course_lib.measure import count_parameters
 
 assistant, assistant_card = checkpoints.load(f"student_{splits.train.name}")
 for name, model, its in (("teacher", teacher, card), ("assistant", assistant, assistant_card)):
-    print(f"{name:9} {count_parameters(model):9,} parameters, validation {100 * its['validation_accuracy']:.1f} %")
+    score = 100 * its["validation_accuracy"]
+    print(f"{name:9} {count_parameters(model):9,} parameters, validation {score:.1f} %")
 print(f"student   {count_parameters(sign_student(0.5)):9,} parameters")
 
 # %%
-TEACHERS = {"soft_targets": "the teacher", "assistant": "the assistant", "born_again": "itself, trained alone",
-            "plain_teacher": "4 × as wide, plain labels", "smoothed_teacher": "4 × as wide, smoothed labels"}  # fmt: skip
-found = [as_gain(words, figures[f"{arm}_gain_points"]) for arm, words in TEACHERS.items()]
-plots.gains_figure(sorted(found, key=lambda g: -g.value))
+TEACHERS = {"soft_targets": "the teacher", "assistant": "the assistant",
+            "born_again": "itself, trained alone",
+            "plain_teacher": "4 × as wide, plain labels", "smoothed_teacher": "4 × as wide, smoothed labels"}
+found = {words: as_gain(figures[f"{arm}_gain_points"]) for arm, words in TEACHERS.items()}
+plots.gains_figure(dict(sorted(found.items(), key=lambda item: -item[1].value)))
 
 # %%
-Markdown("\n".join(says(compare(*pair)) for pair in (
-    ("assistant", "soft_targets"), ("plain_teacher", "soft_targets"), ("born_again", "soft_targets"))))  # fmt: skip
+Markdown("\n".join(says(*pair) for pair in (
+    ("assistant", "soft_targets"), ("plain_teacher", "soft_targets"), ("born_again", "soft_targets"))))
 
 # %% [markdown]
 # The control differs from row to row in more than strength: the shipped teacher and the assistant saw all signs of the training part, the last three saw only the small study's. "Itself" is a born-again network: chapter 06 comes back to it.
@@ -562,11 +596,15 @@ for name, model in {"plain": runs["alone, all labels"][0], "smoothed": smoothed[
 print({name: round(value, 2) for name, value in spread.items()}, "(median over images)")
 
 # %%
-claim("Trained on smoothed labels, a network tells the wrong classes apart less.", spread["smoothed"] < spread["plain"])
+claim(
+    "Trained on smoothed labels, a network tells the wrong classes apart less.",
+    spread["smoothed"] < spread["plain"],
+)
 
 # %%
-Markdown("What that costs the *student* was recorded with teachers four times as wide, trained with the same seeds:\n\n"
-         + says(compare("smoothed_teacher", "plain_teacher")))  # fmt: skip
+Markdown("What that costs the *student* was recorded with teachers four times as wide, "
+         "trained with the same seeds:\n\n"
+         + says("smoothed_teacher", "plain_teacher"))
 
 # %% [markdown]
 # ## Ten mistakes that raise no error
@@ -596,7 +634,7 @@ no_square = alpha * soft_target_loss(s, some[1], T) / T**2 + (1 - alpha) * label
 right = distillation_loss(s, some[1], some[2], temperature=T, alpha=effective["no T²"])
 (other_gradient,) = torch.autograd.grad(right, s)
 claim("Without T² the gradient is that of the right loss with α = 0.36, times one constant.",
-      torch.allclose(wrong_gradient, (alpha / T**2 + 1 - alpha) * other_gradient, atol=1e-7))  # fmt: skip
+      torch.allclose(wrong_gradient, (alpha / T**2 + 1 - alpha) * other_gradient, atol=1e-7))
 
 # %% [markdown]
 # What such a weight costs, or happens to win, is what the sweep over $\alpha$ shows. That is why these faults live long: the loss still works, only the $T$ and $\alpha$ in the paper's table are not the ones that ran.
@@ -612,11 +650,12 @@ gradients = [torch.autograd.grad(value, s)[0] for value in (soft_target_loss(s, 
 cosine = F.cosine_similarity(*gradients, dim=1)
 print(f"cosine between the two gradients: median {cosine.median():.2f}, smallest {cosine.min():.2f}")
 lost = F.softmax(logits.half(), 1).log().isinf().any(1).double().mean().item()
-print(f"rows with −∞ in half precision: softmax().log() {100 * lost:.1f} %, log_softmax {100 * F.log_softmax(logits.half(), 1).isinf().any(1).double().mean():.1f} %")  # fmt: skip
+kept = F.log_softmax(logits.half(), 1).isinf().any(1).double().mean().item()
+print(f"rows with −∞ in half precision: softmax().log() {100 * lost:.1f} %, log_softmax {100 * kept:.1f} %")
 
 # %%
 claim("Half precision destroys some real rows with softmax().log(), and none with log_softmax.",
-      lost > 0 and not bool(F.log_softmax(logits.half(), 1).isinf().any()))  # fmt: skip
+      lost > 0 and not bool(F.log_softmax(logits.half(), 1).isinf().any()))
 
 # %% [markdown]
 # ### 6 and 7: a teacher in train mode, a teacher with gradients
@@ -631,12 +670,16 @@ modes = {}
 with torch.no_grad():
     for name, rows_ in batches.items():
         pictures, y = train.batch(rows_)
-        modes[name] = [(model(pictures).argmax(1) == y).double().mean().item() for model in (teacher, careless)]
-        print(f"{name:9} batch: eval {100 * modes[name][0]:5.1f} %, train mode {100 * modes[name][1]:5.1f} % right")
+        modes[name] = [
+            (model(pictures).argmax(1) == y).double().mean().item()
+            for model in (teacher, careless)
+        ]
+        in_eval, in_train = (100 * right for right in modes[name])
+        print(f"{name:9} batch: eval {in_eval:5.1f} %, train mode {in_train:5.1f} % right")
 
 # %%
 claim("In a batch of one class, train mode costs the teacher at least 20 points.",
-      modes["one class"][0] - modes["one class"][1] > 0.2)  # fmt: skip
+      modes["one class"][0] - modes["one class"][1] > 0.2)
 
 # %% [markdown]
 # And without `torch.no_grad()` the loss sends gradients into the teacher. If an optimiser holds its parameters, the teacher moves towards the student, which is the easiest way to make the two agree. The `Distiller` takes care of both, whatever mode the caller left.
@@ -644,16 +687,18 @@ claim("In a batch of one class, train mode costs the teacher at least 20 points.
 # %%
 pictures, y = train.batch(mixed[:16])
 student = sign_student(0.5)
-F.kl_div(F.log_softmax(student(pictures), 1), F.softmax(careless(pictures), 1), reduction="batchmean").backward()
+q, p = F.log_softmax(student(pictures), 1), F.softmax(careless(pictures), 1)
+F.kl_div(q, p, reduction="batchmean").backward()
 kept = sum(p.grad is not None for p in careless.parameters())
 careless.zero_grad(set_to_none=True)
 from course_lib.training import Batch
 
 with Distiller(student, careless, soft_target_terms(temperature=4.0, alpha=0.9)) as distiller:
     distiller(student(pictures), Batch(pictures, y, torch.from_numpy(mixed[:16]), 0)).backward()
-claim("By hand every parameter of the teacher got a gradient; through the Distiller none, and it is in eval mode.",
+claim("By hand every parameter of the teacher got a gradient; "
+      "through the Distiller none, and it is in eval mode.",
       kept == len(list(careless.parameters())) and all(p.grad is None for p in careless.parameters())
-      and not careless.training)  # fmt: skip
+      and not careless.training)
 
 # %% [markdown]
 # ### 8: bytes for a network that expects [0, 1]
@@ -682,25 +727,25 @@ batch = next(epoch_batches(train, replace(recipe, batch_size=256), epoch=0))
 in_order = logits[: len(batch.labels)].argmax(1)  # what zip(loader, targets) would give
 by_index = table.rows(batch).argmax(1)
 hits = [(choice == batch.labels).double().mean().item() for choice in (in_order, by_index)]
-print(
-    f"pseudo-labels that are the image's label: in dataset order {100 * hits[0]:.1f} %, by index {100 * hits[1]:.1f} %"
-)
+print("pseudo-labels that are the image's label:")
+print(f"in dataset order {100 * hits[0]:.1f} %, by index {100 * hits[1]:.1f} %")
 with torch.no_grad():
     plain = teacher(train.batch(batch.indices)[0])
 moved = (plain.argmax(1) != by_index).double().mean().item()
 apart = soft_target_loss(plain, table.rows(batch), 4.0).item()
-print(f"another view of the same image: {100 * moved:.1f} % other first choices, T²·KL = {apart:.2f} nats at T = 4")
+print("another view of the same image:")
+print(f"{100 * moved:.1f} % other first choices, T²·KL = {apart:.2f} nats at T = 4")
 
 # %%
 claim("In dataset order nine of ten pseudo-labels belong to another class; by index nearly none.",
-      hits[0] < 0.1 and hits[1] > 0.95)  # fmt: skip
+      hits[0] < 0.1 and hits[1] > 0.95)
 
 # %% [markdown]
 # What do they cost in the end? Recorded, with three seeds each, against the right targets:
 
 # %%
 cost = {arm: compare(arm, "soft_targets") for arm in ("shuffled_targets", "other_view")}
-Markdown("\n".join(says(g) for g in cost.values()))
+Markdown("\n".join(says(arm, "soft_targets") for arm in cost))
 
 # %% [markdown]
 # A tenth of the loss still is the right label here ($\alpha = 0.9$), which is how such a bug survives: the student learns something, and nobody sees what it could have learnt. `TeacherTable.rows(batch)` uses `batch.indices` and `batch.view`, and `fit` refuses a table that was made for other images or views.
@@ -710,7 +755,7 @@ Markdown("\n".join(says(g) for g in cost.values()))
 # Is our loss the one that others use? torchdistill's `KDLoss` on the same student, data, seeds and budget:
 
 # %%
-Markdown(says(compare("torchdistill", "soft_targets")))
+Markdown(says("torchdistill", "soft_targets"))
 
 # %% [markdown]
 # ## Pitfalls
@@ -727,30 +772,38 @@ Markdown(says(compare("torchdistill", "soft_targets")))
 # ## Recap
 
 # %% tags=["nbval-ignore-output"]
-full, tenth = (as_gain(name, recorded["rendered"]["figures"][name]) for name in REGIMES)
-real_full, real_tenth = (as_gain(name, recorded["gtsrb"]["figures"][name]) for name in REGIMES)
+full, tenth = (as_gain(recorded["rendered"]["figures"][name]) for name in REGIMES)
+real_full, real_tenth = (as_gain(recorded["gtsrb"]["figures"][name]) for name in REGIMES)
 live = 100 * (reached["distilled, no label"] - reached["alone, one sign a class"])
 display(Markdown(f"""
-1. The teacher's wrong answers have structure: {100 * within[1]:.0f} % of its wrong probability stays in the group of the true class; chance would keep {100 * chance:.0f} %.
-2. It speaks softly: at T = 1 the median training image gives all other classes {100 * said[1].median():.3f} %, at T = 4 {100 * said[4].median():.0f} %.
-3. A tenth of the signs labelled: distilling changes test accuracy by {tenth.value:+.1f} points [{tenth.low:+.1f}, {tenth.high:+.1f}] on rendered signs, {real_tenth.value:+.1f} [{real_tenth.low:+.1f}, {real_tenth.high:+.1f}] on real ones.
-4. All labels: {full.value:+.2f} [{full.low:+.2f}, {full.high:+.2f}] rendered ({full.verdict}), {real_full.value:+.2f} [{real_full.low:+.2f}, {real_full.high:+.2f}] real ({real_full.verdict}).
-5. Without T² the loss is a right one with α = {effective["no T²"]:.2f} instead of {alpha}; targets of other images change accuracy by {cost["shuffled_targets"].value:+.1f} points, targets of another view by {cost["other_view"].value:+.1f}.
-6. Live: without a label, {live:.0f} points better than with a labelled sign a class. You guessed {guess or "nothing yet"}; it is ({"c" if live > 10 else "b" if live > 0 else "a"}).
-"""))  # fmt: skip
+1. The teacher's wrong answers have structure: {100 * within[1]:.0f} % of its wrong probability stays in the
+   group of the true class; chance would keep {100 * chance:.0f} %.
+2. It speaks softly: at T = 1 the median training image gives all other classes {100 * said[1].median():.3f}
+   %, at T = 4 {100 * said[4].median():.0f} %.
+3. A tenth of the signs labelled: distilling changes test accuracy by {tenth.value:+.1f} points
+   [{tenth.low:+.1f}, {tenth.high:+.1f}] on rendered signs, {real_tenth.value:+.1f} [{real_tenth.low:+.1f},
+   {real_tenth.high:+.1f}] on real ones.
+4. All labels: {full.value:+.2f} [{full.low:+.2f}, {full.high:+.2f}] rendered ({full.verdict}),
+   {real_full.value:+.2f} [{real_full.low:+.2f}, {real_full.high:+.2f}] real ({real_full.verdict}).
+5. Without T² the loss is a right one with α = {effective["no T²"]:.2f} instead of {alpha}; targets of other
+   images change accuracy by {cost["shuffled_targets"].value:+.1f} points, targets of another view by
+   {cost["other_view"].value:+.1f}.
+6. Live: without a label, {live:.0f} points better than with a labelled sign a class. You guessed
+   {guess or "nothing yet"}; it is ({"c" if live > 10 else "b" if live > 0 else "a"}).
+"""))
 
 # %% [markdown]
-# Next: chapter 06 looks inside. Can the student learn *how* the teacher sees?
+# Next: [06 · distilling features](06_distilling_features.ipynb) looks inside. Can the student learn *how* the teacher sees?
 #
 # ## References
 #
-# * G. Hinton, O. Vinyals, J. Dean (2015). *Distilling the knowledge in a neural network.* arXiv:1503.02531, section 2: soft targets, $T$, $T^2$, the mix.
+# * G. Hinton, O. Vinyals, J. Dean (2015). *Distilling the knowledge in a neural network.* [arXiv:1503.02531](https://arxiv.org/abs/1503.02531), section 2: soft targets, $T$, $T^2$, the mix.
 # * D.-H. Lee (2013). *Pseudo-Label.* ICML workshop, eq. 15.
-# * C. Szegedy et al. (2016). *Rethinking the Inception architecture.* arXiv:1512.00567, section 7: label smoothing.
-# * R. Müller, S. Kornblith, G. Hinton (2019). *When does label smoothing help?* arXiv:1906.02629, section 4.
-# * J. H. Cho, B. Hariharan (2019). *On the efficacy of knowledge distillation.* arXiv:1910.01348, section 4.
-# * S. I. Mirzadeh et al. (2020). *Improved knowledge distillation via teacher assistant.* arXiv:1902.03393.
-# * B. Zhao et al. (2022). *Decoupled knowledge distillation.* arXiv:2203.08679, eqs. 6 and 7.
-# * L. Beyer et al. (2022). *Knowledge distillation: a good teacher is patient and consistent.* arXiv:2106.05237, section 3: the same view for both.
-# * T. Furlanello et al. (2018). *Born-again neural networks.* arXiv:1805.04770.
-# * Y. Matsubara (2021). *torchdistill.* arXiv:2011.12913.
+# * C. Szegedy et al. (2016). *Rethinking the Inception architecture.* [arXiv:1512.00567](https://arxiv.org/abs/1512.00567), section 7: label smoothing.
+# * R. Müller, S. Kornblith, G. Hinton (2019). *When does label smoothing help?* [arXiv:1906.02629](https://arxiv.org/abs/1906.02629), section 4.
+# * J. H. Cho, B. Hariharan (2019). *On the efficacy of knowledge distillation.* [arXiv:1910.01348](https://arxiv.org/abs/1910.01348), section 4.
+# * S. I. Mirzadeh et al. (2020). *Improved knowledge distillation via teacher assistant.* [arXiv:1902.03393](https://arxiv.org/abs/1902.03393).
+# * B. Zhao et al. (2022). *Decoupled knowledge distillation.* [arXiv:2203.08679](https://arxiv.org/abs/2203.08679), eqs. 6 and 7.
+# * L. Beyer et al. (2022). *Knowledge distillation: a good teacher is patient and consistent.* [arXiv:2106.05237](https://arxiv.org/abs/2106.05237), section 3: the same view for both.
+# * T. Furlanello et al. (2018). *Born-again neural networks.* [arXiv:1805.04770](https://arxiv.org/abs/1805.04770).
+# * Y. Matsubara (2021). *torchdistill.* [arXiv:2011.12913](https://arxiv.org/abs/2011.12913).

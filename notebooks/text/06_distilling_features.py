@@ -10,7 +10,8 @@
 # - tap any layer with a hook, and leave none behind;
 # - read a comparison of many methods without believing more than its intervals say.
 #
-# **Prerequisites:** chapters 04 and 05 (KL, soft targets); 01 for intervals.
+# **Prerequisites:** chapters [04](04_kl_and_cross_entropy.ipynb) and [05](05_distilling_logits.ipynb) (KL, soft targets);
+# [01](01_measuring.ipynb) for intervals.
 # **Time:** 90 min to work through. It runs in about 1 minute on 2 CPU cores, without GPU and network.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
@@ -27,7 +28,7 @@ from course_lib import distillation, plots, widgets
 from course_lib.data import load
 from course_lib.data.classes import SHORT_NAMES
 from course_lib.distillation import Taps
-from course_lib.exercises import check, hint, solution  # noqa: F401 you call hint and solution yourself
+from course_lib.exercises import check, hint, progress, solution
 from course_lib.measure import claim, load_result
 from course_lib.measure.tables import text_table
 from course_lib.models import checkpoints, sign_student, sign_teacher
@@ -111,7 +112,10 @@ def seen(model, name):
 fresh = {"features": sign_student(), "stages": sign_teacher()}
 steps = {"features.2": 4, "features.4": 8, "stages.5": 8}  # deep enough that place 6 sees no border
 found = {name: seen(fresh[name.split(".")[0]], name) for name in steps}
-claim("Each layer sees as many pixels as the formula says", all(found[name][0] == fields[name] for name in steps))
+claim(
+    "Each layer sees as many pixels as the formula says",
+    all(found[name][0] == fields[name] for name in steps),
+)
 
 # %%
 claim("Place i is centred on pixel i·j", all(found[name][1] == 6 * step for name, step in steps.items()))
@@ -212,10 +216,14 @@ with torch.no_grad():
     twin_gap = (swapped(images) - distilled(images)).abs().max().item()
     v, u = distilled.features[0](images), swapped.features[0](images)
     relative = (F.mse_loss(v, u) / u.var()).item()
-print(f"largest difference of the logits {twin_gap:.1e}; of the features, mean square over variance: {relative:.2f}")
+print("the logits differ by less than 1e-4:", twin_gap < 1e-4)
+print(f"the features differ: mean square over variance {relative:.2f}")
 
 # %%
-claim("Two networks give the same answers and have altogether different channels", twin_gap < 1e-3 and relative > 0.5)
+claim(
+    "Two networks give the same answers and have altogether different channels",
+    twin_gap < 1e-4 and relative > 0.5,
+)
 
 # %% [markdown]
 # To compare channels, someone must learn a dictionary. FitNets (Romero et al. 2015) train one along with the student: a 1×1
@@ -258,27 +266,31 @@ claim("A dictionary undoes the swapped channels: the hint is 0", undone < 1e-8)
 
 # %%
 def explained(student, teacher):
-    """R² on the second half of the images of the best linear map (with intercept) fitted on the first half."""
+    """R² on the second half of the images; the linear map, with intercept, is fitted on the first half."""
     v, u = (x.movedim(1, -1).flatten(0, 2).double() for x in (student, teacher))
     v, half = torch.cat([v, torch.ones(len(v), 1)], 1), len(v) // 2
     best = torch.linalg.lstsq(v[:half], u[:half], driver="gelsd").solution
-    return 1 - ((u[half:] - v[half:] @ best).square().sum() / (u[half:] - u[:half].mean(0)).square().sum()).item()
+    left, spread = u[half:] - v[half:] @ best, u[half:] - u[:half].mean(0)
+    return 1 - (left.square().sum() / spread.square().sum()).item()
 
 
 torch.manual_seed(0)
-students = {"untrained": sign_student(channels=distilled.channels).eval(), "alone": alone, "distilled": distilled}
+students = {
+    "untrained": sign_student(channels=distilled.channels).eval(),
+    "alone": alone,
+    "distilled": distilled,
+}
 maps = {}
 for name, model in {"teacher": teacher, **students}.items():
     layers = [*(t for _, t in pairs), "pool"] if model is teacher else [*(s for s, _ in pairs), "pool"]
     with torch.no_grad(), Taps(model, layers) as taps:
         model(images)
         maps[name] = {layer: taps[layer] for layer in layers}
+
+# %%
 shares = {name: [explained(maps[name][s], maps["teacher"][t]) for s, t in pairs] for name in students}
-print(
-    text_table(
-        ["explained of the teacher", *(t for _, t in pairs)], [[n, *(f"{x:.2f}" for x in v)] for n, v in shares.items()]
-    )
-)
+rows = [[name, *(f"{share:.2f}" for share in found)] for name, found in shares.items()]
+print(text_table(["explained of the teacher", *(t for _, t in pairs)], rows))
 
 # %%
 claim(
@@ -295,7 +307,10 @@ claim(
 
 # %%
 def hint_loss(student, teacher, weight):
-    """mean (u − R·v)²: student (B, C_s, H, W), teacher (B, C_t, kH, kW) averaged over k×k, weight R (C_t, C_s)."""
+    """mean (u − R·v)²: student v (B, C_s, H, W), weight R (C_t, C_s).
+
+    The teacher's u (B, C_t, kH, kW) is averaged over k×k.
+    """
     ...
 
 
@@ -327,13 +342,19 @@ def naive_attention(features, power):
 
 
 four = torch.tensor([[[[1.0, 0], [0, 2]], [[-2, 0], [1, 0]]]])
-claim("By hand: (5, 0, 1, 4) / √42", torch.allclose(naive_attention(four, 2), torch.tensor([[5.0, 0, 1, 4]]) / 42**0.5))
+claim(
+    "By hand: (5, 0, 1, 4) / √42",
+    torch.allclose(naive_attention(four, 2), torch.tensor([[5.0, 0, 1, 4]]) / 42**0.5),
+)
 
 # %%
 u = maps["teacher"]["stages.4"][:32]
 claim(
     "Naive code and library agree for p = 1, 2 and 3",
-    all(torch.allclose(naive_attention(u, p), distillation.attention_map(u, power=p), atol=1e-6) for p in (1, 2, 3)),
+    all(
+        torch.allclose(naive_attention(u, p), distillation.attention_map(u, power=p), atol=1e-6)
+        for p in (1, 2, 3)
+    ),
 )
 
 # %% [markdown]
@@ -364,12 +385,14 @@ def share(who, layer, part):
 
 
 everything, middle = slice(None), (slice(2, 6), slice(2, 6))
-centre = {who: share(who, layer, middle) for who, layer in (("distilled", "features.2"), ("teacher", "stages.4"))}
-print(
-    f"in the middle quarter: teacher {100 * centre['teacher']:.0f} %, student {100 * centre['distilled']:.0f} %, even 25 %"
-)
+centre = {
+    who: share(who, layer, middle) for who, layer in (("distilled", "features.2"), ("teacher", "stages.4"))
+}
+shown = {name: f"{100 * value:.0f} %" for name, value in centre.items()}
+print(f"in the middle quarter: teacher {shown['teacher']}, student {shown['distilled']}, even 25 %")
 claim(
-    "At 8×8 the teacher looks at the middle more than the student does", centre["teacher"] > centre["distilled"] > 0.25
+    "At 8×8 the teacher looks at the middle more than the student does",
+    centre["teacher"] > centre["distilled"] > 0.25,
 )
 
 # %%
@@ -377,7 +400,10 @@ rim = {
     side: share("distilled", "features.0", (row, everything))
     for side, row in (("top", slice(0, 1)), ("bottom", slice(15, 16)))
 }
-claim("The student's top row takes more than twice the share of its bottom row", rim["top"] > 2 * rim["bottom"])
+claim(
+    "The student's top row takes more than twice the share of its bottom row",
+    rim["top"] > 2 * rim["bottom"],
+)
 
 # %% [markdown]
 # The rim is no sign: padding puts zeros around the picture, and zeros beside bright pixels are an edge as sharp as any. With stride 2
@@ -392,7 +418,9 @@ spot = {"pair": ("features.2", "stages.4"), "power": 4, "form": "sum"}
 widgets.attention_pair_figure(teacher, distilled, (255 * images[one]).byte(), int(labels[one]), **spot)
 
 # %% tags=["nbval-ignore-output"]
-widgets.attention_explorer(teacher, distilled, (255 * images[chosen]).byte().numpy(), labels[chosen].numpy(), pairs)
+widgets.attention_explorer(
+    teacher, distilled, (255 * images[chosen]).byte().numpy(), labels[chosen].numpy(), pairs
+)
 
 
 # %%
@@ -402,7 +430,10 @@ def flatness(power):
     return 1 - (q.amax(1) / q.sum(1)).mean().item()
 
 
-claim("A larger power leaves less outside the brightest place", flatness(1) > flatness(2) > flatness(4) > flatness(8))
+claim(
+    "A larger power leaves less outside the brightest place",
+    flatness(1) > flatness(2) > flatness(4) > flatness(8),
+)
 
 # %% [markdown]
 # **Your turn.** The map, for any power, odd ones too.
@@ -447,18 +478,18 @@ def naive_distance_loss(student, teacher):
 square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 line = torch.tensor([[0.0], [1], [2], [3]])
 value = distillation.relational_distance_loss(line, square)
-claim("Naive code and library agree on the four points", torch.isclose(naive_distance_loss(line, square), value))
+claim(
+    "Naive code and library agree on the four points", torch.isclose(naive_distance_loss(line, square), value)
+)
 
 # %%
 e_student, e_teacher = (maps[name]["pool"].flatten(1) for name in ("distilled", "teacher"))
-turn = torch.linalg.qr(torch.randn(e_student.shape[1], e_student.shape[1], generator=torch.Generator().manual_seed(0)))[
-    0
-]
+size = e_student.shape[1]
+turn, _ = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0)))
 moved = 3 * e_student @ turn + 1
 for loss in (distillation.relational_distance_loss, distillation.relational_angle_loss):
-    print(
-        f"{loss.__name__:26} {loss(e_student[:64], e_teacher[:64]):.5f}, turned, scaled and shifted {loss(moved[:64], e_teacher[:64]):.5f}"
-    )
+    before, after = (loss(e[:64], e_teacher[:64]) for e in (e_student, moved))
+    print(f"{loss.__name__:26} {before:.5f}, turned, scaled and shifted {after:.5f}")
 
 # %% [markdown]
 # The same cloud, turned, scaled and shifted, costs the same: it needs no dictionary, and the numbers of features (of student and
@@ -535,7 +566,10 @@ claim(
 eight = [c for c in (1, 2, 7, 12, 13, 14, 25, 38) if (labels == c).sum() >= 3]
 batch = torch.cat([(labels == c).nonzero()[:5, 0] for c in eight])
 starts = np.flatnonzero(np.diff(labels[batch].numpy())) + 1
-deep = {name: maps[name]["stages.5" if name == "teacher" else "features.4"][batch] for name in ("teacher", *students)}
+deep = {
+    name: maps[name]["stages.5" if name == "teacher" else "features.4"][batch]
+    for name in ("teacher", *students)
+}
 plots.similarity_figure(deep, starts)
 
 # %% [markdown]
@@ -580,7 +614,11 @@ plots.agreement_figure({m: {name: apart[name][m] for name in apart} for m in mea
 # %%
 claim(
     "By dictionary, distances and similarities the untrained student is farthest from the teacher",
-    all(apart["untrained"][m] > max(apart["alone"][m], apart["distilled"][m]) for m in measures if m != "attention"),
+    all(
+        apart["untrained"][m] > max(apart["alone"][m], apart["distilled"][m])
+        for m in measures
+        if m != "attention"
+    ),
 )
 
 # %%
@@ -612,13 +650,8 @@ Markdown(
 torch.manual_seed(0)
 small = sign_student(0.5)
 dictionary = distillation.Hint(small.channels[2], 128)
-authors = {
-    "labels": 1,
-    "hint": 100,
-    "attention": 1000,
-    "distance": 25,
-    "similarity": 3000,
-}  # weights seen in the literature
+# Weights seen in the literature.
+authors = {"labels": 1, "hint": 100, "attention": 1000, "distance": 25, "similarity": 3000}
 
 
 def pooled(o):
@@ -628,9 +661,13 @@ def pooled(o):
 losses = {
     "labels": lambda o: distillation.label_loss(o.student_logits, o.labels),
     "hint": lambda o: dictionary(o.student["features.2"], o.teacher["stages.4"]),
-    "attention": lambda o: distillation.attention_transfer_loss(o.student["features.2"], o.teacher["stages.4"]),
+    "attention": lambda o: distillation.attention_transfer_loss(
+        o.student["features.2"], o.teacher["stages.4"]
+    ),
     "distance": lambda o: distillation.relational_distance_loss(*pooled(o)),
-    "similarity": lambda o: distillation.similarity_preserving_loss(o.student["features.4"], o.teacher["stages.5"]),
+    "similarity": lambda o: distillation.similarity_preserving_loss(
+        o.student["features.4"], o.teacher["stages.5"]
+    ),
 }
 
 # %% tags=["nbval-ignore-output"]
@@ -638,11 +675,15 @@ pull = {}
 with Taps(small, ["features.2", "features.4", "pool"]) as of_student:
     with Taps(teacher, ["stages.4", "stages.5", "pool"]) as of_teacher, torch.no_grad():
         of_teacher = {**of_teacher, "logits": teacher(images[:64]), **of_teacher}
-    outputs = distillation.Outputs(small(images[:64]), of_teacher["logits"], labels[:64], of_student, of_teacher)
+    outputs = distillation.Outputs(
+        small(images[:64]), of_teacher["logits"], labels[:64], of_student, of_teacher
+    )
     for name, loss in losses.items():
         (gradient,) = torch.autograd.grad(loss(outputs), small.features[2][0].weight, retain_graph=True)
         pull[name] = gradient.norm().item()
-rows = [[n, f"{pull[n]:.2g}", f"{authors[n]}", f"{authors[n] * pull[n] / pull['labels']:.1f} ×"] for n in losses]
+rows = [
+    [n, f"{pull[n]:.2g}", f"{authors[n]}", f"{authors[n] * pull[n] / pull['labels']:.1f} ×"] for n in losses
+]
 print(text_table(["term", "gradient's norm", "weight", "pull, in units of the labels'"], rows))
 
 # %%
@@ -663,13 +704,18 @@ balanced = {name: pull["labels"] / value for name, value in pull.items()}
 
 
 def terms(weights):
-    return [distillation.Term(n, weights[n], f, dictionary if n == "hint" else None) for n, f in losses.items()]
+    return [
+        distillation.Term(n, weights[n], f, dictionary if n == "hint" else None) for n, f in losses.items()
+    ]
 
 
 runs = {}
 for run, weights in {"labels only": {n: float(n == "labels") for n in losses}, "all terms": balanced}.items():
     student = copy.deepcopy(small)
-    taps = {"student_taps": ("features.2", "features.4", "pool"), "teacher_taps": ("stages.4", "stages.5", "pool")}
+    taps = {
+        "student_taps": ("features.2", "features.4", "pool"),
+        "teacher_taps": ("stages.4", "stages.5", "pool"),
+    }
     with distillation.Distiller(student, teacher, terms(weights), **taps) as distiller:
         fit(student, few, some, recipe, loss=distiller, progress=False)
     runs[run] = distiller.history
@@ -732,7 +778,7 @@ claim("25 fits one after the other equal the formula's power", np.allclose(formu
 # %%
 weak, strong = (np.array(curve) for curve in errors.values())
 claim("Both curves fall and rise; the smaller penalty needs more rounds to the same error",
-      0 < strong.argmin() < weak.argmin() < 24 and abs(strong.min() / weak.min() - 1) < 0.05)  # fmt: skip
+      0 < strong.argmin() < weak.argmin() < 24 and abs(strong.min() / weak.min() - 1) < 0.05)
 
 # %% [markdown]
 # ## The honest table
@@ -741,32 +787,38 @@ claim("Both curves fall and rise; the smaller penalty needs more rounds to the s
 # and a control that is the student alone. A difference is taken within a seed. It was recorded once:
 
 # %%
+from course_lib.experiments.distillation_arms import ARMS, METHODS
+from course_lib.experiments.method_comparison import method_gains, verdict_sentence
+
 recorded = load_result("distillation_methods")
-gains = distillation.comparison.method_gains(recorded["figures"])
+gains = method_gains(recorded["figures"])
 print(recorded["command"])
-print(recorded["figures"][f"{gains[0].method}_gain_points"].meaning)
-rows = [[g.label, f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict] for g in gains]
+best = next(iter(gains))
+print(recorded["figures"][f"{best}_gain_points"].meaning)
+rows = [[METHODS[name], f"{g.value:+.2f}", f"{g.low:+.2f} to {g.high:+.2f}", str(g.n), g.verdict]
+        for name, g in gains.items()]
 print(text_table(["method", "gain, points", "95 % interval", "seeds", "verdict"], rows))
 
 # %%
-plots.gains_figure(gains)
+plots.gains_figure({METHODS[name]: gain for name, gain in gains.items()})
 
 # %%
-Markdown(distillation.comparison.verdict_sentence(gains))
+Markdown(verdict_sentence(gains))
 
 # %%
-on_features = [g for g in gains if g.method in distillation.comparison.ON_FEATURES]
-told = sum(g.verdict != "not shown" for g in gains)
-width = np.median([g.high - g.low for g in gains])
+on_features = next(name for name in gains if ARMS[name].group == "features")
+told = sum(g.verdict != "not shown" for g in gains.values())
+width = np.median([g.high - g.low for g in gains.values()])
 Markdown(
-    f"Largest mean: **{gains[0].label}**, {gains[0].value:+.2f} points. Of the methods on features: "
-    f"**{on_features[0].label}**, {on_features[0].value:+.2f}. {told} of {len(gains)} can be told from no gain; "
-    f"the median interval is {width:.1f} points wide. Your guess: {best_guess or 'none'}, {shown_guess or 'none'}."
+    f"Largest mean: **{METHODS[best]}**, {gains[best].value:+.2f} points. Of the methods on features: "
+    f"**{METHODS[on_features]}**, {gains[on_features].value:+.2f}. {told} of {len(gains)} can be told from "
+    f"no gain; the median interval is {width:.1f} points wide. "
+    f"Your guess: {best_guess or 'none'}, {shown_guess or 'none'}."
 )
 
 # %%
 claim("Every gain lies in its interval, and every verdict follows from it alone",
-      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains))  # fmt: skip
+      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains.values()))
 
 # %% [markdown]
 # How to read it:
@@ -797,22 +849,29 @@ claim("Every gain lies in its interval, and every verdict follows from it alone"
 
 # %% tags=["nbval-ignore-output"]
 Markdown(f"""
-1. At equal resolution the teacher's layers see {min(fields[t] / fields[s] for s, t in pairs):.1f} to {max(fields[t] / fields[s] for s, t in pairs):.0f} times as far as the student's. A linear dictionary explains {100 * shares["distilled"][2]:.0f} % of the teacher's deepest layer from the distilled student's, {100 * shares["distilled"][0]:.0f} % of the earliest pair.
-2. Four ways to compare unequal layers: hint (everything, with a dictionary), attention (where), relations (the shape of the cloud), similarity (which images alike). Each ignores more than the one before.
-3. Trained on logits only, the distilled student is nearer to the teacher's features than the one trained alone by {len(nearer)} of 4 measures; by attention the {closest} student is nearest.
-4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a weight means nothing without the reduction that it belongs to.
-5. Of {len(gains)} methods, {told} could be told from no gain with {gains[0].n} seeds; the largest mean gain is {gains[0].value:+.1f} points ({gains[0].label}).
+1. At equal resolution the teacher's layers see {min(fields[t] / fields[s] for s, t in pairs):.1f} to
+   {max(fields[t] / fields[s] for s, t in pairs):.0f} times as far as the student's. A linear dictionary
+   explains {100 * shares["distilled"][2]:.0f} % of the teacher's deepest layer from the distilled
+   student's, {100 * shares["distilled"][0]:.0f} % of the earliest pair.
+2. Four ways to compare unequal layers: hint (everything, with a dictionary), attention (where), relations
+   (the shape of the cloud), similarity (which images alike). Each ignores more than the one before.
+3. Trained on logits only, the distilled student is nearer to the teacher's features than the one trained
+   alone by {len(nearer)} of 4 measures; by attention the {closest} student is nearest.
+4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a
+   weight means nothing without the reduction that it belongs to.
+5. Of {len(gains)} methods, {told} could be told from no gain with {gains[0].n} seeds; the largest mean gain
+   is {gains[0].value:+.1f} points ({gains[0].label}).
 """)
 
 # %% [markdown]
-# Next: part 3 makes networks smaller by cutting, beginning with single weights.
+# Next: the third part, which makes networks smaller by cutting, is not written yet. [README](../README.md) says what is planned.
 #
 # ## References
 #
-# - A. Romero et al. (2015). *FitNets: hints for thin deep nets.* arXiv:1412.6550, eq. 3.
-# - S. Zagoruyko, N. Komodakis (2017). *Paying more attention to attention.* arXiv:1612.03928, section 3.1, eqs. 1 and 2.
-# - W. Park, D. Kim, Y. Lu, M. Cho (2019). *Relational knowledge distillation.* arXiv:1904.05068, sections 3.2.1 and 3.2.2.
-# - F. Tung, G. Mori (2019). *Similarity-preserving knowledge distillation.* arXiv:1907.09682, eqs. 1 to 4.
-# - T. Furlanello et al. (2018). *Born-again neural networks.* arXiv:1805.04770.
-# - H. Mobahi, M. Farajtabar, P. Bartlett (2020). *Self-distillation amplifies regularization in Hilbert space.* arXiv:2002.05715.
+# - A. Romero et al. (2015). *FitNets: hints for thin deep nets.* [arXiv:1412.6550](https://arxiv.org/abs/1412.6550), eq. 3.
+# - S. Zagoruyko, N. Komodakis (2017). *Paying more attention to attention.* [arXiv:1612.03928](https://arxiv.org/abs/1612.03928), section 3.1, eqs. 1 and 2.
+# - W. Park, D. Kim, Y. Lu, M. Cho (2019). *Relational knowledge distillation.* [arXiv:1904.05068](https://arxiv.org/abs/1904.05068), sections 3.2.1 and 3.2.2.
+# - F. Tung, G. Mori (2019). *Similarity-preserving knowledge distillation.* [arXiv:1907.09682](https://arxiv.org/abs/1907.09682), eqs. 1 to 4.
+# - T. Furlanello et al. (2018). *Born-again neural networks.* [arXiv:1805.04770](https://arxiv.org/abs/1805.04770).
+# - H. Mobahi, M. Farajtabar, P. Bartlett (2020). *Self-distillation amplifies regularization in Hilbert space.* [arXiv:2002.05715](https://arxiv.org/abs/2002.05715).
 # - A. Araujo, W. Norris, J. Sim (2019). *Computing receptive fields of convolutional neural networks.* Distill, doi:10.23915/distill.00021.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
-import sys
+import subprocess
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from course_lib.environment import doctor, packages
-from course_lib.storage.files import sha256
+from course_lib.storage.cards import sealed
+from course_lib.storage.files import CHECKPOINTS, ROOT, sha256
 
 
 @pytest.fixture
@@ -22,13 +25,18 @@ def checkpoint(tmp_path):
     folder.mkdir(parents=True)
     weights = folder / "teacher.safetensors"
     weights.write_bytes(b"weights" * 100)
-    (folder / "teacher.json").write_text(json.dumps({"file": weights.name, "sha256": sha256(weights)}))
+    (folder / "teacher.json").write_text(json.dumps(sealed({"file": weights.name, "sha256": sha256(weights)})))
     return tmp_path / "datasets", weights
 
 
 def broken(finding: doctor.Finding, detail: str, mend: str) -> bool:
     """Whether the finding is bad and says both."""
     return not finding.ok and detail in finding.detail and mend in finding.mend
+
+
+def add_to_card(weights, **fields) -> None:
+    card = weights.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **fields}))
 
 
 def checkpoints_finding(datasets) -> doctor.Finding:
@@ -63,71 +71,6 @@ def test_a_local_build_of_the_pinned_version_fits():
     assert packages.mismatches(["torch==2.13.0"], lambda name: "2.13.1") == ["torch is 2.13.1, not ==2.13.0"]
 
 
-def test_a_torch_that_does_not_import_is_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert broken(doctor.check_torch(), "does not import", "pip uninstall --yes torch &&")
-
-
-def test_torchvision_is_good_with_its_own_operators_and_with_declared_ones(monkeypatch):
-    for compiled, words in ((True, "its compiled operators load"), (False, "built for another PyTorch")):
-        monkeypatch.setitem(
-            sys.modules, "course_lib.data.torchvision_compat", SimpleNamespace(HAS_COMPILED_OPS=compiled)
-        )
-        monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(__version__="0.28.0"))
-        finding = doctor.check_torchvision()
-        assert finding.ok
-        assert words in finding.detail
-
-
-def test_a_torchvision_that_does_not_import_is_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert broken(doctor.check_torchvision(), "does not import", "pip uninstall --yes torch torchvision")
-
-
-def test_a_missing_onnxruntime_is_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert broken(doctor.check_onnxruntime(), "does not import", "pip uninstall --yes onnxruntime")
-
-
-def test_two_onnxruntimes_at_once_are_reported(monkeypatch):
-    present = {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}
-    monkeypatch.setattr(doctor, "installed_version", present.get)
-    finding = doctor.check_onnxruntime()
-    assert broken(finding, "overwrite each other", "pip uninstall --yes onnxruntime onnxruntime-gpu &&")
-
-
-def test_an_onnxruntime_without_the_cpu_is_reported(monkeypatch):
-    fake = SimpleNamespace(__version__="1.31.1", get_available_providers=lambda: ["AzureExecutionProvider"])
-    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    assert broken(doctor.check_onnxruntime(), "providers: Azure", "pip install")
-
-
-def fake_jupyter(monkeypatch, kernel: str, extensions: list[str]) -> None:
-    spec = SimpleNamespace(argv=[kernel])
-    manager = SimpleNamespace(KernelSpecManager=lambda: SimpleNamespace(get_kernel_spec=lambda name: spec))
-    monkeypatch.setitem(sys.modules, "jupyter_client.kernelspec", manager)
-    monkeypatch.setitem(sys.modules, "jupyter_core.paths", SimpleNamespace(jupyter_path=lambda name: extensions))
-
-
-def test_a_kernel_of_another_python_is_reported(monkeypatch):
-    fake_jupyter(monkeypatch, "/somewhere/else/bin/python", [])
-    assert broken(doctor.check_jupyter(), "/somewhere/else/bin/python", "kernelspec remove python3")
-
-
-def test_widgets_without_their_browser_part_are_reported(monkeypatch, tmp_path):
-    fake_jupyter(monkeypatch, sys.executable, [str(tmp_path)])
-    assert broken(doctor.check_jupyter(), "browser part", "jupyterlab_widgets")
-
-
-def test_missing_widgets_are_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert broken(doctor.check_jupyter(), "ipywidgets", "pip install")
-
-
-def test_jupyter_is_complete_here():
-    assert doctor.check_jupyter().ok
-
-
 def test_a_sound_checkpoint_passes(checkpoint):
     assert checkpoints_finding(checkpoint[0]).ok
 
@@ -140,8 +83,9 @@ def test_a_sound_checkpoint_passes(checkpoint):
         (lambda path: path.write_bytes(b"W" + path.read_bytes()[1:]), "altered or cut short (700 bytes"),
         (lambda path: path.with_suffix(".json").write_text("{"), "teacher.json: not a JSON file"),
         (lambda path: path.with_suffix(".json").unlink(), "no file with a checksum was found"),
+        (lambda path: add_to_card(path, validation_accuracy=0.999), "teacher.json: the card was altered"),
     ],
-    ids=["missing", "cut short", "one byte altered", "broken card", "no card"],
+    ids=["missing", "cut short", "one byte altered", "broken card", "no card", "a score altered"],
 )
 def test_a_damaged_checkpoint_is_named(checkpoint, damage, words):
     datasets, weights = checkpoint
@@ -154,7 +98,7 @@ def test_cards_of_many_files_are_checked_one_by_one(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / "signs" / name).write_bytes(name.encode())
     files = {name: {"sha256": sha256(tmp_path / "signs" / name)} for name in ("a.png", "b.png")}
-    (tmp_path / "signs" / "card.json").write_text(json.dumps({"files": files}))
+    (tmp_path / "signs" / "card.json").write_text(json.dumps(sealed({"files": files})))
     assert doctor.check_files(tmp_path, tmp_path / "checkpoints")[0].detail == "2 files match their checksums"
     (tmp_path / "signs" / "b.png").write_bytes(b"other")
     assert doctor.check_files(tmp_path, tmp_path / "checkpoints")[0].detail.startswith("b.png is altered")
@@ -174,52 +118,6 @@ def test_a_full_disk_is_reported(isolated_cache, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 5 * 10**6))
     assert broken(doctor.check_cache(), "0.0 GB free", "free some disk")
-
-
-def test_little_memory_is_reported(monkeypatch):
-    memory = SimpleNamespace(available=1e9, total=2e9)
-    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(virtual_memory=lambda: memory))
-    assert broken(doctor.check_memory(), "1.0 of 2.0 GB", "close other programs")
-
-
-@pytest.mark.parametrize("value", ["two", "0", "100000", "-1"])
-def test_a_senseless_number_of_threads_is_reported(monkeypatch, value):
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert broken(doctor.check_threads(), f"OMP_NUM_THREADS={value}", "unset OMP_NUM_THREADS")
-
-
-def test_a_container_that_grants_fewer_cores_than_it_shows_is_reported(monkeypatch, tmp_path):
-    for name in doctor.THREAD_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    quota = tmp_path / "cpu.max"
-    quota.write_text("150000 100000\n")
-    monkeypatch.setattr(doctor, "_visible_cores", lambda: 64)
-    assert doctor.granted_cores(quota) == 1.5
-    quota.write_text("max 100000\n")
-    assert doctor.granted_cores(quota) == doctor.granted_cores(tmp_path / "absent") == 64
-    monkeypatch.setattr(doctor, "granted_cores", lambda: 1.5)
-    assert broken(doctor.check_threads(), "1.5 cores granted", "export OMP_NUM_THREADS=1")
-
-
-@pytest.mark.parametrize(
-    ("isa", "words"),
-    [
-        (["avx2", "avx512f", "avx512_vnni"], "in hardware (avx512_vnni)"),
-        (["avx2", "avx_vnni"], "in hardware (avx_vnni)"),
-        (["asimd", "asimddp"], "in hardware (asimddp)"),
-        (["avx2", "avx512f"], "no VNNI"),
-        (["asimd"], "no INT8 dot product"),
-        ([], "expect no gain"),
-    ],
-)
-def test_the_advice_on_int8_follows_the_instruction_sets(isa, words):
-    assert words in doctor.int8_advice(isa)
-
-
-def test_an_emulated_processor_is_said_to_be_one(monkeypatch):
-    features = {"model": "Board", "isa": ["asimd"], "emulated": True}
-    monkeypatch.setitem(sys.modules, "course_lib.measure.machine", SimpleNamespace(cpu_features=lambda: features))
-    assert "no time measured here may be quoted" in doctor.check_processor().detail
 
 
 def test_a_check_that_fails_itself_becomes_a_finding(monkeypatch):
@@ -263,3 +161,76 @@ def test_the_doctor_works_where_nothing_else_imports(run_python):
     for name in ("PyTorch", "torchvision", "ONNX Runtime", "JupyterLab", "memory"):
         assert f"BROKEN  {name}" in result.stdout
     assert "ok      Python" in result.stdout
+
+
+def test_every_checkpoint_that_ships_is_known_to_the_doctor():
+    assert sorted(doctor.SHIPPED) == sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+
+
+def test_a_shipped_network_that_was_deleted_with_its_card_is_missed(tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(CHECKPOINTS, folder)
+    monkeypatch.setattr(doctor, "CHECKPOINTS", folder)
+    assert doctor.check_files(tmp_path, folder)[1].ok
+    for path in folder.glob("teacher_rendered.*"):
+        path.unlink()
+    assert broken(doctor.check_files(tmp_path, folder)[1], "teacher_rendered.json is missing", "checkpoints")
+
+
+def installed_from(*urls: str | None):
+    texts = [None if url is None else json.dumps({"url": url}) for url in urls]
+    return lambda name: [SimpleNamespace(read_text=lambda file, text=text: text) for text in texts]
+
+
+def test_the_course_of_another_checkout_is_reported(tmp_path):
+    here, there = tmp_path / "a course", tmp_path / "another"
+    assert doctor.check_checkout(installed_from(None, here.as_uri()), here).ok
+    assert broken(
+        doctor.check_checkout(installed_from(there.as_uri()), here), f"installed from {there}, not from {here}", "pip"
+    )
+    assert broken(doctor.check_checkout(installed_from(None), here), "course_lib is not installed", "pip install")
+
+
+def test_a_check_that_may_not_write_names_the_folder_and_not_pip(monkeypatch):
+    def check_home():
+        raise PermissionError(13, "Permission denied", "/home/learner/.local")
+
+    monkeypatch.setattr(doctor, "CHECKS", (check_home,))
+    (finding,) = doctor.diagnose()
+    assert broken(finding, "Permission denied", '"/home/learner/.local"')
+    assert "pip" not in finding.mend
+
+
+def test_findings_with_one_mend_are_mended_once(monkeypatch, capsys):
+    checks = [lambda name=name: doctor.Finding(name, False, "bad", "do this") for name in ("one", "two")]
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    doctor.main()
+    assert capsys.readouterr().out.endswith("2 of 2 checks found something broken:\n  one, two: do this\n")
+
+
+def test_a_python_too_old_is_the_only_finding(run_python):
+    result = run_python(
+        """
+        import sys
+        sys.modules["tomllib"] = None  # came with Python 3.11
+        sys.version_info = (3, 10, 14)
+        from course_lib.cli import main
+        sys.exit(main(["doctor"]))
+        """
+    )
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.startswith("BROKEN  Python  3.10.14")
+    assert "1 of 1 checks found something broken:\n  Python: install Python 3.13" in result.stdout
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])
+def test_an_old_python_itself_says_so_without_a_traceback(version):
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    python = shutil.which(f"python{version}") if not pyenv else str(pyenv[-1])
+    if python is None:
+        pytest.skip(f"Python {version} is not here")
+    command = [python, "-B", "-m", "course_lib.cli", "doctor"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYENV"))}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "needs >=3.11" in result.stdout

@@ -13,7 +13,8 @@ import torch
 from course_lib.data import SignDataset, Splits
 from course_lib.distillation import tapped_table
 from course_lib.experiments import distillation_study as study
-from course_lib.experiments.distillation_study import Score, Study, arms, gains, make_teacher, run_arm
+from course_lib.experiments.distillation_arms import ARMS, TESTED
+from course_lib.experiments.distillation_study import Score, Study, gains, make_teacher, run_arm
 from course_lib.models import sign_teacher
 from course_lib.storage.files import ROOT
 
@@ -42,16 +43,16 @@ def table(teacher):
     return tapped_table(teacher, SPLITS.train, TOY.recipe(0), taps, progress=False)
 
 
-@pytest.mark.parametrize("name", arms())
+@pytest.mark.parametrize("name", ARMS)
 def test_every_arm_trains_with_the_same_number_of_steps(name, teacher, table):
-    _, score = run_arm(arms()[name], TOY, SPLITS, teacher, table, seed=0)
+    _, score = run_arm(ARMS[name], TOY, SPLITS, teacher, table, seed=0)
     assert score.steps == 1
     assert 0 <= score.validation <= 1
-    assert (score.test is None) == (name not in study.TESTED)
+    assert (score.test is None) == (name not in TESTED)
 
 
 def test_a_table_with_the_tapped_layers_gives_the_running_teachers_student(teacher, table):
-    students = [run_arm(arms()["attention"], TOY, SPLITS, teacher, given, seed=3)[0] for given in (table, None)]
+    students = [run_arm(ARMS["attention"], TOY, SPLITS, teacher, given, seed=3)[0] for given in (table, None)]
     for a, b in zip(*(s.parameters() for s in students), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
@@ -87,8 +88,8 @@ def test_wrong_targets_are_those_of_another_view_or_of_another_image(table):
 
 
 def test_the_students_of_a_seed_start_from_the_same_weights_and_the_same_seed_gives_the_same_student(teacher, table):
-    first, again = (run_arm(arms()["soft_targets"], TOY, SPLITS, teacher, table, seed=5)[0] for _ in range(2))
-    other, _ = run_arm(arms()["soft_targets"], TOY, SPLITS, teacher, table, seed=6)
+    first, again = (run_arm(ARMS["soft_targets"], TOY, SPLITS, teacher, table, seed=5)[0] for _ in range(2))
+    other, _ = run_arm(ARMS["soft_targets"], TOY, SPLITS, teacher, table, seed=6)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
 
@@ -99,7 +100,7 @@ def test_made_teachers_differ_by_what_their_name_says():
     assert plain.channels == smoothed.channels
     assert itself.channels[0] < plain.channels[0]
     assert not torch.equal(plain.classifier.weight, smoothed.classifier.weight)
-    alone, _ = run_arm(arms()["alone"], longer, SPLITS, None, None, seed=0)
+    alone, _ = run_arm(ARMS["alone"], longer, SPLITS, None, None, seed=0)
     assert torch.equal(alone.classifier.weight, itself.classifier.weight)
 
 

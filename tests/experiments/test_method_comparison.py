@@ -21,7 +21,7 @@ GAINS = recorded(hint=(0.5, -0.4, 1.2), soft_targets=(2.0, 1.0, 3.0), similarity
 
 
 def test_gains_are_sorted_and_judged_by_their_intervals():
-    assert [(g.method, g.verdict) for g in method_gains(GAINS)] == [
+    assert [(name, gain.verdict) for name, gain in method_gains(GAINS).items()] == [
         ("soft_targets", "helped"),
         ("hint", "not shown"),
         ("similarity", "hurt"),
@@ -33,7 +33,7 @@ def test_the_table_reads_a_recorded_file_and_leaves_other_figures_out(tmp_path):
     figures["alone_accuracy"] = Measurement(90.0, "%", 3, "alone", 89.0, 91.0)
     record("distillation_methods", "a command", figures, seeds=(0, 1, 2), folder=tmp_path)
     gains = method_gains(load_result("distillation_methods", tmp_path)["figures"])
-    assert [g.method for g in gains] == list(METHODS)[::-1]
+    assert list(gains) == list(METHODS)[::-1]
     assert json.loads((tmp_path / "distillation_methods.json").read_text())["seeds"] == [0, 1, 2]
 
 

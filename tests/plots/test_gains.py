@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from course_lib import plots
-from course_lib.experiments.method_comparison import method_gains
+from course_lib.evaluation import Estimate
 from course_lib.measure import Measurement
 
 
@@ -14,14 +14,11 @@ def measured(value: float, unit: str = "points") -> Measurement:
     return Measurement(value, unit, 3, "made up", low=value - 1, high=value + 0.5)
 
 
-def recorded(**gains: tuple[float, float, float]) -> dict[str, Measurement]:
-    return {
-        f"{name}_gain_points": Measurement(value, "points", 3, "validation accuracy, distilled − alone", low, high)
-        for name, (value, low, high) in gains.items()
-    }
-
-
-GAINS = recorded(hint=(0.5, -0.4, 1.2), soft_targets=(2.0, 1.0, 3.0), similarity=(-1.5, -2.5, -0.5))
+GAINS = {
+    "soft targets": Estimate(2.0, 1.0, 3.0, 3, "points"),
+    "hint": Estimate(0.5, -0.4, 1.2, 3, "points"),
+    "similarity-preserving": Estimate(-1.5, -2.5, -0.5, 3, "points"),
+}
 
 RESULT = {
     "alone_accuracy": measured(90, "%"), "soft_targets_accuracy": measured(92, "%"),
@@ -29,7 +26,7 @@ RESULT = {
 }  # fmt: skip
 BY_TEMPERATURE = {4: measured(1), 1: measured(0), 2: measured(2)}
 FIGURES = {
-    "gains": lambda: plots.gains_figure(method_gains(GAINS)),
+    "gains": lambda: plots.gains_figure(GAINS),
     "sweep": lambda: plots.sweep_figure(BY_TEMPERATURE, {0.9: measured(1), 0.1: measured(-1)}),
     "regimes": lambda: plots.regimes_figure({"rendered": RESULT, "gtsrb": RESULT}),
     "one regime": lambda: plots.regimes_figure({"rendered": RESULT}),
@@ -42,7 +39,7 @@ def test_each_figure_draws_with_labels_and_alt_text(make, check_drawn):
 
 
 def test_gains_stand_from_low_to_high_in_the_colour_of_their_verdict():
-    axes = plots.gains_figure(method_gains(GAINS)).axes[0]
+    axes = plots.gains_figure(GAINS).axes[0]
     bars = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in axes.containers]
     assert np.allclose(bars, [[1.0, 3.0], [-0.4, 1.2], [-2.5, -0.5]])
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["soft targets", "hint", "similarity-preserving"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from course_lib import plots
-from course_lib.measure.simulation import Estimate, simulate_session
+from course_lib.evaluation import Estimate
+from course_lib.measure.simulation import simulate_session
 
-ESTIMATES = [Estimate("means", 1.5, 1.2, 1.9), Estimate("medians", 2.0, 1.9, 2.1)]
+ESTIMATES = {"means": Estimate(1.5, 1.2, 1.9, 30, "×"), "medians": Estimate(2.0, 1.9, 2.1, 30, "×")}
 
 
 def session(interleaved: bool):

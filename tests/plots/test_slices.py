@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from course_lib import plots
-from course_lib.evaluation import Accuracy
+from course_lib.evaluation import Estimate
 
-NIGHT, DAY = Accuracy(0.8, 0.7, 0.9, 50, 10), Accuracy(0.99, 0.98, 1.0, 500, 90)
+NIGHT, DAY = Estimate(0.8, 0.7, 0.9, 50, clusters=10), Estimate(0.99, 0.98, 1.0, 500, clusters=90)
 FIGURES = {
     "slices": lambda: plots.slice_figure(
-        {"weather": {"night": NIGHT, "day": DAY}}, Accuracy(0.97, 0.96, 0.98, 550, 100)
+        {"weather": {"night": NIGHT, "day": DAY}}, Estimate(0.97, 0.96, 0.98, 550, clusters=100)
     ),
     "confusion": lambda: plots.confusion_figure([[8, 2, 0], [0, 5, 1]], ["30", "80", "other"], title="t"),
 }
@@ -22,8 +22,10 @@ def test_each_figure_draws_with_labels_and_alt_text(make, check_drawn):
 
 
 def test_the_slice_figure_draws_every_slice_and_names_the_lowest():
-    night, day = Accuracy(0.8, 0.7, 0.9, 50, 10), Accuracy(0.99, 0.98, 1.0, 500, 90)
-    figure = plots.slice_figure({"weather": {"night": night, "day": day}}, Accuracy(0.97, 0.96, 0.98, 550, 100))
+    night, day = Estimate(0.8, 0.7, 0.9, 50, clusters=10), Estimate(0.99, 0.98, 1.0, 500, clusters=90)
+    figure = plots.slice_figure(
+        {"weather": {"night": night, "day": day}}, Estimate(0.97, 0.96, 0.98, 550, clusters=100)
+    )
     assert "Lowest: weather, night" in figure.alt_text
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["night  (n = 50)", "day  (n = 500)"]
     dashed = figure.axes[0].lines[-1]

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 
 from course_lib.publishing import notebooks as pipeline
+from course_lib.publishing.contract import ALT, IMAGE, LEARNERS, contract_problems
+from course_lib.publishing.execution import WIDGET_TEXT
+from course_lib.storage.files import ROOT
 
 TOY = """\
 # %% [markdown]
@@ -19,7 +30,7 @@ print(sum(range(5)))
 
 # %% tags=["nbval-ignore-output"]
 import sys, time, ipywidgets
-from IPython.display import Image, display
+from IPython.display import display
 from tqdm.auto import tqdm
 for _ in tqdm(range(3)):
     pass
@@ -27,9 +38,8 @@ print(time.perf_counter() > 0, file=sys.stderr)
 display(ipywidgets.IntSlider())
 
 # %%
-import base64
 png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
-display(Image(base64.b64decode(png), alt="One black point."))
+display({"text/html": f'<img alt="One black point." src="data:image/png;base64,{png}">'}, raw=True)
 
 # %% [markdown]
 # ## Pitfalls
@@ -55,7 +65,7 @@ def edited(toy, old: str, new: str) -> list[str]:
     """The contract's problems after a change in the made notebook's JSON."""
     text = toy[1].read_text(encoding="utf-8")
     assert old in text
-    return pipeline.contract_problems(nbformat.reads(text.replace(old, new), as_version=4), len(text))
+    return contract_problems(nbformat.reads(text.replace(old, new), as_version=4), len(text))
 
 
 @pytest.mark.parametrize(("twin", "path"), pipeline.twins([]), ids=lambda value: value.stem)
@@ -78,9 +88,9 @@ def test_outputs_hold_results_but_no_widget_state_progress_bar_or_stderr(toy):
     notebook = nbformat.read(toy[1], as_version=4)
     _, printed, widget, image, _ = notebook.cells
     assert printed.outputs[0].text == "10\n"
-    assert [output.data for output in widget.outputs] == [{"text/plain": pipeline.WIDGET_TEXT}]
-    assert image.outputs[0].metadata["image/png"]["alt"] == "One black point."
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert [output.data for output in widget.outputs] == [{"text/plain": WIDGET_TEXT}]
+    assert '<img alt="One black point." src="data:image' in image.outputs[0].data["text/html"]
+    assert set(notebook.metadata) == {"course", "kernelspec", "language_info"}
     assert "model_id" not in toy[1].read_text(encoding="utf-8")
 
 
@@ -118,7 +128,13 @@ def test_a_notebook_that_is_not_its_twin_is_named(toy, tmp_path, old, new, probl
     [
         ("nbval-ignore-output", "other", "cell 3 measures time but lacks the tag nbval-ignore-output"),
         ("nbval-ignore-output", "other", "cell 3 shows a widget but lacks the tag nbval-ignore-output"),
-        ('"One black point."', '" "', "cell 4 shows an image/png without alt text"),
+        ('<img alt=\\"One black point.\\"', '<img alt=\\" \\"', "cell 4 shows a picture without alt text"),
+        ('<img alt=\\"One black point.\\"', "<img", "cell 4 shows a picture without alt text"),
+        ('"text/html"', '"image/png"', "cell 4 shows an image/png, which JupyterLab shows without alt text"),
+        ("print(sum(range(5)))", "claim(1)\\nprint(1)", "cell 2 never shows what line 1 returns"),
+        ("print(sum(range(5)))", "print(1)  # noqa: E501", "cell 2 shows learners a mark for a program: # noqa"),
+        ("print(sum(range(5)))", "x = 1" + " + 1" * 30, "cell 2 has more than 110 characters in line 1"),
+        ("print(sum(range(5)))", "check(1)", "hint is not imported, and the boxes of its exercises name it"),
         ('"10\\n"', '"/root/secret\\n"', "cell 2 prints a path of this machine: /root/s…"),
         ("1 min.", "One day.", "the header does not state the minutes"),
         ('"widget": true', '"widget": false', "no cell shows a widget"),
@@ -132,9 +148,56 @@ def test_a_breach_of_the_contract_is_named(toy, old, new, problem):
     assert any(found.startswith(problem) for found in edited(toy, old, new))
 
 
+def test_a_chapter_with_exercises_imports_what_their_boxes_name(toy):
+    names = ", ".join(LEARNERS)
+    assert {"check", "hint", "progress", "solution"} <= set(LEARNERS)
+    lines = f"from course_lib.exercises import {names}\\ncheck(1)"
+    assert edited(toy, "print(sum(range(5)))", lines) == []
+
+
+@pytest.mark.parametrize("path", sorted(pipeline.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_exported_page_has_a_text_for_every_picture(path):
+    notebook = nbformat.read(path, as_version=4)
+    # Only what shows a picture: colouring the code of a chapter takes seconds.
+    notebook.cells = [
+        cell for cell in notebook.cells if "<img" in str(cell.get("outputs", "")) or "image/" in str(cell)
+    ]
+    pictures = IMAGE.findall(HTMLExporter(template_name="lab").from_notebook_node(notebook)[0])
+    assert len(pictures) >= len(notebook.cells) > 0
+    assert [picture[:200] for picture in pictures if not ALT.search(picture) or "No description" in picture] == []
+
+
+@pytest.mark.parametrize("twin", [twin for twin, _ in pipeline.twins([])], ids=lambda twin: twin.stem)
+def test_every_name_of_the_library_on_a_page_exists(twin):
+    # An execution would say so too, after minutes.
+    tree = ast.parse(twin.read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "course_lib" in node.module]
+    names = {alias.asname or alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+    assert names
+    found = {name: member(module, original) for name, (module, original) in names.items()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = found.get(node.value.id)
+            if isinstance(module, ModuleType):
+                assert member(module.__name__, node.attr) is not None, f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def member(module: str, name: str):
+    """``from module import name``: an attribute or a submodule."""
+    loaded = importlib.import_module(module)
+    return getattr(loaded, name) if hasattr(loaded, name) else importlib.import_module(f"{module}.{name}")
+
+
+def test_imports_that_no_cell_uses_are_those_for_the_learner():
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F401", "--output-format", "json"]
+    found = subprocess.run([*command, "notebooks/text"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    names = {re.search(r"`([\w.]+)`", fault["message"])[1] for fault in json.loads(found)}
+    assert names <= {f"course_lib.exercises.{name}" for name in LEARNERS}
+
+
 def test_a_large_notebook_is_named(toy):
     notebook = nbformat.read(toy[1], as_version=4)
-    assert pipeline.contract_problems(notebook, 600_001) == ["the file has 600001 bytes, more than 600000"]
+    assert contract_problems(notebook, 600_001) == ["the file has 600001 bytes, more than 600000"]
 
 
 @pytest.mark.parametrize(

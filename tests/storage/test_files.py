@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pickle
+import shutil
+import time
 
 import pytest
 
 from course_lib.errors import CourseError
 from course_lib.storage import files
-from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+from course_lib.storage.files import (
+    atomic_path,
+    cache_dir,
+    cache_place,
+    read_json,
+    require_space,
+    require_writable,
+    sha256,
+    write_json,
+)
 
 
 def test_an_error_is_one_line_that_names_file_problem_and_mend():
@@ -52,10 +65,13 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, failure)
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     blocker = tmp_path / "a file"
     blocker.write_text("in the way")
-    with pytest.raises(CourseError, match=r"a file.*cannot write here.*COURSE_CACHE"), atomic_path(blocker / "x"):
+    mend = r"a file: cannot write here.*Mend: give a folder that you may write"
+    with pytest.raises(CourseError, match=mend), atomic_path(blocker / "x"):
         pytest.fail("the block must not run")
     monkeypatch.setenv("COURSE_CACHE", str(blocker / "cache"))
-    with pytest.raises(CourseError, match="cannot write here"):
+    with pytest.raises(
+        CourseError, match=r"cannot write here.*Mend: choose a folder you may write: export COURSE_CACHE"
+    ):
         cache_dir()
     monkeypatch.setenv("COURSE_CACHE", str(blocker))
     with pytest.raises(CourseError, match="cannot write here"):
@@ -65,7 +81,69 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 def test_a_folder_without_write_access_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)
-    with pytest.raises(CourseError, match="not writable"):
+    with pytest.raises(CourseError, match=r"not writable.*export COURSE_CACHE"):
+        cache_dir()
+    with pytest.raises(CourseError, match=r"elsewhere: cannot write here \(not writable\)\. Mend: give a folder"):
+        require_writable(tmp_path.parent / "elsewhere")
+    assert cache_place() == tmp_path
+
+
+MENDS = {
+    ("cache", errno.ENOSPC): "free some space on this disk, or move the cache: export COURSE_CACHE=",
+    ("elsewhere", errno.ENOSPC): "free some space on this disk",
+    ("cache", errno.EDQUOT): "free some space on this disk, or move the cache",
+    ("cache", errno.EIO): "check the disk and its limits (ulimit -f), or move the cache",
+    ("elsewhere", errno.EIO): "check the disk",
+    ("cache", errno.EROFS): "choose a folder you may write: export COURSE_CACHE=",
+    ("elsewhere", errno.EROFS): "give a folder that you may write",
+    ("checkout", errno.EROFS): "copy the course into a folder that you may write, and work there",
+}
+
+
+@pytest.mark.parametrize(("place", "number"), MENDS.keys(), ids=[f"{p} {errno.errorcode[n]}" for p, n in MENDS])
+def test_the_mend_of_a_failed_write_fits_the_place_and_the_reason(tmp_path, monkeypatch, place, number):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    path = {"cache": tmp_path / "cache" / "x", "elsewhere": tmp_path / "x", "checkout": files.ROOT / "x"}[place]
+    error = files.write_error(path, OSError(number, os.strerror(number)))
+    assert f"Mend: {MENDS[place, number]}" in str(error)
+    assert ("COURSE_CACHE" in str(error)) == (place == "cache")
+    assert os.strerror(number) in str(error)
+
+
+def test_an_error_of_the_block_that_is_not_the_disk_s_passes_through(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x"):
+        raise FileNotFoundError(errno.ENOENT, "another file is missing")
+    with pytest.raises(CourseError, match=r"No space left.*free some space"), atomic_path(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_killed_writers_are_removed_after_a_day_and_those_of_other_files_never(tmp_path):
+    old, young, other = (tmp_path / name for name in (".x.abcd_123.part", ".x.abcd_456.part", ".x.y.abcd_789.part"))
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - files.STALE_S - 60,) * 2)
+    os.utime(young)
+    write_json(tmp_path / "x", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([young.name, other.name, "x"])
+
+
+def test_a_disk_without_the_space_is_named_before_the_folder_exists(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    require_space(tmp_path / "not" / "there", 1)
+    with pytest.raises(
+        CourseError, match=r"there: .* MB are to be written here and .* MB are free\. Mend: free some space"
+    ):
+        require_space(tmp_path / "not" / "there", 10 * free)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser", "~nosuchuser/cache"])
+def test_the_home_of_an_unknown_user_is_one_line(monkeypatch, path):
+    monkeypatch.setenv("COURSE_CACHE", path)
+    with pytest.raises(
+        CourseError, match=rf"{path}: the home folder of nosuchuser is not known\. Mend: write the path"
+    ):
         cache_dir()
 
 

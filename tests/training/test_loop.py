@@ -23,7 +23,7 @@ from course_lib.data import Augmentation, SignDataset
 from course_lib.errors import CourseError
 from course_lib.evaluation import model_accuracy, predict_logits
 from course_lib.models import SignStudent
-from course_lib.training import Recipe, epoch_batches, fit, loop, make_optimizer
+from course_lib.training import CrossEntropy, Recipe, epoch_batches, fit, loop, make_optimizer
 
 RECIPE = Recipe(epochs=4, max_lr=0.01, batch_size=20)
 
@@ -64,17 +64,18 @@ def network(seed=0, dropout=0.0):
     return model
 
 
-class Stopping:
-    """Cross-entropy that does ``act`` when it is asked for the value of batch ``call``, counted from 0."""
+class Stopping(CrossEntropy):
+    """The default loss, which does ``act`` when it is asked for the value of batch ``call``, counted from 0."""
 
     def __init__(self, call, act):
+        super().__init__()
         self.left, self.act = call, act
 
-    def __call__(self, logits, batch):
+    def forward(self, logits, batch):
         if self.left == 0:
             self.act()
         self.left -= 1
-        return F.cross_entropy(logits, batch.labels)
+        return super().forward(logits, batch)
 
 
 def interrupt():
@@ -107,12 +108,6 @@ def test_the_default_loss_learns_three_colours(optimizer, schedule):
     assert [row["epoch"] for row in history.epochs] == list(range(10))
     assert history.seconds > 0
     assert not model.training
-
-
-def test_label_smoothing_is_torch_s():
-    logits, batch = torch.randn(5, 3), loop.Batch(None, torch.tensor([0, 1, 2, 0, 1]), None, 0)
-    expected = nn.CrossEntropyLoss(label_smoothing=0.2)(logits, batch.labels)
-    assert torch.equal(loop._cross_entropy(0.2)(logits, batch), expected)
 
 
 def test_a_given_loss_sees_images_labels_positions_and_view_of_its_batch():
@@ -298,7 +293,8 @@ def test_a_process_killed_with_sigkill_resumes_to_the_same_weights(tmp_path):
 def test_a_finished_run_is_not_trained_again(tmp_path):
     model, again = network(), network(seed=99)
     history = run(model, checkpoint=tmp_path / "x.pt")
-    repeated = run(again, loss=lambda *_: pytest.fail("trained again"), checkpoint=tmp_path / "x.pt")
+    loss = Stopping(0, lambda: pytest.fail("trained again"))
+    repeated = run(again, loss=loss, checkpoint=tmp_path / "x.pt")
     assert same_weights(model, again)
     assert repeated == history
 
@@ -367,6 +363,32 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(tmp_path, state, build,
     with pytest.raises(CourseError, match=r"x\.pt: belongs to a run with another .*Mend: delete .*x\.pt"):
         fit(build(), train, VALIDATION, recipe, checkpoint=path, progress=False)
     assert path.read_bytes() == state
+
+
+@pytest.mark.parametrize(
+    "other", [Recipe(epochs=4, max_lr=0.01, batch_size=20, label_smoothing=0.1), "a function", "other validation"]
+)
+def test_a_checkpoint_of_another_loss_or_another_validation_set_is_refused(tmp_path, state, other):
+    path, recipe, loss, validation = tmp_path / "x.pt", RECIPE, None, VALIDATION
+    path.write_bytes(state)
+    if other == "a function":
+        loss = lambda logits, batch: F.mse_loss(logits.softmax(1), F.one_hot(batch.labels, 3).float())  # noqa: E731
+    elif other == "other validation":
+        validation = colours(30, seed=2)
+    else:
+        recipe = other
+    with pytest.raises(CourseError, match="belongs to a run with another model, loss, recipe or data"):
+        fit(network(), TRAIN, validation, recipe, loss=loss, checkpoint=path, progress=False)
+    assert path.read_bytes() == state
+
+
+@pytest.mark.parametrize("key", ["model", "optimizer", "best", "torch_rng"])
+def test_a_checkpoint_that_lacks_a_part_is_named(tmp_path, state, key):
+    path, content = tmp_path / "x.pt", torch.load(io.BytesIO(state), weights_only=True)
+    del content[key]
+    path.write_bytes(saved(content))
+    with pytest.raises(CourseError, match=rf"not a readable training checkpoint \(it lacks {key}\)"):
+        run(network(), checkpoint=path)
 
 
 class Bomb:
@@ -502,6 +524,51 @@ def test_accuracy_is_the_fraction_of_right_labels():
             return torch.tensor([0.0, 1.0, 0.0]).expand(len(images), 3)
 
     assert model_accuracy(Constant(), colours(31)) == 10 / 31
+
+
+# Layers that the caller froze.
+
+
+def frozen_network():
+    """In train mode, but for the second layer's BatchNorm, whose statistics must not move."""
+    model = network().train()
+    model.features[1][1].eval()
+    return model
+
+
+def test_a_frozen_batchnorm_keeps_its_statistics_and_the_others_move():
+    model, before = frozen_network(), frozen_network()
+    run(model, replace(RECIPE, epochs=2))
+    assert torch.equal(model.features[1][1].running_mean, before.features[1][1].running_mean)
+    assert not torch.equal(model.features[0][1].running_mean, before.features[0][1].running_mean)
+    assert not model.training  # as documented: eval mode afterwards, all of it
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_frozen_layer_is_frozen_in_every_epoch_and_after_a_resume(tmp_path):
+    seen = []
+
+    class Watching(CrossEntropy):
+        def forward(self, logits, batch):
+            seen.append([module.training for module in model.modules()].count(False))
+            return super().forward(logits, batch)
+
+    model = frozen_network()
+    run(model, replace(RECIPE, epochs=2), loss=Watching(), checkpoint=tmp_path / "x.pt")
+    assert seen == [1] * 6
+    (tmp_path / "x.pt").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(frozen_network(), loss=Stopping(4, interrupt), checkpoint=tmp_path / "x.pt")
+    resumed, whole = frozen_network(), frozen_network()
+    run(resumed, checkpoint=tmp_path / "x.pt")
+    run(whole)
+    assert same_weights(resumed, whole)
+
+
+def test_a_network_in_eval_mode_is_trained_wholly():
+    model, before = network().eval(), network()
+    run(model, replace(RECIPE, epochs=1))
+    assert not torch.equal(model.features[1][1].running_mean, before.features[1][1].running_mean)
 
 
 # What the outside sees.

@@ -26,11 +26,11 @@ def test_what_q_never_expects_is_said_to_cost_infinitely_much():
 
 def test_every_control_redraws_the_picture_and_its_description():
     picture, words, *controls = widgets.divergence_explorer().children
-    assert bytes(picture.value).startswith(b"\x89PNG")
+    assert picture.value.startswith("<img alt=")
     for control in controls:
-        before = bytes(picture.value), words.value
+        before = picture.value, words.value
         control.value = 9
-        assert bytes(picture.value) != before[0]
+        assert picture.value != before[0]
         assert words.value != before[1]
 
 

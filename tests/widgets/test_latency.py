@@ -14,9 +14,9 @@ def test_the_static_twin_of_the_default_settings_is_the_widgets_first_picture():
 
 def test_every_control_redraws_the_picture_and_its_description():
     picture, words, *controls = widgets.benchmark_explorer().children
-    assert bytes(picture.value).startswith(b"\x89PNG")
+    assert picture.value.startswith("<img alt=")
     for control in controls:
-        before = bytes(picture.value), words.value
+        before = picture.value, words.value
         control.value = CHANGED[control.description]
-        assert bytes(picture.value) != before[0]
+        assert picture.value != before[0]
         assert words.value != before[1]

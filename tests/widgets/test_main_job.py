@@ -15,7 +15,7 @@ def explorer(ledger):
 
 def test_the_first_picture_shows_the_budget_it_was_given(explorer):
     picture, words, *sliders = explorer.children
-    assert bytes(picture.value).startswith(b"\x89PNG")
+    assert picture.value.startswith("<img alt=")
     assert "Within 0.3 ms, 500 kB and 96.0 %: student distilled FP32." in words.value
     assert [round(slider.value, 3) for slider in sliders] == [0.3, 500, 0.96]
 
@@ -29,10 +29,10 @@ def test_the_first_picture_shows_the_budget_it_was_given(explorer):
     ],
 )
 def test_a_moved_slider_changes_the_verdict_and_the_picture(explorer, index, value, fitting):
-    before = bytes(explorer.children[0].value)
+    before = explorer.children[0].value
     explorer.children[index].value = value
     assert explorer.children[1].value.endswith(f": {fitting}.</small>")
-    assert bytes(explorer.children[0].value) != before
+    assert explorer.children[0].value != before
 
 
 def test_the_sliders_reach_every_variant_and_the_start(ledger):

@@ -9,11 +9,11 @@ CHANGED = {"channels": 128, "pixels": 4, "kernel": 1, "kind": "depthwise", "batc
 
 def test_every_control_redraws_the_picture_and_its_description():
     picture, words, *controls = widgets.roofline_explorer(73.0, 19.0).children
-    assert bytes(picture.value).startswith(b"\x89PNG")
+    assert picture.value.startswith("<img alt=")
     for control in controls:
-        before = bytes(picture.value), words.value
+        before = picture.value, words.value
         control.value = CHANGED[control.description]
-        assert bytes(picture.value) != before[0]
+        assert picture.value != before[0]
         assert words.value != before[1]
 
 

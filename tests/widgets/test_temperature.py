@@ -19,11 +19,11 @@ def explorer() -> ipywidgets.VBox:
 
 def test_every_control_redraws_the_picture_and_its_description():
     picture, words, *controls = explorer().children
-    assert bytes(picture.value).startswith(b"\x89PNG")
+    assert picture.value.startswith("<img alt=")
     for control in controls:
-        before = bytes(picture.value), words.value
+        before = picture.value, words.value
         control.value = {"sign": 1, "T": 10}[control.description]
-        assert bytes(picture.value) != before[0]
+        assert picture.value != before[0]
         assert words.value != before[1]
 
 

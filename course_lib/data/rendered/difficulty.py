@@ -22,7 +22,11 @@ Quantiles = tuple[float, float, float, float, float]
 
 
 def quantile(u: np.ndarray, knots: Quantiles) -> np.ndarray:
-    """Value at fraction ``u`` ∈ [0, 1) of a distribution given by its 0, 25, 50, 75 and 100 % quantiles."""
+    """Value at fraction ``u`` ∈ [0, 1) of a distribution given by its 0, 25, 50, 75 and 100 % quantiles.
+
+    >>> quantile(np.array([0.0, 0.25, 0.5, 0.625]), (0.0, 1.0, 4.0, 6.0, 10.0)).tolist()
+    [0.0, 1.0, 4.0, 5.0]
+    """
     position = u * (len(knots) - 1)
     left = np.minimum(position.astype(np.int64), len(knots) - 2)
     table = np.asarray(knots, dtype=np.float64)
@@ -39,23 +43,23 @@ class Difficulty:
     gain: Quantiles = (0.35, 0.56, 0.84, 1.10, 1.60)  # exposure; 1 is right, above 1.5 whites clip
     backlight: float = 0.18  # probability that the sign stands against bright light
     backlight_ratio: Quantiles = (0.38, 0.48, 0.58, 0.68, 0.80)  # light on a backlit sign / light behind it
-    gamma: Quantiles = (0.75, 0.90, 1.00, 1.10, 1.35)
+    gamma: Quantiles = (0.75, 0.90, 1.00, 1.10, 1.35)  # exponent of the camera's tone curve; 1 is a straight line
     fading: Quantiles = (0.0, 0.05, 0.12, 0.22, 0.42)  # share of the paint's colour that is gone
     dirt: Quantiles = (0.0, 0.05, 0.12, 0.22, 0.45)  # light lost in the dirtiest spots
-    rotation: Quantiles = (-15, -3.5, 0, 3.5, 15)
-    yaw: Quantiles = (-38, -12, 0, 12, 38)  # camera left or right of the sign
-    pitch: Quantiles = (-20, -6, 0, 6, 20)
+    rotation: Quantiles = (-15, -3.5, 0, 3.5, 15)  # degrees, roll of the sign
+    yaw: Quantiles = (-38, -12, 0, 12, 38)  # degrees, camera left or right of the sign
+    pitch: Quantiles = (-20, -6, 0, 6, 20)  # degrees, camera below or above the sign
     foliage: float = 0.12  # probability of leaves in front
     foliage_cover: Quantiles = (0.03, 0.06, 0.10, 0.14, 0.20)  # share of the sign
-    sticker: float = 0.12
-    sticker_cover: Quantiles = (0.01, 0.02, 0.04, 0.06, 0.10)
-    shadow: float = 0.35
+    sticker: float = 0.12  # probability of a sticker on the plate
+    sticker_cover: Quantiles = (0.01, 0.02, 0.04, 0.06, 0.10)  # share of the sign
+    shadow: float = 0.35  # probability that something casts a shadow on the sign
     shadow_depth: Quantiles = (0.15, 0.24, 0.34, 0.44, 0.55)  # share of the light that a shadow takes
-    rain: float = 0.10
-    fog: float = 0.10
-    night: float = 0.10
+    rain: float = 0.10  # probability; the three kinds of weather exclude one another
+    fog: float = 0.10  # probability
+    night: float = 0.10  # probability
     fog_density: Quantiles = (0.12, 0.20, 0.28, 0.37, 0.46)  # share of grey in the first frame
-    night_gain: Quantiles = (0.26, 0.34, 0.44, 0.57, 0.80)
+    night_gain: Quantiles = (0.26, 0.34, 0.44, 0.57, 0.80)  # exposure at night, in place of ``gain``
     # One frame ---------------------------------------------------------------------------------------------
     blur: Quantiles = (0.20, 0.34, 0.48, 0.66, 1.00)  # px, standard deviation of the defocus
     motion: float = 0.35  # probability of motion blur

@@ -14,15 +14,12 @@ differ by one grey level. On one machine they are equal, whatever the number of 
 **What it is not.** A network trained on rendered signs alone recognizes only about 60 % of real ones: accuracy on this
 set says how networks compare, never how they would do on the road.
 
-The images are rendered once into the course's cache, as a memory-mapped array with checksums; an altered or unfinished
-cache is rendered again.
+The images are rendered once into the course's cache (``course_lib.storage.cache``), as an array that is mapped into
+memory; an altered, unfinished or mistaken entry is rendered again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,8 +33,8 @@ from course_lib.data.rendered.camera import frame_parameters, photograph
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.scene import SIGN, backgrounds, draw_tracks, sign_planes
 from course_lib.data.rendered.templates import load_templates, templates_digest
-from course_lib.errors import CourseError
-from course_lib.storage.files import atomic_path, cache_dir, read_json, sha256, write_json
+from course_lib.storage.arrays import write_npy, write_npz
+from course_lib.storage.cache import cached, reading
 
 VERSION = 2  # of the renderer: a change of any pixel is a new version, and a new cache
 SPLITS = {"train": 4816, "validation": 602, "test": 1204}  # tracks: 112, 14 and 28 of each class
@@ -54,8 +51,8 @@ ATTRIBUTES = {
     "weather": "0 clear, 1 rain, 2 fog, 3 night",
     "frame": "0 is the farthest",
 }
+FILES = ("images.npy", "table.npz")  # of a cached part
 _CHUNK = 192  # tracks rendered together
-_LOG = logging.getLogger(__name__)
 
 
 def render_split(
@@ -79,28 +76,16 @@ def render_split(
         frames: images of each sign, ≥ 1.
         chunk: tracks computed together; changes memory and speed, never a pixel.
     Raises: ValueError for an argument out of range; CourseError for broken templates.
+
+    >>> signs = render_split("train", tracks=2, frames=1, size=16)
+    >>> signs.images.shape, signs.images.dtype.name, signs.labels.tolist()
+    ((2, 3, 16, 16), 'uint8', [0, 1])
     """
     count = _check(split, size, seed, tracks, frames)
     number = list(SPLITS).index(split)
-    templates = _premultiplied(load_templates())
-    images = np.empty((count * frames, 3, size, size), np.uint8)
-    attributes = {name: np.empty(count * frames, np.float32) for name in ATTRIBUTES}
-    from tqdm.auto import tqdm
-
-    with torch.inference_mode(), tqdm(total=len(images), unit="image", disable=not progress, leave=False) as bar:
-        for start in range(0, count, chunk):
-            indices = np.arange(start, min(start + chunk, count))
-            drawn = draw_tracks(seed, number, indices, indices % len(CLASS_NAMES), frames, difficulty)
-            planes, facts = sign_planes(templates, drawn, difficulty)
-            known = frame_parameters(drawn, difficulty, facts["shadow"])
-            known["occlusion"] = np.broadcast_to(facts["occlusion"][:, None], known["frame"].shape)
-            rows = slice(start * frames, (start + len(indices)) * frames)
-            key = (seed, number, indices)
-            images[rows] = photograph(planes, backgrounds(drawn), drawn, known, key, difficulty, size).numpy()
-            for name, values in attributes.items():
-                values[rows] = known[name].ravel()
-            bar.update(len(indices) * frames)
     owner = np.repeat(np.arange(count), frames)
+    chunks = [np.arange(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    images, attributes = _render((seed, number), chunks, frames, difficulty, size, progress)
     return SignDataset(
         images,
         owner % len(CLASS_NAMES),
@@ -110,6 +95,39 @@ def render_split(
         split=split,
         num_classes=len(CLASS_NAMES),
     )
+
+
+def _render(
+    key: tuple[int, int], chunks: list[np.ndarray], frames: int, difficulty: Difficulty, size: int, progress: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images and attributes of all tracks, chunk by chunk; ``key`` is (seed, split)."""
+    from tqdm.auto import tqdm
+
+    templates = _premultiplied(load_templates())
+    total = frames * sum(map(len, chunks))
+    images = np.empty((total, 3, size, size), np.uint8)
+    attributes = {name: np.empty(total, np.float32) for name in ATTRIBUTES}
+    with torch.inference_mode(), tqdm(total=total, unit="image", disable=not progress, leave=False) as bar:
+        for tracks in chunks:
+            pictures, known = _film(templates, (*key, tracks), frames, difficulty, size)
+            rows = slice(int(tracks[0]) * frames, int(tracks[0]) * frames + len(pictures))
+            images[rows] = pictures
+            for name, values in attributes.items():
+                values[rows] = known[name].ravel()
+            bar.update(len(pictures))
+    return images, attributes
+
+
+def _film(
+    templates: torch.Tensor, key: tuple[int, int, np.ndarray], frames: int, difficulty: Difficulty, size: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images (tracks · frames, 3, size, size), uint8, of the tracks that ``key`` (seed, split, track numbers) names."""
+    seed, number, indices = key
+    drawn = draw_tracks(seed, number, indices, indices % len(CLASS_NAMES), frames, difficulty)
+    planes, facts = sign_planes(templates, drawn, difficulty)
+    known = frame_parameters(drawn, difficulty, facts["shadow"])
+    known["occlusion"] = np.broadcast_to(facts["occlusion"][:, None], known["frame"].shape)
+    return photograph(planes, backgrounds(drawn), drawn, known, key, difficulty, size).numpy(), known
 
 
 def load_rendered(*, size: int = 32, seed: int = 0, progress: bool = True) -> Splits:
@@ -132,42 +150,25 @@ def _load_split(split: str, size: int, seed: int, progress: bool) -> SignDataset
         "tracks": SPLITS[split],
         "frames": FRAMES,
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache_dir() / "rendered" / f"{split}_{size}px_seed{seed}_{key}"
-    problem = _problem(folder)
-    if problem:
-        if folder.exists():
-            _LOG.warning("rendering %s again: %s", folder.name, problem)
-        _store(render_split(split, size=size, seed=seed, progress=progress), folder, identity)
+
+    def build(folder: Path) -> None:
+        dataset = render_split(split, size=size, seed=seed, progress=progress)
+        write_npy(folder / "images.npy", dataset.images)
+        table = {"labels": dataset.labels, "groups": dataset.groups, **dataset.attributes}
+        write_npz(folder / "table.npz", table)
+
+    images = SPLITS[split] * FRAMES
+    row_bytes = 3 * size**2 + 8 + 8 + 4 * len(ATTRIBUTES)
+    label = f"{split}_{size}px_seed{seed}"
+    folder = cached("rendered", label, identity, FILES, build, needed_bytes=images * row_bytes)
     return _open(folder, split)
 
 
-def _store(dataset: SignDataset, folder: Path, identity: dict) -> None:
-    """Write images and attributes, then the manifest with their checksums: without it the rest does not count."""
-    with atomic_path(folder / "images.npy") as part, open(part, "wb") as stream:
-        np.save(stream, dataset.images, allow_pickle=False)
-    with atomic_path(folder / "table.npz") as part, open(part, "wb") as stream:
-        np.savez(stream, labels=dataset.labels, groups=dataset.groups, **dataset.attributes)
-    checksums = {name: sha256(folder / name) for name in ("images.npy", "table.npz")}
-    write_json(folder / "manifest.json", {"identity": identity, "sha256": checksums})
-
-
-def _problem(folder: Path) -> str | None:
-    """Why the cached part cannot be used, or None."""
-    try:
-        checksums = read_json(folder / "manifest.json", mend="")["sha256"]
-        for name in ("images.npy", "table.npz"):
-            if sha256(folder / name) != checksums[name]:
-                return f"{name} was altered or cut short (its checksum differs)"
-    except (CourseError, OSError, KeyError, TypeError) as error:
-        return f"incomplete ({error})"
-    return None
-
-
 def _open(folder: Path, split: str) -> SignDataset:
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    with np.load(folder / "table.npz", allow_pickle=False) as table:
-        columns = dict(table.items())
+    with reading(folder):
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        with np.load(folder / "table.npz", allow_pickle=False) as table:
+            columns = dict(table.items())
     return SignDataset(
         images,
         columns.pop("labels"),

@@ -60,13 +60,13 @@ _WALL = list(SCENERY).index("wall")
 
 @dataclass(frozen=True)
 class Tracks:
-    """Random numbers of T tracks: ``track`` and ``frame`` by name, (T,) and (T, frames); fields by grid size."""
+    """Random numbers of T tracks."""
 
-    labels: np.ndarray  # (T,)
-    track: dict[str, np.ndarray]
-    frame: dict[str, np.ndarray]
-    fields: dict[int, Tensor]  # cells → (T, 6, cells, cells), uniform in [−1, 1)
-    weather: np.ndarray  # (T,)
+    labels: np.ndarray  # (T,), class ids 0..42
+    track: dict[str, np.ndarray]  # name in TRACK_DRAWS → (T,), uniform in [0, 1)
+    frame: dict[str, np.ndarray]  # name in FRAME_DRAWS → (T, frames), uniform in [0, 1)
+    fields: dict[int, Tensor]  # cells a side → (T, 6, cells, cells), uniform in [−1, 1)
+    weather: np.ndarray  # (T,), CLEAR, RAIN, FOG or NIGHT
 
 
 def generator(seed: int, split: int, track: int, stream: int) -> np.random.Generator:
@@ -88,7 +88,7 @@ def draw_tracks(
         for side, piece in zip(NOISE_GRIDS, pieces, strict=True)
     }
     frame = np.stack([generator(seed, split, int(t), 1).random((frames, len(FRAME_DRAWS))) for t in indices])
-    named = dict(zip(TRACK_DRAWS, track.T, strict=True))
+    named: dict[str, np.ndarray] = dict(zip(TRACK_DRAWS, track.T, strict=True))
     # Each kind of weather has its own interval, as wide as its probability: switching one off leaves the others alone.
     kinds = {RAIN: "rain", FOG: "fog", NIGHT: "night"}
     starts = np.cumsum([0.0] + [getattr(DEFAULT, name) for name in kinds.values()])[:-1]
@@ -102,7 +102,11 @@ def draw_tracks(
 
 
 def column(values: np.ndarray) -> Tensor:
-    """(T,) → float32 (T, 1, 1, 1), to multiply images with."""
+    """(T,) → float32 (T, 1, 1, 1), to multiply images with.
+
+    >>> tuple(column(np.arange(3)).shape)
+    (3, 1, 1, 1)
+    """
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).view(-1, 1, 1, 1)
 
 
@@ -111,6 +115,9 @@ def resample(images: Tensor, side: int, mode: str) -> Tensor:
 
     Resampling a square picture X is a product R·X·Rᵀ. R is what ``F.interpolate`` itself makes of the identity, so the
     weights are its own; two matrix products are several times faster than its gather on a CPU.
+
+    >>> resample(torch.ones(1, 2, 2), 4, "bilinear").unique().tolist()
+    [1.0]
     """
     if side == images.shape[-1]:
         return images

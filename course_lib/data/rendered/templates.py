@@ -18,10 +18,11 @@ from PIL import Image
 
 from course_lib.data.classes import CLASS_NAMES
 from course_lib.errors import CourseError
-from course_lib.storage.files import DATASETS, read_json
+from course_lib.storage.cards import described_files, read_card, restore_command
+from course_lib.storage.files import DATASETS
 
 TEMPLATES = DATASETS / "sign_templates"
-MEND = "git checkout -- datasets/sign_templates"
+MEND = restore_command(TEMPLATES)
 
 
 def load_templates(folder: str | Path = TEMPLATES) -> np.ndarray:
@@ -50,11 +51,11 @@ def templates_digest(folder: str | Path = TEMPLATES) -> str:
 def _checksums(folder: str | Path) -> dict[str, str]:
     """File name → SHA-256, in class order, from the card."""
     path = Path(folder) / "card.json"
-    card = read_json(path, mend=MEND)
+    card = read_card(path, mend=MEND)
     try:
-        checksums = {name: entry["sha256"] for name, entry in sorted(card["files"].items())}
+        checksums = dict(sorted(described_files(card).items()))
         ids = [card["files"][name]["class_id"] for name in checksums]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CourseError("the card lists no files with class_id and sha256", path=path, mend=MEND) from error
     if ids != list(range(len(CLASS_NAMES))):
         raise CourseError(f"the card must list the {len(CLASS_NAMES)} classes in order", path=path, mend=MEND)

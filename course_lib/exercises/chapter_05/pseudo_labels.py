@@ -30,17 +30,28 @@ def pseudo_labels_of(table: Tensor, view: int, indices: Tensor) -> Tensor:
     return table[view, indices].argmax(1)
 
 
-@ex.case("two views that disagree, images in no order, and the view is neither the first nor the last")
+@ex.case("three views that disagree, images in no order, and a view that is neither the first nor the last")
 def three_views() -> tuple[Tensor, int, Tensor]:
-    first, second, third = torch.eye(3), torch.eye(3).roll(1, 1), torch.eye(3).roll(2, 1)
-    return torch.stack([first, second, third]), 1, torch.tensor([2, 0])
+    first = [[3.0, 1, 2], [1, 4, 0], [0, 2, 5]]  # class 0, 1, 2
+    second = [[1.0, 6, 0], [0, 2, 3], [4, 1, 2]]  # class 1, 2, 0
+    third = [[1.0, 0, 9], [7, 2, 1], [0, 8, 3]]  # class 2, 0, 1
+    return torch.tensor([first, second, third]), 1, torch.tensor([2, 0])
+
+
+@ex.case("two views, and a batch that is the whole data set, shuffled")
+def whole_table() -> tuple[Tensor, int, Tensor]:
+    first = [[3.0, 1], [1, 4], [0, 2], [5, 2]]
+    second = [[1.0, 6], [0, 2], [4, 1], [1, 3]]
+    return torch.tensor([first, second]), 0, torch.tensor([3, 0, 2, 1])
 
 
 @ex.inputs
 def random_batch(rng: np.random.Generator) -> tuple[Tensor, int, Tensor]:
+    """No two logits are equal; the view is neither the first nor the last."""
     images = int(rng.integers(20, 40))
     order = torch.from_numpy(rng.permutation(images)[:12])
-    return torch.randn(4, images, 9), int(rng.integers(1, 3)), order
+    table = rng.permutation(4 * images * 9).reshape(4, images, 9) / 100
+    return torch.from_numpy(table).float(), int(rng.integers(1, 3)), order
 
 
 @ex.mistake(
@@ -52,8 +63,8 @@ def first_rows(table: Tensor, view: int, indices: Tensor) -> Tensor:
 
 
 @ex.mistake(
-    "You averaged over the views. That may be a steadier label, but it is not the teacher's answer to the picture "
-    "that the student sees: take the batch's view alone."
+    "You averaged over the views. That may be a steadier label, but it is not the teacher's answer to the picture that "
+    "the student sees: take the batch's view alone."
 )
 def mean_over_views(table: Tensor, view: int, indices: Tensor) -> Tensor:
     return table.mean(0)[indices].argmax(1)
@@ -82,6 +93,21 @@ def over_images(table: Tensor, view: int, indices: Tensor) -> Tensor:
 @ex.mistake("You returned positions in the data set, not classes.")
 def positions(table: Tensor, view: int, indices: Tensor) -> Tensor:
     return indices[table[view, indices].argmax(1) % len(indices)]
+
+
+@ex.mistake("These are the largest logits. Asked for is where they stand: argmax, the class.")
+def largest_logits(table: Tensor, view: int, indices: Tensor) -> Tensor:
+    return table[view, indices].max(1).values
+
+
+@ex.mistake("These are whole rows. A pseudo-label is the teacher's first choice alone: argmax(1) of each row.")
+def whole_rows(table: Tensor, view: int, indices: Tensor) -> Tensor:
+    return table[view, indices]
+
+
+@ex.mistake("One class for each image is a vector (B,); yours has a second axis of length 1. Leave out keepdim.")
+def second_axis_kept(table: Tensor, view: int, indices: Tensor) -> Tensor:
+    return table[view, indices].argmax(1, keepdim=True)
 
 
 @ex.alternative

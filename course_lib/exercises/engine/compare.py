@@ -6,21 +6,30 @@ element by element, dicts key by key, modules by structure and state. Integers m
 
     |got − expected| ≤ tolerance · (|expected| + mean|expected|) + 1e-7
 
-where the second term forgives cancellation in an element that is small beside its neighbours. NaN equals NaN, and an
-infinity equals itself. Where bits matter (integer codes), ``exactly`` demands the same dtype and every bit.
+where the second term forgives cancellation in an element that is small beside its neighbours, and the third rounding
+errors around 0. NaN equals NaN, and an infinity equals itself. ``relatively`` drops both, for values that span many
+powers of ten. Where bits matter (integer codes), ``exactly`` demands
+the same dtype and every bit. Only numbers equal numbers: an object that claims to equal everything equals nothing.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 
-LONGEST = 160
+from course_lib.exercises.engine.describe import SHOWN, as_array, describe, describe_two
+
+ROUNDING = 1e-7
+"""What ``difference`` forgives around 0."""
+_NUMBERS = "biufc"
+Tolerances = Callable[[np.ndarray], float]
 
 
 def difference(expected: Any, got: Any, tolerance: float = 1e-4) -> str | None:
@@ -30,30 +39,33 @@ def difference(expected: Any, got: Any, tolerance: float = 1e-4) -> str | None:
         expected: the reference's result.
         got: the learner's result.
         tolerance: relative error allowed to floats; integers and strings must agree exactly.
+
+    >>> difference(1.0, torch.tensor(1.00001)), difference((1, 2), [1, 3])
+    (None, 'value 2 of 2: expected 2, got 3')
     """
-    expected, got = _plain(expected), _plain(got)
-    if isinstance(expected, np.ndarray):
-        return _array_difference(expected, got, tolerance)
-    if isinstance(expected, Mapping):
-        return _mapping_difference(expected, got, tolerance)
-    if isinstance(expected, list):
-        return _list_difference(expected, got, tolerance)
-    if isinstance(expected, str) and isinstance(got, str):
-        same = expected.strip().casefold() == got.strip().casefold()
-    else:
-        # Objects that can only be compared by identity, and show no attributes, count as equal.
-        opaque = type(expected).__eq__ is object.__eq__ and not callable(expected)
-        same = type(expected) is type(got) and (opaque or bool(expected == got))
-    return None if same else f"expected {describe(expected)}, got {describe(got)}"
+    return _difference(expected, got, tolerance, lambda array: tolerance * _scale(array) + ROUNDING)
+
+
+def relatively(expected: Any, got: Any, tolerance: float = 1e-4) -> str | None:
+    """Like ``difference``, with each number's own size as the only scale: for values over many powers of ten.
+
+    >>> relatively([1.0, 1e-9], [1.0, 2e-9])
+    'value 2 of 2: expected 1e-09, got 2e-09'
+    """
+    return _difference(expected, got, tolerance, lambda array: 0.0)
 
 
 def exactly(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
-    """Like ``difference`` with no tolerance; arrays and tensors must also have the same dtype."""
+    """Like ``difference`` with no tolerance; arrays and tensors must also have the same dtype.
+
+    >>> exactly(torch.tensor([1]), torch.tensor([1.0]))
+    'expected dtype torch.int64, got torch.float32'
+    """
     for one, other in zip(_leaves(expected), _leaves(got), strict=False):
         wanted, found = getattr(one, "dtype", None), getattr(other, "dtype", None)
         if wanted is not None and str(wanted) != str(found):
             return f"expected dtype {wanted}, got {found or type(other).__name__}"
-    return difference(expected, got, 0.0)
+    return _difference(expected, got, 0.0, lambda array: 0.0)
 
 
 def same_bits(before: Any, after: Any) -> bool:
@@ -69,39 +81,29 @@ def clone(value: Any) -> Any:
         return value
 
 
-def describe(value: Any) -> str:
-    """A short text: small arrays in full, large ones as shape, dtype and range."""
-    if isinstance(value, torch.Tensor | np.ndarray):
-        kind = "tensor" if isinstance(value, torch.Tensor) else "array"
-        array = _plain(value)
-        if array.ndim == 0:
-            return f"{array.item():.6g}" if array.dtype.kind == "f" else repr(array.item())
-        if array.size <= 8:
-            return f"{kind}({np.array2string(array, precision=5, separator=', ')})".replace("\n", "")
-        extent = f", values from {array.min():.4g} to {array.max():.4g}" if array.dtype.kind in "iuf" else ""
-        return f"{kind} of shape {tuple(array.shape)}, {str(value.dtype).removeprefix('torch.')}{extent}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, np.generic):
-        return describe(value.item())
-    if isinstance(value, Mapping):
-        return _shorten("{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in value.items()) + "}")
-    if isinstance(value, tuple | list):
-        inside = ", ".join(describe(item) for item in value[:9]) + (", …" if len(value) > 9 else "")
-        return _shorten(f"[{inside}]" if isinstance(value, list) else f"({inside})")
-    try:
-        return _shorten(" ".join(repr(value).split()))
-    except Exception:  # a learner's own __repr__
-        return f"an object of class {type(value).__name__}"
+def _difference(expected: Any, got: Any, tolerance: float, allowed: Tolerances) -> str | None:
+    expected, got = _plain(expected), _plain(got)
+    if isinstance(expected, np.ndarray):
+        return _array_difference(expected, got, tolerance, allowed)
+    if isinstance(expected, Mapping):
+        return _mapping_difference(expected, got, tolerance, allowed)
+    if isinstance(expected, list):
+        return _list_difference(expected, got, tolerance, allowed)
+    if isinstance(expected, str) and isinstance(got, str):
+        same = expected.strip().casefold() == got.strip().casefold()
+    else:
+        # Objects that can only be compared by identity, and show no attributes, count as equal.
+        opaque = type(expected).__eq__ is object.__eq__ and not callable(expected)
+        same = type(expected) is type(got) and (opaque or bool(expected == got))
+    return None if same else _shown(expected, got)
 
 
 def _plain(value: Any) -> Any:
     """Tensors and numbers as arrays, sequences as lists, modules and dataclasses as dicts; the rest unchanged."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        return (value.float() if value.dtype == torch.bfloat16 else value).resolve_conj().numpy()
-    if isinstance(value, bool | int | float | complex | np.ndarray | np.generic):
-        return np.asarray(value)
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic | bool | int | float | complex):
+        return list(value.unbind()) if isinstance(value, torch.Tensor) and value.is_nested else as_array(value)
+    if isinstance(value, Fraction | Decimal):
+        return np.asarray(float(value))
     if isinstance(value, torch.nn.Module):
         return {"layers": str(value), **value.state_dict()}
     if isinstance(value, list | tuple):
@@ -113,51 +115,83 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _array_difference(expected: np.ndarray, got: Any, tolerance: float) -> str | None:
-    shown = f"expected {describe(expected)}, got {describe(got)}"
-    try:
-        got = np.asarray([_plain(item) for item in got]) if isinstance(got, list) else np.asarray(got)
-    except ValueError:
-        return shown
-    if got.dtype.kind not in "biufc" or expected.dtype.kind not in "biufc":
-        return None if got.shape == expected.shape and (got == expected).all() else shown
-    if got.shape != expected.shape:
-        return f"expected shape {expected.shape}, got shape {got.shape}"
+def _scale(array: np.ndarray) -> float:
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.mean()) if finite.size else 0.0
+
+
+def _shown(expected: Any, got: Any) -> str:
+    one, other = describe_two(expected, got)
+    return f"expected {one}, got {other}"
+
+
+def _array_difference(expected: np.ndarray, got: Any, tolerance: float, allowed: Tolerances) -> str | None:
+    if expected.dtype.kind not in _NUMBERS:
+        return _objects_difference(expected, got)
+    array = _numbers(got, expected.shape)
+    if array is None:
+        return _shown(expected, got)
+    if array.shape != expected.shape:
+        return f"expected shape {expected.shape}, got shape {array.shape}"
     if expected.dtype.kind in "biu":
-        wrong = got != expected
+        wrong = array != expected
     else:
-        finite = np.abs(expected[np.isfinite(expected)])
-        allowed = tolerance * float(finite.mean() if finite.size else 0.0) + (1e-7 if tolerance else 0.0)
-        wrong = ~np.isclose(got, expected, rtol=tolerance, atol=allowed, equal_nan=True)
+        wrong = ~np.isclose(array, expected, rtol=tolerance, atol=allowed(expected), equal_nan=True)
     if not wrong.any():
         return None
-    if expected.size <= 8:
-        return shown
+    if expected.size <= SHOWN:
+        return _shown(expected, array)
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return (
-        f"{int(wrong.sum())} of {wrong.size} elements differ; at {list(at)} expected "
-        f"{describe(expected[at])}, got {describe(got[at])}"
-    )
+    one, other = describe_two(expected[at], array[at])
+    return f"{int(wrong.sum())} of {wrong.size} elements differ; at {list(at)} expected {one}, got {other}"
 
 
-def _mapping_difference(expected: Mapping, got: Any, tolerance: float) -> str | None:
+def _numbers(got: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """``got`` as an array of numbers, or None if it is none; of a list no more is looked at than ``shape`` has."""
+    if isinstance(got, np.ndarray) and got.dtype.kind == "O":
+        got = got.tolist() if got.ndim else _plain(got.item())
+    if isinstance(got, list):
+        if not shape or len(got) != shape[0]:
+            flat = len(got) <= SHOWN and all(isinstance(item, bool | int | float) for item in got)
+            return np.asarray(got) if flat and got else None
+        rows = [_numbers(_plain(item), shape[1:]) for item in got]
+        if any(row is None for row in rows) or len({row.shape for row in rows if row is not None}) > 1:
+            return None
+        got = np.asarray(rows)
+    return np.asarray(got) if isinstance(got, np.ndarray) and got.dtype.kind in _NUMBERS else None
+
+
+def _objects_difference(expected: np.ndarray, got: Any) -> str | None:
+    """Texts, dates and other objects in arrays: every element of the same class and equal."""
+    items = got.tolist() if isinstance(got, np.ndarray) else got
+    return None if _same_objects(expected.tolist(), items) else _shown(expected, got)
+
+
+def _same_objects(expected: Any, got: Any) -> bool:
+    if isinstance(expected, list):
+        alike = isinstance(got, list) and len(got) == len(expected)
+        return alike and all(_same_objects(one, other) for one, other in zip(expected, got, strict=True))
+    return type(expected) is type(got) and bool(expected == got)
+
+
+def _mapping_difference(expected: Mapping, got: Any, tolerance: float, allowed: Tolerances) -> str | None:
     if not isinstance(got, Mapping) or set(got) != set(expected):
-        keys = list(got) if isinstance(got, Mapping) else type(got).__name__
+        keys = f"a dict with keys {list(got)}" if isinstance(got, Mapping) else describe(got)
         return f"expected a dict with keys {list(expected)}, got {keys}"
     for key, value in expected.items():
-        found = difference(value, got[key], tolerance)
+        found = _difference(value, got[key], tolerance, allowed)
         if found:
             return f"{key!r}: {found}"
     return None
 
 
-def _list_difference(expected: list, got: Any, tolerance: float) -> str | None:
-    got = list(got) if isinstance(got, np.ndarray) and got.ndim else got
-    if not isinstance(got, list) or len(got) != len(expected):
-        count = f"{len(got)} values" if isinstance(got, list) else describe(got)
-        return f"expected {len(expected)} values, got {count}"
+def _list_difference(expected: list, got: Any, tolerance: float, allowed: Tolerances) -> str | None:
+    if not isinstance(got, list) and not (isinstance(got, np.ndarray) and got.ndim):
+        return f"expected {len(expected)} values, got one: {describe(got)}"
+    if len(got) != len(expected):
+        return f"expected {len(expected)} values, got {len(got)} values"
     for index, (one, other) in enumerate(zip(expected, got, strict=True)):
-        found = difference(one, other, tolerance)
+        found = _difference(one, other, tolerance, allowed)
         if found:
             return f"value {index + 1} of {len(expected)}: {found}"
     return None
@@ -171,7 +205,3 @@ def _leaves(value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         return [leaf for item in value for leaf in _leaves(item)]
     return [value]
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

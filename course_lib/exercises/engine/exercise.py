@@ -32,7 +32,8 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
-from course_lib.exercises.engine.compare import clone, describe, difference
+from course_lib.exercises.engine.compare import clone, difference
+from course_lib.exercises.engine.describe import FULL, describe
 
 Arguments = tuple | dict[str, Any]
 
@@ -50,6 +51,11 @@ class Mistake:
     wrong: Any
     message: str
     name: str = ""
+
+    @property
+    def value(self) -> Any:
+        """The wrong value of a value exercise."""
+        return self.wrong() if callable(self.wrong) else self.wrong
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,13 @@ class Exercise:
         gradient_of: arguments (float tensors) whose gradient the result must carry, equal to the reference's: a loss
             that cannot train is wrong.
         no_gradient_of: arguments that must get no gradient, such as a teacher's features.
-        trials: number of random inputs for each check; always the same ones, so that the verdict is.
+        trials: number of draws, the same ones in every check, so that the verdict is. Enough that no mistake is lucky.
         compare: (expected, got, tolerance) -> complaint or None; None: only the properties decide.
         tolerance: relative error allowed to floats.
         in_place: the function is meant to change its arguments: they are compared as part of the outcome.
+        leaves_no_trace: what the function changes for the whole process (hooks on all modules, modes, print options,
+            see ``state``) must be put back by the function. Its arguments must be left as found in any case: hooks,
+            modes, gradients, order.
         time_limit_s: seconds of the learner's code allowed in one check.
     """
 
@@ -99,10 +108,11 @@ class Exercise:
         explanation: str = "",
         gradient_of: Sequence[str] = (),
         no_gradient_of: Sequence[str] = (),
-        trials: int = 5,
+        trials: int = 24,
         compare: Callable[[Any, Any, float], str | None] | None = difference,
         tolerance: float = 1e-4,
         in_place: bool = False,
+        leaves_no_trace: bool = False,
         time_limit_s: float = 5.0,
         **parts: Any,
     ):
@@ -110,7 +120,7 @@ class Exercise:
         self.hints, self.explanation = list(hints), explanation
         self.gradient_of, self.no_gradient_of = tuple(gradient_of), tuple(no_gradient_of)
         self.trials, self.compare, self.tolerance = trials, compare, tolerance
-        self.in_place, self.time_limit_s = in_place, time_limit_s
+        self.in_place, self.leaves_no_trace, self.time_limit_s = in_place, leaves_no_trace, time_limit_s
         self.solution_fn: Callable | None = None
         self.reference_fn: Callable = parts.get("reference", _undeclared)
         self.inputs_fn: Callable[[Any], Arguments] | None = parts.get("inputs")
@@ -183,6 +193,7 @@ class Exercise:
             "each mistake needs a message of its own": len({m.message for m in self.mistakes}) == len(self.mistakes),
             "each mistake needs a name of its own": len({m.name for m in self.mistakes}) == len(self.mistakes),
             "alternatives must hold at least 1 right answer": len(self.alternatives) >= 1,
+            "gradient_of must name parameters": {*self.gradient_of, *self.no_gradient_of} <= {*self.parameters},
             "trials must be ≥ 2": self.trials >= 2,
             "compare=None needs rules": self.compare is not None or self.rules,
             "cases must give tuples or dicts": all(isinstance(e, tuple | dict) for e in self.examples),
@@ -213,7 +224,7 @@ class Exercise:
 
     def call_text(self, arguments: Arguments) -> str:
         """The arguments as a learner would read them: ``x=[1, 2], bits=8``."""
-        return ", ".join(f"{name}={describe(value)}" for name, value in self.named(arguments).items())
+        return ", ".join(f"{name}={describe(value, elements=FULL)}" for name, value in self.named(arguments).items())
 
 
 def apply(fn: Callable, arguments: Arguments) -> Any:

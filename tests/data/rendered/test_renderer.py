@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -18,6 +19,8 @@ from course_lib.data.rendered.difficulty import DEFAULT, quantile
 from course_lib.data.rendered.scene import NIGHT
 from course_lib.data.rendered.templates import TEMPLATES, load_templates
 from course_lib.errors import CourseError
+from course_lib.storage.cards import sealed
+from course_lib.storage.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +252,7 @@ def test_a_damaged_cache_is_rendered_again_to_the_same_bytes(small, damage, capl
     with caplog.at_level(logging.WARNING):
         after = load_rendered(progress=False).test
     assert np.array_equal(after.images, before)
-    assert "rendering test_32px_seed0" in caplog.text
+    assert "making test_32px_seed0" in caplog.text
     caplog.clear()
     load_rendered(progress=False)
     assert not caplog.text
@@ -259,12 +262,39 @@ def test_an_interrupted_rendering_leaves_nothing_that_counts(small, monkeypatch)
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(renderer.np, "savez", interrupted)
+    monkeypatch.setattr(renderer, "write_npz", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_rendered(progress=False)
-    monkeypatch.undo()
-    assert not list(small.rglob("*.part"))
-    assert not list(small.rglob("manifest.json"))
+    assert not list((small / "rendered").iterdir())
+
+
+def test_the_test_part_copied_over_validation_is_not_taken_for_it(small, caplog):
+    before = load_rendered(progress=False).validation
+    images, groups = before.images.copy(), before.groups.copy()
+    victim = folder_of(small, "validation")
+    shutil.rmtree(victim)
+    shutil.copytree(folder_of(small, "test"), victim)
+    after = load_rendered(progress=False).validation
+    assert np.array_equal(after.groups, groups)
+    assert np.array_equal(after.images, images)
+    assert "it was made with another split" in caplog.text
+
+
+def test_a_cache_that_an_earlier_version_of_the_course_wrote_is_read(small, monkeypatch):
+    """Nobody renders again for a change of the cache's code: names, files and manifest are as they were."""
+    load_rendered(progress=False)
+    folder, fresh = folder_of(small), render_split("test")
+    identity = json.loads((folder / "manifest.json").read_text())["identity"]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    assert folder.name == f"test_32px_seed0_{digest[:12]}"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    np.save(folder / "images.npy", fresh.images)
+    np.savez(folder / "table.npz", labels=fresh.labels, groups=fresh.groups, **fresh.attributes)
+    sums = {name: sha256(folder / name) for name in ("images.npy", "table.npz")}
+    (folder / "manifest.json").write_text(json.dumps({"identity": identity, "sha256": sums}, indent=2) + "\n")
+    monkeypatch.setattr(renderer, "render_split", None)
+    assert np.array_equal(load_rendered(progress=False).test.images, fresh.images)
 
 
 def test_another_size_or_seed_has_its_own_cache(small):
@@ -308,10 +338,35 @@ def test_a_damaged_template_is_named_with_its_mend(copied, damage):
         load_templates(copied)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": {"00.png": {}}}'])
+def resealed(**fields):
+    return json.dumps(sealed(fields))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"files": {"00.png": {}}}',
+        resealed(),
+        resealed(files={"00.png": {}}),
+        resealed(files={"00.png": {"class_id": 0, "sha256": 5}}),
+        resealed(files={"../00.png": {"class_id": 0, "sha256": "0" * 64}}),
+        resealed(files={"00.png": {"class_id": 0, "sha256": "0" * 64}}),
+    ],
+)
 def test_a_broken_card_is_named_with_its_mend(copied, content):
     (copied / "card.json").write_text(content)
     with pytest.raises(CourseError, match=r"card\.json: .*Mend: git checkout"):
+        load_templates(copied)
+
+
+def test_a_word_changed_in_the_card_is_noticed(copied):
+    text = (copied / "card.json").read_text(encoding="utf-8")
+    (copied / "card.json").write_text(text.replace("MIT (see", "GPL (see"), encoding="utf-8")
+    with pytest.raises(CourseError, match=r"card\.json: the card was altered .*Mend: git checkout"):
         load_templates(copied)
 
 

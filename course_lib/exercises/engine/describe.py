@@ -1,0 +1,153 @@
+"""Values in words: short, exact enough to tell two apart, and never an error.
+
+A learner recomputes a failure from its text, so arguments are written out in full where they fit. Two values that
+differ never look the same: digits are added until the texts differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+SHOWN = 8
+"""Elements of an array that are written out inside a sentence."""
+FULL = 36
+"""Elements of an array that are written out among the arguments."""
+LONGEST = 160
+DIGITS = 6
+_MORE_DIGITS = (DIGITS, 8, 10, 13, 17)
+_DEEPEST = 4
+
+
+def describe(value: Any, digits: int = DIGITS, elements: int = SHOWN) -> str:
+    """A short text: small arrays in full, large ones as shape, dtype and range; never raises.
+
+    Args:
+        value: anything, also an object whose own ``__repr__`` fails.
+        digits: significant digits of numbers.
+        elements: arrays and lists up to this size are written out.
+
+    >>> describe(1 / 3), describe(np.array([1.0, 2.0]))
+    ('0.333333', 'array([1., 2.])')
+    """
+    try:
+        return _text(value, digits, elements, 0)
+    except Exception:  # a learner's own __repr__, __len__, a tensor without values
+        return f"an object of class {type(value).__name__}"
+
+
+def describe_two(expected: Any, got: Any, elements: int = SHOWN) -> tuple[str, str]:
+    """Both texts, with as many digits as it takes to tell them apart.
+
+    >>> describe_two(0.1, 0.1 + 1e-9)
+    ('0.1', '0.100000001')
+    """
+    one = other = ""
+    for digits in _MORE_DIGITS:
+        one, other = describe(expected, digits, elements), describe(got, digits, elements)
+        if one != other:
+            return one, other
+    return f"{one} ({_kind(expected)})", f"{other} ({_kind(got)})"
+
+
+def written_out(value: Any) -> bool:
+    """True if the arguments' text holds the whole value, so that a reader could type it in."""
+    if isinstance(value, torch.nn.Module):
+        return False
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return int(np.prod(value.shape)) <= FULL
+    if isinstance(value, Mapping):
+        return len(value) <= SHOWN and all(written_out(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return len(value) <= FULL and all(written_out(item) for item in value)
+    return isinstance(value, bool | int | float | complex | str | bytes | np.generic | slice | torch.dtype | None)
+
+
+def size(value: Any) -> int:
+    """How much there is to read: numbers in arrays, parameters of a module, items of lists and dicts.
+
+    >>> size((np.zeros((2, 3)), [1, 2], 0.5))
+    9
+    """
+    if isinstance(value, torch.nn.Module):
+        return sum(parameter.numel() for parameter in value.parameters()) + 1
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return int(np.prod(value.shape))
+    if isinstance(value, Mapping):
+        return sum(size(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(size(item) for item in value)
+    return 1
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor's or an array's values; sparse, quantized, conjugate and negative views are written out.
+
+    Raises: TypeError: the tensor holds no values (device "meta").
+    """
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    value = value.detach()
+    if value.is_meta:
+        raise TypeError("a tensor on the device 'meta' holds no values")
+    if value.layout is not torch.strided:
+        value = value.to_dense()
+    if value.is_quantized:
+        value = value.dequantize()
+    value = value.cpu().resolve_conj().resolve_neg()
+    try:
+        return value.numpy()
+    except TypeError:  # bfloat16, float8, half complex
+        return value.to(torch.complex64 if value.is_complex() else torch.float32).numpy()
+
+
+def _text(value: Any, digits: int, elements: int, depth: int) -> str:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return _array_text(value, digits, elements)
+    if isinstance(value, np.generic):
+        return _text(value.item(), digits, elements, depth)
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    if isinstance(value, Fraction | Decimal):
+        return str(value)
+    if depth >= _DEEPEST and isinstance(value, Mapping | list | tuple):
+        return "…"
+    if isinstance(value, Mapping):
+        items = [f"{key!r}: {_text(item, digits, elements, depth + 1)}" for key, item in islice(value.items(), 9)]
+        return _shorten("{" + ", ".join([*items, *(["…"] if len(value) > 9 else [])]) + "}", elements)
+    if isinstance(value, tuple | list):
+        most = max(elements, 9)
+        items = [_text(item, digits, elements, depth + 1) for item in value[:most]]
+        inside = ", ".join([*items, *(["…"] if len(value) > most else [])])
+        return _shorten(f"[{inside}]" if isinstance(value, list) else f"({inside})", elements)
+    return _shorten(" ".join(repr(value).split()), elements)
+
+
+def _array_text(value: torch.Tensor | np.ndarray, digits: int, elements: int) -> str:
+    kind = "tensor" if isinstance(value, torch.Tensor) else "array"
+    array = as_array(value)
+    if array.ndim == 0:
+        return f"{array.item():.{digits}g}" if array.dtype.kind == "f" else repr(array.item())
+    if array.size <= elements:
+        text = np.array2string(
+            array, precision=digits - 1, separator=", ", threshold=10**6, max_line_width=10**6, floatmode="maxprec"
+        )
+        return f"{kind}({' '.join(text.split())})"
+    extent = f", values from {array.min():.4g} to {array.max():.4g}" if array.dtype.kind in "iuf" else ""
+    return f"{kind} of shape {tuple(array.shape)}, {str(value.dtype).removeprefix('torch.')}{extent}"
+
+
+def _kind(value: Any) -> str:
+    dtype = getattr(value, "dtype", None)
+    return type(value).__name__ + (f" of {str(dtype).removeprefix('torch.')}" if dtype is not None else "")
+
+
+def _shorten(text: str, elements: int) -> str:
+    longest = LONGEST if elements <= SHOWN else 3 * LONGEST
+    return text if len(text) <= longest else text[: longest - 1] + "…"
