@@ -21,7 +21,7 @@ from course_lib.evaluation import (
     recall_matrix,
     track_standard_error,
 )
-from course_lib.exercises.chapter_02 import one_cycle_rate
+from course_lib.exercises.chapter_02.one_cycle import one_cycle_rate
 
 
 def test_quartiles_hold_a_quarter_each_and_say_their_limits():

@@ -13,12 +13,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 from course_lib.exercises.engine import sandbox
+from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, asked
-from course_lib.exercises.engine.changes import Before
+from course_lib.exercises.engine.changes import Before, in_words, trait_change, traits
 from course_lib.exercises.engine.compare import difference
 from course_lib.exercises.engine.exercise import Arguments, Exercise, apply, returned
 from course_lib.exercises.engine.gradients import Graded, alike, graded, gradient_complaint
-from course_lib.exercises.engine.sandbox import Outcome, TimeLimit
+from course_lib.exercises.engine.sandbox import Outcome
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Complaint:
     rule: Callable | None = None
 
 
+class Starved(Exception):
+    """The machine left the learner's code no time: nothing can be said about the answer."""
+
+
 class Budget:
     """The seconds of learner's code that one check has left, whichever question they are spent on."""
 
@@ -61,9 +66,11 @@ class Budget:
         self.left_s = limit_s
 
     def run(self, call: Callable[[], Any], learner: Any) -> Outcome:
-        """``sandbox.run`` with what is left."""
+        """``sandbox.run`` with what is left. Raises: Starved."""
         outcome = sandbox.run(call, learner, max(self.left_s, 0.01))
         self.left_s -= outcome.seconds
+        if outcome.error is TimeLimit and outcome.starved:
+            raise Starved
         return outcome
 
     def ask(self, question: Callable[[], str | None], answer: Any) -> str:
@@ -78,14 +85,20 @@ class Budget:
 
 def reply(exercise: Exercise, function: Callable, case: Asked, budget: Budget) -> Reply:
     """Call ``function`` on arguments of its own. Random states are put back: whoever is called meets the same ones."""
-    arguments = case.fresh()
+    arguments, changes = case.fresh(), [""]
     before = Before(exercise, arguments)
-    call = partial(graded, exercise, function, arguments)
-    if not (exercise.gradient_of or exercise.no_gradient_of):
-        call = partial(apply, partial(exercise.outcome_fn, function), arguments)
+
+    def call() -> Any:
+        if exercise.gradient_of or exercise.no_gradient_of:
+            value = graded(exercise, function, arguments)
+        else:
+            value = apply(partial(exercise.outcome_fn, function), arguments)
+        if not exercise.in_place:
+            changes[0] = before.change(arguments)
+        return value
+
     outcome = budget.run(call, function)
-    change = [] if exercise.in_place else [budget.ask(partial(before.change, arguments), function)]
-    return Reply(outcome, arguments, *change)
+    return Reply(outcome, arguments, changes[0])
 
 
 class Bench:
@@ -134,7 +147,10 @@ class Questions:
 
     def complaint(self, case: Asked, got: Reply) -> Complaint | None:
         """The first thing that is wrong with this reply, None if it is right."""
-        text = self._crash(got.outcome) or got.change or self._unequal(case, got)
+        text = self._crash(got.outcome) or got.change or self._trace_left(got.outcome)
+        if not text and self.exercise.compare is not None:
+            expected = self.bench.expected(case)
+            text = self.budget.ask(partial(unequal, self.exercise, expected, got), self.answer)
         if text:
             return Complaint(text)
         for rule in self.exercise.rules:
@@ -155,25 +171,10 @@ class Questions:
             )
         return outcome.report if outcome.error else ""
 
-    def _unequal(self, case: Asked, got: Reply) -> str:
-        exercise = self.exercise
-        if exercise.compare is None:
+    def _trace_left(self, outcome: Outcome) -> str:
+        if not self.exercise.leaves_no_trace or not outcome.left:
             return ""
-        expected = self.bench.expected(case)
-        if nothing := self.budget.ask(partial(_nothing, expected.value, got), self.answer):
-            return nothing
-        found = self._differs(expected.value, got.value)
-        if not found and isinstance(got.outcome.value, Graded):
-            question = partial(gradient_complaint, exercise, expected.outcome.value, got.outcome.value)
-            found = self.budget.ask(question, self.answer)
-        if not found and exercise.in_place:
-            found = self._differs(expected.after, got.after)
-            found = found and f"the arguments after the call: {found}"
-        return found
-
-    def _differs(self, expected: Any, got: Any) -> str:
-        compare, tolerance = self.exercise.compare or difference, self.exercise.tolerance
-        return self.budget.ask(lambda: compare(expected, got, tolerance), self.answer)
+        return f"your function changes {outcome.left[0]}, and does not put it back: others rely on it"
 
     def alike(self, index: int, case: Asked, seen: Reply, part: Any) -> bool:
         """True if a planted mistake replies as the answer did (``part``: in this one of several values)."""
@@ -190,6 +191,29 @@ class Questions:
         compare_after = compare if self.exercise.in_place else difference
         same_after = not budget.ask(lambda: compare_after(found.after, seen.after, tolerance), None)
         return same_after and bool(found.change) == bool(seen.change)
+
+
+def unequal(exercise: Exercise, expected: Reply, got: Reply) -> str:
+    """In what a reply differs from the reference's, "" if in nothing."""
+    if nothing := _nothing(expected.value, got):
+        return nothing
+    compare = exercise.compare or difference
+    if found := compare(expected.value, got.value, exercise.tolerance):
+        return found
+    if isinstance(got.outcome.value, Graded):
+        return gradient_complaint(exercise, expected.outcome.value, got.outcome.value)
+    if exercise.in_place and (found := compare(expected.after, got.after, exercise.tolerance)):
+        return f"the arguments after the call: {found}"
+    return _other_traits(exercise, expected.after, got.after) if exercise.in_place else ""
+
+
+def _other_traits(exercise: Exercise, expected: Arguments, got: Arguments) -> str:
+    """Where a function that changes its arguments leaves other hooks or modes than the reference does."""
+    for name, value in exercise.named(expected).items():
+        found = trait_change(in_words(traits(value)), in_words(traits(exercise.named(got)[name])))
+        if found:
+            return f"the argument {name} after the call: {found.replace(' was ', ' should be ', 1)}"
+    return ""
 
 
 def _nothing(expected: Any, got: Reply) -> str:

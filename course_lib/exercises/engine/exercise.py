@@ -92,6 +92,9 @@ class Exercise:
         compare: (expected, got, tolerance) -> complaint or None; None: only the properties decide.
         tolerance: relative error allowed to floats.
         in_place: the function is meant to change its arguments: they are compared as part of the outcome.
+        leaves_no_trace: what the function changes for the whole process (hooks on all modules, modes, print options,
+            see ``state``) must be put back by the function. Its arguments must be left as found in any case: hooks,
+            modes, gradients, order.
         time_limit_s: seconds of the learner's code allowed in one check.
     """
 
@@ -109,6 +112,7 @@ class Exercise:
         compare: Callable[[Any, Any, float], str | None] | None = difference,
         tolerance: float = 1e-4,
         in_place: bool = False,
+        leaves_no_trace: bool = False,
         time_limit_s: float = 5.0,
         **parts: Any,
     ):
@@ -116,7 +120,7 @@ class Exercise:
         self.hints, self.explanation = list(hints), explanation
         self.gradient_of, self.no_gradient_of = tuple(gradient_of), tuple(no_gradient_of)
         self.trials, self.compare, self.tolerance = trials, compare, tolerance
-        self.in_place, self.time_limit_s = in_place, time_limit_s
+        self.in_place, self.leaves_no_trace, self.time_limit_s = in_place, leaves_no_trace, time_limit_s
         self.solution_fn: Callable | None = None
         self.reference_fn: Callable = parts.get("reference", _undeclared)
         self.inputs_fn: Callable[[Any], Arguments] | None = parts.get("inputs")

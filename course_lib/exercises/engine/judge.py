@@ -10,19 +10,25 @@ the one that is easiest to read.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from course_lib.exercises.engine import sandbox
-from course_lib.exercises.engine.attempt import Budget, Complaint, Questions, Reply, bench
+from course_lib.exercises.engine.alarm import TimeLimit
+from course_lib.exercises.engine.attempt import Budget, Complaint, Questions, Reply, Starved, bench
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, further
 from course_lib.exercises.engine.compare import difference
 from course_lib.exercises.engine.describe import describe
 from course_lib.exercises.engine.display import Verdict
 from course_lib.exercises.engine.exercise import Exercise
-from course_lib.exercises.engine.sandbox import Outcome, TimeLimit
+from course_lib.exercises.engine.sandbox import Outcome
 from course_lib.exercises.engine.stub import untouched
+
+PATIENCE_S = 60.0
+"""How long a check waits for another one, in another thread, before it gives up."""
+_one_at_a_time = threading.RLock()
 
 
 def judge(exercise: Exercise, answer: Any, *, seed: int = 0, time_limit_s: float | None = None) -> Verdict:
@@ -34,7 +40,32 @@ def judge(exercise: Exercise, answer: Any, *, seed: int = 0, time_limit_s: float
         seed: of the draws; 0 in every check, so that every check gives the same verdict.
         time_limit_s: seconds of the learner's code in this check; None: the exercise's own limit.
     """
-    budget = Budget(time_limit_s or exercise.time_limit_s)
+    limit_s = time_limit_s or exercise.time_limit_s
+    if not _one_at_a_time.acquire(timeout=PATIENCE_S):
+        return _verdict(exercise, "too busy", "Another check is still running: run this cell again.")
+    try:
+        verdict = _guarded(exercise, answer, seed, limit_s)
+        return verdict if verdict.state != "too busy" else _guarded(exercise, answer, seed, limit_s)
+    finally:
+        _one_at_a_time.release()
+
+
+def _guarded(exercise: Exercise, answer: Any, seed: int, limit_s: float) -> Verdict:
+    """The verdict, whatever objects of the learner's do while it is found: also their ``__del__`` may not end."""
+    outcome = sandbox.run(
+        lambda: _verdict_on(exercise, answer, seed, Budget(limit_s)), answer, 2 * limit_s, sandbox.learners
+    )
+    if outcome.error is sandbox.BrokenExercise:
+        raise sandbox.BrokenExercise(outcome.problem.partition(": ")[2])
+    if outcome.error is Starved:
+        text = "Your machine was too busy: your code got no time to run. Nothing is wrong yet; run this cell again."
+        return _verdict(exercise, "too busy", text)
+    if outcome.error:
+        return _verdict(exercise, "wrong", f"Your answer cannot be judged ({outcome.report}).")
+    return outcome.value
+
+
+def _verdict_on(exercise: Exercise, answer: Any, seed: int, budget: Budget) -> Verdict:
     if untouched(answer):
         return not_attempted(exercise)
     if exercise.is_value:
@@ -65,7 +96,7 @@ class _Judgement:
         for case in self.cases:
             reply = self.questions.reply(case)
             if reply.outcome.error is TimeLimit:
-                return self._wrong("", case, Complaint(reply.outcome.report), reply.outcome)
+                return self._wrong("", case, Complaint(self._too_slow(reply.outcome)), reply.outcome)
             self.replies.append(reply)
         if all(_placeholder(reply.outcome) for reply in self.replies):
             return not_attempted(self.exercise)
@@ -76,6 +107,13 @@ class _Judgement:
         at = min(failed, key=lambda index: self.cases[index].rank)
         reason = self._planted(at, failed[at])
         return self._wrong(reason, *self._smallest(self.cases[at], failed[at], self.replies[at]))
+
+    def _too_slow(self, outcome: Outcome) -> str:
+        """A slow function uses up the time of all cases, an endless loop that of one."""
+        done, spent_s = len(self.replies), sum(reply.outcome.seconds for reply in self.replies)
+        if not done or outcome.seconds > 3 * spent_s / done:
+            return outcome.report
+        return f"your function is too slow: after {done} of {len(self.cases)} cases the time for all was used up"
 
     def _failed(self) -> dict[int, Complaint]:
         """The complaint about each case that shows a fault, by its index; up to the one that used up the time."""

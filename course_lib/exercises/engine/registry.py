@@ -12,6 +12,7 @@ import re
 from types import ModuleType
 
 from course_lib.exercises.engine.exercise import Exercise
+from course_lib.exercises.engine.state import random_kept
 
 
 def chapters() -> tuple[str, ...]:
@@ -26,9 +27,11 @@ def chapter(number: str) -> tuple[str, tuple[Exercise, ...]]:
 
     Raises: ValueError: an id belongs to another chapter or is used twice, or an exercise breaks the contract.
     """
-    package = importlib.import_module(f"course_lib.exercises.chapter_{number}")
+    with random_kept():  # a module that draws numbers must not shift the notebook's
+        package = importlib.import_module(f"course_lib.exercises.chapter_{number}")
+        modules = _modules(package)
     found: list[Exercise] = []
-    for module in _modules(package):
+    for module in modules:
         found += [value for value in vars(module).values() if isinstance(value, Exercise) and value not in found]
     ids = [exercise.id for exercise in found]
     if any(not id.startswith(f"{number}.") for id in ids) or len(set(ids)) < len(ids):

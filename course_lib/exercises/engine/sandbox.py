@@ -3,59 +3,58 @@
 The function runs here, in this process and thread, because it lives here: it was defined in the cell above, uses that
 cell's helpers, and cannot be pickled into another process. What is done about what may go wrong:
 
-* **Endless loop.** After the limit, ``TimeLimit`` is raised inside the learner's code, again every 50 ms until it
-  stops. It derives from BaseException, so ``except Exception`` does not catch it. On the main thread of Linux and macOS
-  a timer signal raises it, which also wakes ``time.sleep`` and ``input``. If a bare ``except:`` swallows it, later
-  attempts raise once more on the handler's own line, outside the ``try``. Where there is no such signal (Windows, other
-  threads), a watchdog thread asks the interpreter to raise it (PyThreadState_SetAsyncExc): Python code stops, a blocked
-  call only when it returns.
+* **Endless loop.** ``TimeLimit`` is raised inside it when its time is up, see ``alarm``; what time is, see ``clock``.
 * **Crash, deep recursion, exit().** Reported with the learner's own line: the innermost frame that is not a library's.
   ``exit`` is replaced while the code runs, because the notebook's version would stop the kernel without an exception.
-* **Random states, gradient mode, default dtype** are put back. What is printed is kept, up to a cap.
+  An error whose own text fails, or never ends, is reported by its class.
+* **Settings of the whole process** are put back, see ``state``. What is printed is kept, up to a cap. Threads that
+  still run the learner's code are asked to end.
 * **Ctrl-C** (KeyboardInterrupt) passes through: it is the learner's own.
 
-Not limited: memory, threads and processes that the code starts, time inside one long C call (a huge matmul), a bare
-``except:`` nested in another inside an endless loop, ``os._exit`` and crashes of the interpreter itself. After those,
-restart the kernel: progress is on disk. This is a seat belt for people who run their own code, not a jail.
+Not limited: memory, processes that the code starts, time inside one C call that does not return, ``os._exit`` and
+crashes of the interpreter itself. After those, restart the kernel: progress is on disk. This is a seat belt for people
+who run their own code, not a jail.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-import ctypes
-import io
 import linecache
-import random
-import signal
 import sys
 import sysconfig
 import threading
-import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-import torch
+from course_lib.exercises.engine import insist, state
+from course_lib.exercises.engine.alarm import TimeLimit, Watch, anywhere
+from course_lib.exercises.engine.printed import Printed
 
-AGAIN_S = 0.05
-PRINTED_CHARACTERS = 2000
-
-
-class TimeLimit(BaseException):
-    """Raised inside the learner's code when its time is up."""
+TEXT_S = 0.5
+"""Seconds that an error may take to say what it is."""
+_LIBRARIES = (*(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), "<frozen")
+_COURSE = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one call: a value or an error, what was printed, the seconds that count.
+    """What came of one call.
 
-    ``error`` is None, or the exception's class; ``problem`` then says in words what happened, and ``line`` and
-    ``source`` are the learner's own line (0 and "" if the error arose elsewhere).
+    Args:
+        value: what it returned, None if it raised.
+        error: the exception's class, None if it returned.
+        problem: what happened, in words, "" if it returned.
+        line, source: the learner's own line, 0 and "" if the error arose elsewhere.
+        printed: what was printed.
+        seconds: that count, see ``clock``.
+        starved: the machine left it no time; only together with ``TimeLimit``.
+        left: what it changed for the whole process, which was put back.
     """
 
     value: Any = None
@@ -65,6 +64,8 @@ class Outcome:
     source: str = ""
     printed: str = ""
     seconds: float = 0.0
+    starved: bool = False
+    left: tuple[str, ...] = ()
 
     @property
     def report(self) -> str:
@@ -73,54 +74,98 @@ class Outcome:
         return self.problem + (f", line {self.line}{source}" if self.line else "")
 
 
-def run(call: Callable[[], Any], learner: Any, limit_s: float) -> Outcome:
+class BrokenExercise(RuntimeError):
+    """The course's own code failed: no learner's fault."""
+
+
+def learners(frame: FrameType | None) -> bool:
+    """True if this frame runs code of the learner's: the innermost one that is no library's is not the course's."""
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+        frame = frame.f_back
+    return frame is not None and not frame.f_code.co_filename.startswith(_COURSE)
+
+
+def run(
+    call: Callable[[], Any], learner: Any, limit_s: float, may_hit: Callable[[FrameType], bool] = anywhere
+) -> Outcome:
     """Call ``call()``, which calls ``learner``, within ``limit_s`` seconds; never raises except KeyboardInterrupt.
 
     Args:
         call: a function without arguments.
         learner: the learner's function or class, to find their lines in a traceback.
-        limit_s: seconds of CPU time, > 0; time spent waiting counts a quarter.
+        limit_s: seconds that count, > 0, see ``clock``.
+        may_hit: tells which frames may be stopped.
     """
-    printed, error, value = _Capped(), None, None
-    clock = _Clock()
-    alarm = (_Signal if _signals_work() else _Watchdog)(limit_s, clock)
-    with (
-        _state_kept(),
-        _exit_replaced(learner),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-    ):
-        try:
-            try:
-                alarm.start()
-                value = call()
-            finally:
-                alarm.stop()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as caught:
-            # A last alarm may have struck inside the finally above.
-            alarm.stop()
-            error = caught
-    seconds = clock.seconds()
-    if error is None:
-        return Outcome(value, printed=printed.getvalue(), seconds=seconds)
-    line, source = _own_line(error, learner)
-    # Frames hold the learner's tensors, and the error holds the frames.
-    error.__traceback__ = None
-    return Outcome(None, type(error), _problem(error), line, source, printed.getvalue(), seconds)
+    printed, threads = Printed(), set(threading.enumerate())
+    line, source, problem = 0, "", ""
+    with state.kept() as left, _exit_replaced(learner):
+        sys.stdout = sys.stderr = printed
+        value, error, watch = _guarded(call, limit_s, may_hit)
+        # A hook or a stream that the call replaced is no business of what follows.
+        sys.stdout = sys.stderr = printed
+        if error is not None:
+            line, source = _own_line(error, learner)
+            # Frames hold the learner's tensors, and the error holds the frames.
+            error.__traceback__ = None
+            problem = _guarded(lambda: _problem(error), TEXT_S, anywhere)[0] or type(error).__name__
+    _end_threads(threads, learner)
+    kind = None if error is None else TimeLimit if isinstance(error, TimeLimit) else type(error)
+    return Outcome(
+        value=value,
+        error=kind,
+        problem=problem,
+        line=line,
+        source=source,
+        printed=printed.text(),
+        seconds=watch.clock.seconds(),
+        starved=watch.clock.starved(),
+        left=tuple(name for name in left if name not in ("sys.stdout", "sys.stderr")),
+    )
 
 
 def course(outcome: Outcome, id: str) -> Outcome:
-    """The outcome of the course's own code. Raises: RuntimeError: it failed; that is no learner's fault."""
+    """The outcome of the course's own code. Raises: BrokenExercise: it failed."""
     if outcome.error:
-        raise RuntimeError(f"exercise {id} is broken, please report it: {outcome.report}")
+        raise BrokenExercise(f"exercise {id} is broken, please report it: {outcome.report}")
     return outcome
 
 
 def value_of(call: Callable[[], Any], id: str, limit_s: float) -> Any:
-    """What the course's own code gives, with random states put back. Raises: RuntimeError: it failed."""
+    """What the course's own code gives, with random states put back. Raises: BrokenExercise: it failed."""
     return course(run(call, None, limit_s), id).value
+
+
+def _guarded(
+    call: Callable[[], Any], limit_s: float, may_hit: Callable[[FrameType], bool]
+) -> tuple[Any, BaseException | None, Watch]:
+    """What the call returned, what it raised, and the watch that was kept on it."""
+    value = error = None
+    watch = Watch(limit_s, may_hit)
+    try:
+        try:
+            watch.start()
+            value = call()
+        finally:
+            # First of all, and in C: a trace function of ours must not follow into what comes now.
+            sys.settrace(watch.tracer)
+            watch.stop()
+    except KeyboardInterrupt:
+        _stop(watch)
+        raise
+    except BaseException as caught:
+        error = caught
+    _stop(watch)
+    return value, error, watch
+
+
+def _stop(watch: Watch) -> None:
+    """Stop for certain: a last strike may hit while the watch is being stopped."""
+    for _ in range(10):
+        try:
+            watch.stop()
+            return
+        except TimeLimit:
+            continue
 
 
 def _problem(error: BaseException) -> str:
@@ -130,13 +175,16 @@ def _problem(error: BaseException) -> str:
         return "it calls exit(), which would end the notebook's kernel"
     if isinstance(error, RecursionError):
         return "RecursionError: it calls itself without end"
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a learner's own __str__
+        text = ""
     return type(error).__name__ + (f": {text[:300]}" if text else "")
 
 
 def _own_line(error: BaseException, learner: Any) -> tuple[int, str]:
     """Line number and text of the innermost frame that is the learner's and no library's."""
-    home = getattr(getattr(learner, "__code__", None), "co_filename", None)
+    home = learner.__code__.co_filename if type(learner) is types.FunctionType else None
     found = (0, "")
     for frame, line in traceback.walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
@@ -147,123 +195,19 @@ def _own_line(error: BaseException, learner: Any) -> tuple[int, str]:
 
 
 def _is_library(filename: str) -> bool:
-    paths = sysconfig.get_paths()
-    roots = (paths["stdlib"], paths["purelib"], paths["platlib"], str(Path(__file__).resolve().parents[1]))
-    return filename.startswith((*roots, "<"))
+    return filename.startswith((*_LIBRARIES, str(Path(_COURSE, "exercises")), "<"))
 
 
-class _Clock:
-    """CPU seconds of this process since the start, at most those on the wall; waiting counts a quarter.
-
-    A laptop that also trains a network must not make right answers late, and a sleeping one must end all the same.
-    """
-
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-    def seconds(self) -> float:
-        wall = time.perf_counter() - self.wall
-        return max(min(time.process_time() - self.cpu, wall), wall / 4)
-
-
-class _Signal:
-    """A timer signal that raises TimeLimit in the main thread."""
-
-    def __init__(self, limit_s: float, clock: _Clock):
-        self.limit_s, self.clock, self.armed, self.rings = limit_s, clock, False, 0
-        self.timer, self.tracer = (0.0, 0.0), sys.gettrace()
-        self.handler = signal.getsignal(signal.SIGALRM) or signal.SIG_DFL
-
-    def start(self) -> None:
-        signal.signal(signal.SIGALRM, self._ring)
-        self.armed = True
-        self.timer = signal.setitimer(signal.ITIMER_REAL, self.limit_s, AGAIN_S)
-
-    def stop(self) -> None:
-        self.armed = False
-        signal.setitimer(signal.ITIMER_REAL, *self.timer)
-        signal.signal(signal.SIGALRM, self.handler)
-        if self.rings > 2:
-            sys.settrace(self.tracer)
-
-    def _ring(self, signum: int, frame: FrameType | None) -> None:
-        if not self.armed or self.clock.seconds() < self.limit_s:
-            return
-        self.rings += 1
-        if self.rings > 2:
-            # Two were swallowed: raise also at the next line, which is the handler's, outside its try.
-            sys.settrace(self._next_line)
-            while frame is not None and frame.f_code is not run.__code__:
-                frame.f_trace = self._next_line
-                frame = frame.f_back
-        raise TimeLimit
-
-    def _next_line(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if event == "line" and self.armed and frame.f_code.co_filename != __file__:
-            raise TimeLimit
-        return self._next_line
-
-
-class _Watchdog:
-    """A thread that asks the interpreter to raise TimeLimit in the thread that created it."""
-
-    def __init__(self, limit_s: float, clock: _Clock):
-        self.limit_s, self.clock, self.target = limit_s, clock, threading.get_ident()
-        self.done, self.lock = threading.Event(), threading.Lock()
-
-    def start(self) -> None:
-        threading.Thread(target=self._watch, daemon=True, name="exercise watchdog").start()
-
-    def stop(self) -> None:
-        with self.lock:
-            self.done.set()
-            self._raise(ctypes.py_object())  # NULL takes back one that was not delivered yet
-
-    def _watch(self) -> None:
-        wait = self.limit_s
-        while not self.done.wait(wait):
-            with self.lock:
-                if not self.done.is_set() and self.clock.seconds() >= self.limit_s:
-                    self._raise(ctypes.py_object(TimeLimit))
-            wait = AGAIN_S
-
-    def _raise(self, kind: ctypes.py_object) -> None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.target), kind)
-
-
-def _signals_work() -> bool:
-    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-
-
-class _Capped(io.StringIO):
-    """Keeps the first characters that are printed and counts the rest."""
-
-    dropped = 0
-
-    def write(self, text: str) -> int:
-        room = max(0, PRINTED_CHARACTERS - self.tell())
-        self.dropped += max(0, len(text) - room)
-        super().write(text[:room])
-        return len(text)
-
-    def getvalue(self) -> str:
-        tail = f"\n… and {self.dropped} more characters" if self.dropped else ""
-        return super().getvalue() + tail
-
-
-@contextlib.contextmanager
-def _state_kept() -> Iterator[None]:
-    """Put back the random states, gradient mode and default dtype."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 the learner's may be this one
-    grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
-        torch.set_grad_enabled(grad)
-        torch.set_default_dtype(dtype)
+def _end_threads(before: set[threading.Thread], learner: Any) -> None:
+    """Ask threads that the call left running in the learner's code to end; they would slow all that follows."""
+    home = learner.__code__.co_filename if type(learner) is types.FunctionType else None
+    for thread in set(threading.enumerate()) - before:
+        frame = sys._current_frames().get(thread.ident or 0)
+        while frame is not None and frame.f_code.co_filename != home:
+            frame = frame.f_back
+        if frame is not None and thread.ident is not None:
+            insist.ask(thread.ident, SystemExit)
+            thread.join(0.2)
 
 
 @contextlib.contextmanager
@@ -273,7 +217,9 @@ def _exit_replaced(learner: Any) -> Iterator[None]:
     def leave(code: Any = None) -> None:
         raise SystemExit(code)
 
-    spaces = [vars(builtins), getattr(learner, "__globals__", {})]
+    spaces = [vars(builtins), vars(sys.modules["__main__"])]
+    if type(learner) is types.FunctionType:
+        spaces.append(learner.__globals__)
     kept = [(space, name, space[name]) for space in spaces for name in ("exit", "quit") if name in space]
     try:
         for space, name, _ in kept:

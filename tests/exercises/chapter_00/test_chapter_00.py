@@ -1,0 +1,66 @@
+"""Chapter 00's exercises: the references agree with the library and PyTorch, and no verdict is luck."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.exercises.chapter_00.eight_bits import ex as eight_bits
+from course_lib.exercises.chapter_00.eight_bits import round_trip
+from course_lib.exercises.chapter_00.ledger_rows import compare_rows
+from course_lib.exercises.chapter_00.ledger_rows import ex as ledger_rows
+from course_lib.exercises.engine.judge import judge
+from course_lib.measure import load_result
+
+EXERCISES = (ledger_rows, eight_bits)
+MISTAKES = [pytest.param(ex, mistake, id=f"{ex.id}-{mistake.name}") for ex in EXERCISES for mistake in ex.mistakes]
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
+def test_the_fixed_cases_alone_name_each_mistake(exercise, mistake):
+    fixed = copy.copy(exercise)
+    fixed.inputs_fn = lambda rng: exercise.examples[0]
+    verdict = judge(fixed, mistake.wrong)
+    assert verdict.state == "wrong"
+    assert verdict.message.startswith(mistake.message)
+
+
+@pytest.mark.parametrize("name", ["rendered", "gtsrb"])
+def test_00_1_compares_as_the_recorded_ledger_does(name):
+    rows = load_result(f"journey_{name}")["ledger"]["rows"]
+    columns = [
+        {"accuracy": r["accuracy"]["value"], "bytes": r["size_bytes"], "p50_ms": r["latency_ms_p50"]} for r in rows
+    ]
+    for row, column in zip(rows[1:], columns[1:], strict=True):
+        smaller, faster, lost = compare_rows(columns[0], column)
+        assert smaller == pytest.approx(row["size_ratio"])
+        assert lost == pytest.approx(-row["accuracy_change"]["points"])
+        # p50 over p50 is not the median of the rounds' ratios, and differs from it by a few per cent.
+        assert faster == pytest.approx(row["speedup"]["value"], rel=0.1)
+
+
+def test_00_2_is_pytorch_s_affine_quantizer():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x, low, high = eight_bits.inputs_fn(rng)
+        scale, zero_point, codes, restored = round_trip(x, low, high)
+        theirs = torch.fake_quantize_per_tensor_affine(torch.tensor(x), scale, zero_point, 0, 255)
+        np.testing.assert_allclose(restored, theirs.numpy(), rtol=1e-6)  # PyTorch rounds the scale to float32
+        assert codes.dtype == np.uint8
+
+
+def test_00_2_keeps_its_inputs_clear_of_ties():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x, low, high = eight_bits.inputs_fn(rng)
+        scale, zero_point, _, restored = round_trip(x, low, high)
+        inside = (x >= min(low, 0)) & (x <= max(high, 0))
+        assert inside.sum() == 6
+        assert np.abs(np.abs(x / scale - np.floor(x / scale)) - 0.5)[inside].min() > 0.05
+        assert np.abs(restored - x)[inside].max() <= 0.5 * scale
+        # A number beyond each end, so that a missing clip shows in every draw.
+        assert ((x / scale + zero_point) > 256).any()
+        assert ((x / scale + zero_point) < -1).any()

@@ -1,0 +1,41 @@
+"""A verdict is never luck: the fixed cases alone reject every planted mistake, and tell it from all others."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.exercises import Exercise
+from course_lib.exercises.engine.exercise import Mistake
+from course_lib.exercises.engine.judge import judge
+from course_lib.exercises.engine.registry import chapter
+
+CHAPTERS = ("02", "04")
+EXERCISES = [exercise for number in CHAPTERS for exercise in chapter(number)[1]]
+PLANTED = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
+
+
+@pytest.fixture(autouse=True)
+def _keep_no_record(monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), PLANTED, ids=[f"{e.id}-{m.name}" for e, m in PLANTED])
+def test_the_fixed_cases_reject_a_planted_mistake_with_its_own_message(exercise: Exercise, mistake: Mistake):
+    without_draws = copy.copy(exercise)
+    without_draws.inputs_fn, without_draws.trials = lambda rng: exercise.examples[0], 2
+    verdict = judge(without_draws, mistake.wrong)
+    assert verdict.state == "wrong"
+    assert verdict.message.startswith(mistake.message)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+def test_random_inputs_do_not_depend_on_anything_but_the_seed(exercise: Exercise):
+    assert exercise.inputs_fn is not None
+    torch.manual_seed(0)
+    one = exercise.call_text(exercise.inputs_fn(np.random.default_rng(5)))
+    assert one == exercise.call_text(exercise.inputs_fn(np.random.default_rng(5)))
+    assert one != exercise.call_text(exercise.inputs_fn(np.random.default_rng(6)))
