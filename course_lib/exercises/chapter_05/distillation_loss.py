@@ -143,12 +143,11 @@ def cross_entropy_of_probabilities(student_logits, teacher_logits, labels, tempe
 
 @ex.mistake("reduction='mean' divides by B·C, so the soft term weighs C times too little. 'batchmean' divides by B.")
 def mean_over_classes(student_logits, teacher_logits, labels, temperature, alpha):
-    p, log_q = F.softmax(teacher_logits / temperature, 1), F.log_softmax(student_logits / temperature, 1)
-    soft = temperature**2 * (F.kl_div(log_q, p, reduction="none")).mean()
+    soft = _soft(student_logits, teacher_logits, temperature) / student_logits.shape[1]
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake("You summed the soft term over the batch: a batch twice as large would weigh it twice. Take the mean.")
+@ex.mistake("You summed the soft term over the batch, and not the label's: take the mean of both.")
 def sum_over_batch(student_logits, teacher_logits, labels, temperature, alpha):
     soft = len(labels) * _soft(student_logits, teacher_logits, temperature)
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
@@ -245,8 +244,8 @@ def tiny_number_added(student_logits, teacher_logits, labels, temperature, alpha
 
 
 @ex.mistake(
-    "The clamp keeps the logarithm finite, and wrong: logits that are 800 apart cost 800, log(1e-7) is −16.1, and a "
-    "clamped class gets no gradient. Use F.log_softmax."
+    "The clamp keeps the logarithm finite, and wrong: log(1e-7) is −16.1, and a clamped class gets no gradient. Use "
+    "F.log_softmax."
 )
 def clamped(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = (F.softmax(z / temperature, 1).clamp(1e-7) for z in (teacher_logits, student_logits))
