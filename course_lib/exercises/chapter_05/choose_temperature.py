@@ -164,6 +164,12 @@ def first_seed(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
     return best, float(np.mean(test[best]))
 
 
+@ex.mistake("The last seed alone decides in your answer. Compare means over seeds.")
+def last_seed(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
+    best = _best({setting: a[-1] for setting, a in validation.items()})
+    return best, float(np.mean(test[best]))
+
+
 @ex.mistake("You compared medians. Reported is a mean over seeds, so choose by the mean, also of a noisy setting.")
 def median(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
     best = _best({setting: np.median(a) for setting, a in validation.items()})
@@ -213,6 +219,20 @@ def validation_reported(validation: Accuracies, test: Accuracies) -> tuple[str, 
 def best_seed_reported(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
     best = _best(_means(validation))
     return best, max(test[best])
+
+
+@ex.mistake("Right setting, but you report the median over seeds: report the mean.")
+def median_reported(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
+    best = _best(_means(validation))
+    return best, float(np.median(test[best]))
+
+
+@ex.mistake(
+    "Right setting, but you rounded its score to three digits: return the number, and round where it is printed."
+)
+def rounded_report(validation: Accuracies, test: Accuracies) -> tuple[str, float]:
+    best, accuracy = choose_and_report(validation, test)
+    return best, round(accuracy, 3)
 
 
 @ex.mistake(

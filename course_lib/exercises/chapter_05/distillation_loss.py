@@ -89,6 +89,11 @@ def _kl(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1), reduction="batchmean")
 
 
+def _soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The right soft term."""
+    return temperature**2 * _kl(student / temperature, teacher / temperature)
+
+
 @ex.mistake("The factor T² is missing: the soft term's gradient shrinks as 1/T², and so would its weight.")
 def no_t_squared(student_logits, teacher_logits, labels, temperature, alpha):
     soft = _kl(student_logits / temperature, teacher_logits / temperature)
@@ -109,50 +114,48 @@ def t_squared_before_both(student_logits, teacher_logits, labels, temperature, a
 
 @ex.mistake("α and 1 − α are swapped: here α is the weight of the teacher. (Packages differ: always read which.)")
 def alpha_swapped(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
-    return (1 - alpha) * soft + alpha * F.cross_entropy(student_logits, labels)
+    return (1 - alpha) * _soft(student_logits, teacher_logits, temperature) + alpha * F.cross_entropy(
+        student_logits, labels
+    )
 
 
 @ex.mistake("The label's term has no weight: multiply it by 1 − α, so that α = 1 means the teacher alone.")
 def label_without_weight(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
-    return alpha * soft + F.cross_entropy(student_logits, labels)
+    return alpha * _soft(student_logits, teacher_logits, temperature) + F.cross_entropy(student_logits, labels)
 
 
 @ex.mistake("The soft term has no weight: multiply it by α.")
 def soft_without_weight(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
-    return soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+    return _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake(
-    "You divided by T in the label's term too. The student answers at T = 1 when it is used: its hard term is taken "
-    "there."
-)
+@ex.mistake("You divided by T in the label's term, too. The student answers at T = 1 when it is used: take it there.")
 def label_at_t(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits / temperature, labels)
+    hard = F.cross_entropy(student_logits / temperature, labels)
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
-@ex.mistake(
-    "F.cross_entropy takes logits and applies log_softmax itself: you gave it probabilities, so softmax ran twice."
-)
+@ex.mistake("F.cross_entropy takes logits and applies log_softmax itself; given probabilities, softmax runs twice.")
 def cross_entropy_of_probabilities(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(F.softmax(student_logits, 1), labels)
+    hard = F.cross_entropy(F.softmax(student_logits, 1), labels)
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
 @ex.mistake("reduction='mean' divides by B·C, so the soft term weighs C times too little. 'batchmean' divides by B.")
 def mean_over_classes(student_logits, teacher_logits, labels, temperature, alpha):
-    p, log_q = F.softmax(teacher_logits / temperature, 1), F.log_softmax(student_logits / temperature, 1)
-    soft = temperature**2 * (F.kl_div(log_q, p, reduction="none")).mean()
+    soft = _soft(student_logits, teacher_logits, temperature) / student_logits.shape[1]
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake("You summed the soft term over the batch: a batch twice as large would weigh it twice. Take the mean.")
+@ex.mistake("You summed the soft term over the batch, and not the label's: take the mean of both.")
 def sum_over_batch(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * len(labels) * _kl(student_logits / temperature, teacher_logits / temperature)
+    soft = len(labels) * _soft(student_logits, teacher_logits, temperature)
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@ex.mistake("You summed both terms over the batch: a batch twice as large would cost twice as much. Take the mean.")
+def both_summed(student_logits, teacher_logits, labels, temperature, alpha):
+    return len(labels) * loss_with_t_and_alpha(student_logits, teacher_logits, labels, temperature, alpha)
 
 
 @ex.mistake(
@@ -164,20 +167,14 @@ def kl_turned_round(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake(
-    "You gave F.kl_div the student's probabilities. Its first argument must be log-probabilities: it takes no "
-    "logarithm of it."
-)
+@ex.mistake("You gave F.kl_div the student's probabilities. Its first argument must be log-probabilities.")
 def kl_div_of_probabilities(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = F.softmax(teacher_logits / temperature, 1), F.softmax(student_logits / temperature, 1)
     soft = temperature**2 * F.kl_div(q, p, reduction="batchmean")
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake(
-    "You gave F.kl_div the teacher's log-probabilities as its second argument: there it wants probabilities, or "
-    "log_target=True."
-)
+@ex.mistake("You gave F.kl_div the teacher's log-probabilities: there it wants probabilities, or log_target=True.")
 def log_target_not_told(student_logits, teacher_logits, labels, temperature, alpha):
     log_p, log_q = F.log_softmax(teacher_logits / temperature, 1), F.log_softmax(student_logits / temperature, 1)
     soft = temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean")
@@ -201,9 +198,7 @@ def student_alone_at_t(student_logits, teacher_logits, labels, temperature, alph
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake(
-    "Your softmax runs over the images (axis 0). Each image's answer is a distribution over the classes: axis 1."
-)
+@ex.mistake("Your softmax runs over the images (axis 0). Each image has a distribution over the classes: axis 1.")
 def softmax_over_images(student_logits, teacher_logits, labels, temperature, alpha):
     log_p, log_q = F.log_softmax(teacher_logits / temperature, 0), F.log_softmax(student_logits / temperature, 0)
     soft = temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
@@ -234,9 +229,8 @@ def log_of_softmax(student_logits, teacher_logits, labels, temperature, alpha):
     "are 800 apart. F.cross_entropy(student_logits, labels) does not."
 )
 def log_of_softmax_at_the_label(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits / temperature)
     hard = -F.softmax(student_logits, 1)[torch.arange(len(labels)), labels].log().mean()
-    return alpha * soft + (1 - alpha) * hard
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
 @ex.mistake(
@@ -250,13 +244,25 @@ def tiny_number_added(student_logits, teacher_logits, labels, temperature, alpha
 
 
 @ex.mistake(
-    "The clamp keeps the logarithm finite, and wrong: logits that are 800 apart cost 800, log(1e-7) is −16.1, and a "
-    "clamped class gets no gradient. Use F.log_softmax."
+    "The clamp keeps the logarithm finite, and wrong: log(1e-7) is −16.1, and a clamped class gets no gradient. Use "
+    "F.log_softmax."
 )
 def clamped(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = (F.softmax(z / temperature, 1).clamp(1e-7) for z in (teacher_logits, student_logits))
     soft = temperature**2 * (p * (p.log() - q.log())).sum(1).mean()
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@ex.mistake("The value is right, but only the labels teach: the soft term is cut off from the student (detach, item).")
+def soft_detached(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = _soft(student_logits, teacher_logits, temperature).detach()
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@ex.mistake("The value is right, but only the teacher teaches: the label's term is cut off from the student.")
+def hard_detached(student_logits, teacher_logits, labels, temperature, alpha):
+    hard = F.cross_entropy(student_logits, labels).item()
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
 @ex.mistake(

@@ -142,6 +142,12 @@ def class_zero(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
+@ex.mistake("You took labels > 0 for the known ones. Class 0 is a class: known is labels >= 0.")
+def zero_unknown(student_logits, teacher_logits, labels, temperature, alpha):
+    hard = _hard(student_logits, torch.where(labels > 0, labels, -1))
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
+
+
 @ex.mistake(
     "You put the teacher's first choice where a label was missing. That is a method (pseudo-labels), but another one: "
     "here such images count in the soft term only."
@@ -220,6 +226,12 @@ def log_of_softmax(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = F.softmax(teacher_logits / temperature, 1), F.softmax(student_logits / temperature, 1)
     soft = temperature**2 * (p * (p / q).log()).sum(1).mean()
     return alpha * soft + (1 - alpha) * _hard(student_logits, labels)
+
+
+@ex.mistake("The value is right, but only the teacher teaches: the label's term is cut off from the student.")
+def hard_detached(student_logits, teacher_logits, labels, temperature, alpha):
+    hard = _hard(student_logits, labels).item()
+    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
 
 
 @ex.mistake(

@@ -152,6 +152,26 @@ def first_choice_left_out(student_logits: Tensor, teacher_logits: Tensor, labels
     return _kl(_without(student_logits, choice) / temperature, _without(teacher_logits, choice) / temperature).mean()
 
 
+@ex.mistake("You left the first image's label out of every row. Each image leaves out its own.")
+def first_label_for_all(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    return kl_of_the_others(student_logits, teacher_logits, labels[:1].expand_as(labels), temperature)
+
+
+@ex.mistake(
+    "You left out the student's first choice. It is the label that is left out, whatever the two networks answer."
+)
+def students_choice_left_out(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
+    return kl_of_the_others(student_logits, teacher_logits, student_logits.argmax(1), temperature)
+
+
+@ex.mistake("That is the cross-entropy −Σ p̂ ln q̂: it never reaches 0. KL takes off the teacher's entropy: ln(p̂ / q̂).")
+def cross_entropy(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    p = F.softmax(_without(teacher_logits, labels) / temperature, 1)
+    return F.cross_entropy(_without(student_logits, labels) / temperature, p)
+
+
 @ex.mistake("That is the other part: how sure the two are of the label. Asked for is what they say of the others.")
 def target_part(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     pair = []

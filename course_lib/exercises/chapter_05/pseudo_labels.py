@@ -63,6 +63,13 @@ def first_rows(table: Tensor, view: int, indices: Tensor) -> Tensor:
 
 
 @ex.mistake(
+    "You labelled the whole data set, in its own order. The batch shows the images at indices: take these rows."
+)
+def whole_data_set(table: Tensor, view: int, indices: Tensor) -> Tensor:
+    return table[view].argmax(1)
+
+
+@ex.mistake(
     "You averaged over the views. That may be a steadier label, but it is not the teacher's answer to the picture that "
     "the student sees: take the batch's view alone."
 )
@@ -78,6 +85,11 @@ def first_view(table: Tensor, view: int, indices: Tensor) -> Tensor:
 @ex.mistake("You took the last view, whatever the batch shows. Use the batch's view.")
 def last_view(table: Tensor, view: int, indices: Tensor) -> Tensor:
     return table[-1, indices].argmax(1)
+
+
+@ex.mistake("Views count from 0: table[view] is the batch's view.")
+def view_before(table: Tensor, view: int, indices: Tensor) -> Tensor:
+    return table[view - 1, indices].argmax(1)
 
 
 @ex.mistake("You sorted the indices, and the batch stays in its own order: rows and targets no longer match.")

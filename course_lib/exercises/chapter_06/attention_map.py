@@ -91,6 +91,16 @@ def no_absolute_value(features: Tensor, power: float) -> Tensor:
     return _unit(features.pow(power).sum(1).flatten(1))
 
 
+@ex.mistake("You dropped the negative numbers. A channel that is strongly negative is active, too: |A|.")
+def negative_dropped(features: Tensor, power: float) -> Tensor:
+    return _unit(features.relu().pow(power).sum(1).flatten(1))
+
+
+@ex.mistake("You divided each place by its norm over the images (axis 0). One norm for each image: axis 1.")
+def norm_over_images(features: Tensor, power: float) -> Tensor:
+    return F.normalize(features.abs().pow(power).sum(1).flatten(1), dim=0)
+
+
 @ex.mistake(
     "You summed over the pixels, which leaves (B, C): how strong each channel is. Attention asks where: sum over the "
     "channels, axis 1."
@@ -155,6 +165,15 @@ def not_flat(features: Tensor, power: float) -> Tensor:
 @ex.mistake("Rows and columns are exchanged: place y·W + x belongs to row y and column x.")
 def columns_first(features: Tensor, power: float) -> Tensor:
     return _unit(features.abs().pow(power).sum(1).transpose(1, 2).flatten(1))
+
+
+@ex.mistake(
+    "The map is right, but its norm is a constant to the gradient (detach): a loss would then make the features larger "
+    "or smaller, which changes no map."
+)
+def norm_detached(features: Tensor, power: float) -> Tensor:
+    q = features.abs().pow(power).sum(1).flatten(1)
+    return q / q.norm(dim=1, keepdim=True).detach()
 
 
 @ex.mistake(

@@ -136,6 +136,11 @@ def mean_over_images(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor
     return (_projected(student, weight) - _pooled(teacher, student)).square().sum((1, 2, 3)).mean()
 
 
+@ex.mistake("You summed over the channels. The mean is over images, channels and pixels: all B·C_t·H·W numbers.")
+def summed_over_channels(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+    return (_projected(student, weight) - _pooled(teacher, student)).square().sum(1).mean()
+
+
 @ex.mistake(
     "That is the paper's ½‖u − R v‖², averaged over the images. Here the mean is over images, channels and pixels, "
     "without the ½."
@@ -159,6 +164,11 @@ def root_of_the_mean(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor
 @ex.mistake("These are absolute differences; the equation squares them.")
 def absolute(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
     return F.l1_loss(_projected(student, weight), _pooled(teacher, student))
+
+
+@ex.mistake("Your blocks are 2×2, whatever the maps' sizes are: k = teacher.shape[2] // student.shape[2].")
+def always_two(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+    return F.mse_loss(_projected(student, weight), F.avg_pool2d(teacher.detach(), 2))
 
 
 @ex.mistake("You took every k-th pixel of the teacher and dropped the others: average the k×k block.")

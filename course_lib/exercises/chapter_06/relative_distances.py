@@ -115,6 +115,14 @@ def pairs_counted_once(embeddings: Tensor) -> Tensor:
     return distances / (distances.sum() / (len(embeddings) * (len(embeddings) - 1) / 2))
 
 
+@ex.mistake(
+    "You summed each pair once, and divided by B·(B − 1), in which each stands twice: your mean is half of the mean."
+)
+def half_a_table(embeddings: Tensor) -> Tensor:
+    distances = torch.cdist(embeddings, embeddings)
+    return distances / (distances.triu().sum() / (len(embeddings) * (len(embeddings) - 1)))
+
+
 @ex.mistake("These are squared distances: far pairs would outvote all others. Take the distance itself.")
 def squared(embeddings: Tensor) -> Tensor:
     squares = torch.cdist(embeddings, embeddings) ** 2
@@ -178,7 +186,7 @@ def root_of_zero(embeddings: Tensor) -> Tensor:
 )
 def tiny_number_under_the_root(embeddings: Tensor) -> Tensor:
     distances = ((embeddings[:, None] - embeddings[None]).square().sum(-1) + 1e-8).sqrt()
-    return distances / _off_diagonal(distances).mean()
+    return distances / (distances.sum() / (len(embeddings) * (len(embeddings) - 1)))
 
 
 @ex.mistake(

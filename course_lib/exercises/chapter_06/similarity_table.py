@@ -101,6 +101,18 @@ def cosines_with_rows_of_one(student: Tensor, teacher: Tensor) -> Tensor:
     return (tables[0] - tables[1]).square().mean()
 
 
+@ex.mistake("You divided each row by its squared norm. Its length is then not 1: divide by the norm.")
+def squared_norms(student: Tensor, teacher: Tensor) -> Tensor:
+    tables = [_table(f) / _table(f).square().sum(1, keepdim=True) for f in (student, teacher.detach())]
+    return (tables[0] - tables[1]).square().mean()
+
+
+@ex.mistake("You averaged over the pixels first. Flatten them: A has a column for each number of an image's output.")
+def pixels_averaged(student: Tensor, teacher: Tensor) -> Tensor:
+    a, b = (f.flatten(2).mean(2) if f.ndim > 2 else f for f in (student, teacher.detach()))
+    return (_rows(a) - _rows(b)).square().mean()
+
+
 @ex.mistake("Your rows sum to 1 in absolute value; the paper gives them Euclidean length 1.")
 def rows_sum_to_one(student: Tensor, teacher: Tensor) -> Tensor:
     tables = [F.normalize(_table(features), p=1) for features in (student, teacher.detach())]

@@ -18,13 +18,20 @@ def _somebody_elses_hook(module: nn.Module, inputs: tuple, output: Tensor) -> No
     """Was there before, and must be there afterwards."""
 
 
+class Network(nn.Sequential):
+    """Says in one line what it is: a message shows it."""
+
+    def __repr__(self) -> str:
+        return f"Network({', '.join(name for name, _ in self.named_modules() if name)})"
+
+
 def network(stem: int, middle: int) -> nn.Module:
     """Frozen, in train mode but for its stem, with a hook on each module: what a careless answer would change."""
     stages = nn.Sequential(
         nn.Sequential(nn.Conv2d(stem, middle, 1), nn.Tanh()), nn.Sequential(nn.Conv2d(middle, 2, 1), nn.Tanh())
     )
     parts = {"stem": nn.Conv2d(1, stem, 1), "stem_tanh": nn.Tanh(), "stages": stages, "flat": nn.Flatten()}
-    model = nn.Sequential(OrderedDict(parts, head=nn.Linear(2 * 6, 3))).requires_grad_(False)
+    model = Network(OrderedDict(parts, head=nn.Linear(2 * 6, 3))).requires_grad_(False)
     model.get_submodule("stem").eval()
     for number, parameter in enumerate(model.parameters()):
         parameter.copy_((torch.arange(parameter.numel()) * (number + 3) % 7 - 3).view_as(parameter) / 4)

@@ -26,6 +26,7 @@ MISTAKES = [pytest.param(e, m, id=f"{e.id}-{m.name}") for e in EXERCISES for m i
 def sets(id: str, draws: int = 20) -> list:
     """The fixed cases of an exercise, and some draws."""
     exercise = find(id)
+    assert exercise.inputs_fn is not None
     return exercise.examples + [exercise.inputs_fn(np.random.default_rng(seed)) for seed in range(draws)]
 
 
