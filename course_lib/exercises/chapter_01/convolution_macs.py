@@ -228,6 +228,12 @@ def square_convolution(conv: nn.Conv2d, height: int, width: int) -> int:
     return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_w, s_h, p_h))
 
 
+@ex.mistake("You took kernel, stride and padding of the rows for the columns, too: each is a pair, (rows, columns).")
+def all_of_the_rows(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, _), (p_h, _) = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_h, s_h, p_h)) // k_w * k_h
+
+
 @ex.mistake("You rounded up: a filter that does not fit any more has no place. // rounds down.")
 def rounded_up(conv: nn.Conv2d, height: int, width: int) -> int:
     s_h, s_w = conv.stride

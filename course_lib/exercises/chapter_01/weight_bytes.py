@@ -62,7 +62,7 @@ def quarter_of_a_byte() -> tuple[tuple[int, ...], int]:
 
 @ex.case("codes of 3 bits, which lie across bytes: packed without gaps, also between the filters")
 def three_bits() -> tuple[tuple[int, ...], int]:
-    return (4, 5, 1, 3), 3
+    return (4, 5, 2, 3), 3
 
 
 @ex.case("codes that are wider than a byte")
@@ -96,6 +96,11 @@ def one_scale(shape: Sequence[int], bits: int) -> int:
 )
 def input_channels(shape: Sequence[int], bits: int) -> int:
     return math.ceil(math.prod(shape) * bits / 8) + 4 * shape[1]
+
+
+@ex.mistake("You counted shape[-1], the kernel's width: the output channels come first, shape[0].")
+def kernel_width(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 8) + 4 * shape[-1]
 
 
 @ex.mistake("You stored a scale for each C_out · C_in slice; all that a filter holds shares one.")
@@ -184,6 +189,16 @@ def rounded_up_per_filter(shape: Sequence[int], bits: int) -> int:
 def rounded_up_per_slice(shape: Sequence[int], bits: int) -> int:
     c_out, c_in, k_h, k_w = shape
     return c_out * c_in * math.ceil(k_h * k_w * bits / 8) + 4 * c_out
+
+
+@ex.mistake("You rounded up in every row of a kernel: packed without gaps, the next row begins in the same byte.")
+def rounded_up_per_row(shape: Sequence[int], bits: int) -> int:
+    return math.prod(shape[:3]) * math.ceil(shape[3] * bits / 8) + 4 * shape[0]
+
+
+@ex.mistake("A byte has 8 bits, not 16: INT8 does not halve 32 bits, it leaves a fourth.")
+def sixteen_bits_a_byte(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 16) + 4 * shape[0]
 
 
 @ex.mistake(
