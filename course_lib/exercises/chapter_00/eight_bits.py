@@ -27,6 +27,7 @@ ex = Exercise(
     "00.2",
     "Eight bits and back",
     points=3,
+    trials=6,  # the fixed cases alone show each mistake
     compare=same_round_trip,
     hints=[
         "First stretch the range until it holds 0: padding and ReLU produce zeros, and a zero must survive exactly.",
@@ -77,7 +78,7 @@ def range_below_zero() -> tuple[np.ndarray, float, float]:
     return np.array([-5.9, -2.5, 0.0]), -6.0, -4.0
 
 
-@ex.case("0 lies between two steps above the low end: −low/S = 86.7")
+@ex.case("a zero between two steps above the low end: −low/S = 86.7")
 def zero_between_steps() -> tuple[np.ndarray, float, float]:
     return np.array([-0.05, 0.0, 0.042, 0.66]), -0.34, 0.66
 

@@ -16,6 +16,7 @@ ex = Exercise(
     "00.1",
     "Read two rows of a ledger",
     points=2,
+    trials=6,  # the fixed cases alone show each mistake
     hints=[
         "“× smaller” and “× faster” are above 1 when the second row is better: what must stand on top?",
         "A file is weighed in bytes and a network timed in ms. Which columns are neither?",
@@ -48,17 +49,17 @@ def _row(accuracy: float, size_bytes: int, parameters: int, macs: int, p50_ms: f
     return row | {"p50_ms": p50_ms, "p95_ms": p95_ms}
 
 
-@ex.case("the other row is 8 times smaller and 4 times faster, and loses 1 point")
+@ex.case("a row that is 8 times smaller and 4 times faster, and loses 1 point")
 def smaller_and_faster() -> tuple[Row, Row]:
     return _row(0.98, 4000, 1000, 60000, 2.0, 2.4), _row(0.97, 500, 250, 6000, 0.5, 0.8)
 
 
-@ex.case("the other row is slower, and more accurate: it loses less than 0 points")
+@ex.case("a row that is slower, and more accurate: it loses less than 0 points")
 def slower_and_better() -> tuple[Row, Row]:
     return _row(0.9675, 3000, 700, 9000, 2.0, 2.5), _row(0.98, 900, 200, 4000, 3.0, 3.3)
 
 
-@ex.case("the other row is larger, and as accurate")
+@ex.case("a row that is larger, and as accurate")
 def larger() -> tuple[Row, Row]:
     return _row(0.96, 1000, 240, 5000, 1.0, 1.6), _row(0.96, 3000, 750, 8000, 0.75, 0.8)
 

@@ -14,6 +14,7 @@ ex = Exercise(
     "01.1",
     "MACs of a convolution",
     points=2,
+    trials=6,  # the fixed cases alone show each mistake
     hints=[
         "Each number of the output is one dot product. How long is it, and how many outputs are there?",
         "One output reads k_h · k_w pixels of C_in / groups channels; there are C_out · H_out · W_out outputs.",
@@ -47,12 +48,12 @@ def rectangular_kernel() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(2, 3, (1, 3), bias=False), 4, 6
 
 
-@ex.case("padding, a different one along each axis")
+@ex.case("a padding that differs along the axes")
 def padded() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(2, 3, 3, padding=(1, 2)), 4, 6
 
 
-@ex.case("stride, a different one along each axis, that does not divide the way of the filter")
+@ex.case("a stride that differs along the axes, and does not divide the way of the filter")
 def strided() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(2, 3, 2, stride=(2, 3)), 7, 10
 
@@ -62,7 +63,7 @@ def grouped() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(4, 6, 3, groups=2), 5, 7
 
 
-@ex.case("depthwise: one channel a filter")
+@ex.case("a depthwise convolution: one channel a filter")
 def depthwise() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False), 32, 24
 
@@ -225,6 +226,12 @@ def first_stride_twice(conv: nn.Conv2d, height: int, width: int) -> int:
 def square_convolution(conv: nn.Conv2d, height: int, width: int) -> int:
     (k_h, k_w), (s_h, _), (p_h, _) = _pairs(conv)
     return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_w, s_h, p_h))
+
+
+@ex.mistake("You took kernel, stride and padding of the rows for the columns, too: each is a pair, (rows, columns).")
+def all_of_the_rows(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, _), (p_h, _) = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_h, s_h, p_h)) // k_w * k_h
 
 
 @ex.mistake("You rounded up: a filter that does not fit any more has no place. // rounds down.")

@@ -12,6 +12,7 @@ ex = Exercise(
     "01.3",
     "The least time of a layer",
     points=2,
+    trials=6,  # the fixed cases alone show each mistake
     hints=[
         "Two things must be done: 2·MACs operations, and moving the bytes. How long does each take alone?",
         "The two overlap, so the slower one decides: the larger of the two times.",
@@ -53,7 +54,7 @@ def small_layer() -> tuple[int, int, float, float]:
     return 1000, 600, 100.0, 10.0
 
 
-@ex.case("on the ridge: both take 0.05 ms")
+@ex.case("a layer on the ridge: 0.05 ms to compute, 0.05 ms to move")
 def on_the_ridge() -> tuple[int, int, float, float]:
     return 2_000_000, 1_000_000, 80.0, 20.0
 

@@ -14,6 +14,7 @@ ex = Exercise(
     "01.4",
     "Bytes of a quantized weight",
     points=2,
+    trials=6,  # the fixed cases alone show each mistake
     hints=[
         "Two things are stored: the codes, `bits` each, and the scales that turn codes back into numbers.",
         "A byte has 8 bits; what does not fill the last byte still takes a whole one: math.ceil.",
@@ -44,27 +45,27 @@ def nine_weights() -> tuple[tuple[int, ...], int]:
     return (1, 1, 3, 3), 8
 
 
-@ex.case("two filters of three channels: 6 codes of 4 bits fill 3 bytes")
+@ex.case("two filters of three channels: 6 codes of 4 bits, which fill 3 bytes")
 def whole_bytes() -> tuple[tuple[int, ...], int]:
     return (2, 3, 1, 1), 4
 
 
-@ex.case("15 codes of 4 bits take 7.5 bytes, so 8")
+@ex.case("half a byte at the end: 15 codes of 4 bits take 7.5 bytes, so 8")
 def half_a_byte() -> tuple[tuple[int, ...], int]:
     return (3, 5, 1, 1), 4
 
 
-@ex.case("9 codes of 2 bits take 2.25 bytes, so 3")
+@ex.case("a quarter of a byte at the end: 9 codes of 2 bits take 2.25 bytes, so 3")
 def quarter_of_a_byte() -> tuple[tuple[int, ...], int]:
     return (1, 1, 3, 3), 2
 
 
-@ex.case("codes of 3 bits lie across bytes: packed without gaps, also between the filters")
+@ex.case("codes of 3 bits, which lie across bytes: packed without gaps, also between the filters")
 def three_bits() -> tuple[tuple[int, ...], int]:
-    return (4, 5, 1, 3), 3
+    return (4, 5, 2, 3), 3
 
 
-@ex.case("codes may be wider than a byte")
+@ex.case("codes that are wider than a byte")
 def sixteen_bits() -> tuple[tuple[int, ...], int]:
     return (2, 3, 3, 1), 16
 
@@ -95,6 +96,11 @@ def one_scale(shape: Sequence[int], bits: int) -> int:
 )
 def input_channels(shape: Sequence[int], bits: int) -> int:
     return math.ceil(math.prod(shape) * bits / 8) + 4 * shape[1]
+
+
+@ex.mistake("You counted shape[-1], the kernel's width: the output channels come first, shape[0].")
+def kernel_width(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 8) + 4 * shape[-1]
 
 
 @ex.mistake("You stored a scale for each C_out · C_in slice; all that a filter holds shares one.")
@@ -183,6 +189,16 @@ def rounded_up_per_filter(shape: Sequence[int], bits: int) -> int:
 def rounded_up_per_slice(shape: Sequence[int], bits: int) -> int:
     c_out, c_in, k_h, k_w = shape
     return c_out * c_in * math.ceil(k_h * k_w * bits / 8) + 4 * c_out
+
+
+@ex.mistake("You rounded up in every row of a kernel: packed without gaps, the next row begins in the same byte.")
+def rounded_up_per_row(shape: Sequence[int], bits: int) -> int:
+    return math.prod(shape[:3]) * math.ceil(shape[3] * bits / 8) + 4 * shape[0]
+
+
+@ex.mistake("A byte has 8 bits, not 16: INT8 does not halve 32 bits, it leaves a fourth.")
+def sixteen_bits_a_byte(shape: Sequence[int], bits: int) -> int:
+    return math.ceil(math.prod(shape) * bits / 16) + 4 * shape[0]
 
 
 @ex.mistake(
