@@ -13,6 +13,7 @@ ex = Exercise(
     "04.5",
     "The α you get",
     points=2,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "By which factor is the soft term too small if it is divided by C, and if T² is forgotten?",
         "Weights α/(C·T²) and 1 − α. They do not sum to 1: divide by their sum.",
