@@ -13,6 +13,7 @@ ex = Exercise(
     "02.5",
     "Expected calibration error",
     points=3,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "Per image: confidence = largest probability, right = whether its class is the label.",
         "Sort the images into bins by confidence, (m−1)/M < confidence ≤ m/M: 0.5 of 2 bins belongs to the first, 1.0 "

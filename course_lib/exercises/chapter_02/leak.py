@@ -13,6 +13,7 @@ ex = Exercise(
     "02.1",
     "How much of a test set leaks",
     points=2,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "Ask each test image one question: does its sign stand among the signs of train, at whatever place?",
         "np.isin(a, b) answers it for every element of a. Mind which of the two arrays is asked.",

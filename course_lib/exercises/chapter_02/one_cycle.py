@@ -16,6 +16,7 @@ ex = Exercise(
     "02.2",
     "The learning rate of one cycle, at any step",
     points=3,
+    trials=16,  # half of them on the short leg; the fixed cases alone reject every planted mistake
     compare=relatively,
     hints=[
         "Two legs. Up: from max_lr/25 at step 0 to max_lr at step 0.2·total_steps − 1, which need not be whole. Down: "

@@ -14,6 +14,7 @@ ex = Exercise(
     "02.3",
     "Thirty frames are not thirty trials",
     points=3,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "Per track you need two numbers: its images n_g and its hits h_g. The ids are names: they come in any order "
         "and with gaps. np.unique(groups, return_inverse=True) renumbers them 0 … G−1.",

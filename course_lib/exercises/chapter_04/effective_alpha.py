@@ -13,6 +13,7 @@ ex = Exercise(
     "04.5",
     "The α you get",
     points=2,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "By which factor is the soft term too small if it is divided by C, and if T² is forgotten?",
         "Weights α/(C·T²) and 1 − α. They do not sum to 1: divide by their sum.",
@@ -105,7 +106,10 @@ def c_squared(alpha: float, classes: int, temperature: float) -> float:
     return effective_alpha(alpha, classes**2, temperature)
 
 
-@ex.mistake("You multiplied by T². It is missing in the loss: without it the soft term is T² times too small.")
+@ex.mistake(
+    "You multiplied by T², as alpha / classes * temperature**2 does: Python works from left to right. Without T² the "
+    "soft term is T² times too small: alpha / (classes * temperature**2)."
+)
 def times_t_squared(alpha: float, classes: int, temperature: float) -> float:
     return effective_alpha(alpha, classes, 1 / temperature)
 
@@ -126,11 +130,11 @@ def c_plus_t_squared(alpha: float, classes: int, temperature: float) -> float:
 
 
 @ex.mistake(
-    "alpha / classes * temperature**2 multiplies by T²: Python divides and multiplies from left to right. Write "
-    "alpha / (classes * temperature**2), in the weight; the sum below the line has it right."
+    "alpha / classes * temperature**2 multiplies by T²: Python works from left to right. And it is a weight, no share: "
+    "divide alpha / (classes * temperature**2) by the sum of both weights."
 )
-def precedence_above_the_line(alpha: float, classes: int, temperature: float) -> float:
-    return alpha / classes * temperature**2 / (alpha / (classes * temperature**2) + 1 - alpha)
+def weight_with_precedence(alpha: float, classes: int, temperature: float) -> float:
+    return alpha / classes * temperature**2
 
 
 @ex.mistake("soft / soft + 1 − alpha is 1 + 1 − alpha: Python divides before it adds. Write soft / (soft + 1 − alpha).")

@@ -16,6 +16,7 @@ ex = Exercise(
     "04.1",
     "The price of a wrong code, in bits",
     points=2,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "The code of q spends −log₂ qᵢ bits on outcome i. How often does outcome i come?",
         "The excess is what you pay less what the best code would cost, which is the entropy of p.",

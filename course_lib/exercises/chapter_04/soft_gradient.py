@@ -17,6 +17,7 @@ ex = Exercise(
     "04.4",
     "The gradient of the soft-target loss, by hand",
     points=3,
+    trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "For one image and T = 1 the gradient is q − p.",
         "z enters as z/T: the chain rule gives a factor 1/T. The loss has a factor T². What is left?",

@@ -16,6 +16,7 @@ ex = Exercise(
     "04.3",
     "The soft-target loss",
     points=3,
+    trials=8,  # the fixed cases alone reject every planted mistake
     gradient_of=("student_logits",),
     hints=[
         "The teacher is p, the first argument of KL; the student is q. Both are taken at temperature T.",
