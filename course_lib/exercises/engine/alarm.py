@@ -10,13 +10,15 @@ limit is reached, again at each beat until the call is over. A strike raises ``T
 ``TimeLimit`` derives from BaseException, so ``except Exception`` lets it through. A bare ``except:`` swallows it, and
 may stand in a loop, in another one, or in a function that calls itself. From the second strike on, therefore, it is
 raised at every line and every call, so that the handlers are left one by one (``insist``). A strike never hits the
-lines of this engine.
+lines of this engine, nor a library that is just being imported: half a module would stay behind, and every later use of
+it would fail.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +36,10 @@ _OWN = frozenset(
 )
 
 
+_PATHS = sysconfig.get_paths()
+_LIBRARIES = (_PATHS["stdlib"], _PATHS["purelib"], _PATHS["platlib"], "<frozen ")
+
+
 class TimeLimit(BaseException):
     """Raised inside the learner's code when its time is up."""
 
@@ -41,6 +47,18 @@ class TimeLimit(BaseException):
 def anywhere(frame: FrameType) -> bool:
     """May a strike hit this frame? Yes, unless it is the engine's own."""
     return frame.f_code.co_filename not in _OWN
+
+
+def importing(frame: FrameType | None) -> bool:
+    """True while a library is being imported in this thread, whoever asked for it; False for the learner's own module.
+
+    Seen from the innermost frame: frozen importlib comes before any frame that is not a library's.
+    """
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Watch:
@@ -83,7 +101,7 @@ class Watch:
         if _warden.innermost(self.thread) is not self:
             return
         frame = sys._current_frames().get(self.thread)
-        if frame is None or not self.may_hit(frame):
+        if frame is None or importing(frame) or not self.may_hit(frame):
             return
         self.strikes, self.due = self.strikes + 1, True
         if self.strikes <= 3:
@@ -138,13 +156,13 @@ _warden = _Warden()
 def due_here(frame: FrameType) -> bool:
     """True if a watch of this thread is due and may hit this frame."""
     watch = _warden.due(threading.get_ident())
-    return watch is not None and watch.may_hit(frame)
+    return watch is not None and watch.may_hit(frame) and not importing(frame)
 
 
 def _ring(signum: int, frame: FrameType | None) -> None:
     """The signal's handler, in the main thread."""
     watch = _warden.due(threading.get_ident())
-    if watch is None or frame is None or not watch.may_hit(frame):
+    if watch is None or frame is None or importing(frame) or not watch.may_hit(frame):
         return
     if watch.strikes > 1:
         insist.begin(frame, TimeLimit, due_here)

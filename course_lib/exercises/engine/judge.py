@@ -10,12 +10,14 @@ the one that is easiest to read.
 
 from __future__ import annotations
 
+import importlib
 import threading
+import types
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from course_lib.exercises.engine import sandbox
+from course_lib.exercises.engine import sandbox, state
 from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.attempt import Budget, Complaint, Questions, Reply, Starved, bench
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, further
@@ -41,6 +43,8 @@ def judge(exercise: Exercise, answer: Any, *, seed: int = 0, time_limit_s: float
         time_limit_s: seconds of the learner's code in this check; None: the exercise's own limit.
     """
     limit_s = time_limit_s or exercise.time_limit_s
+    if isinstance(answer, types.FunctionType) and not untouched(answer):
+        _import_what_torch_puts_off()
     if not _one_at_a_time.acquire(timeout=PATIENCE_S):
         return _verdict(exercise, "too busy", "Another check is still running: run this cell again.")
     try:
@@ -48,6 +52,13 @@ def judge(exercise: Exercise, answer: Any, *, seed: int = 0, time_limit_s: float
         return verdict if verdict.state != "too busy" else _guarded(exercise, answer, seed, limit_s)
     finally:
         _one_at_a_time.release()
+
+
+@cache
+def _import_what_torch_puts_off() -> None:
+    """PyTorch imports its compiler, two seconds of work, when a gradient is first asked for: not in the learner's time."""
+    with state.random_kept():
+        importlib.import_module("torch._dynamo")
 
 
 def _guarded(exercise: Exercise, answer: Any, seed: int, limit_s: float) -> Verdict:
