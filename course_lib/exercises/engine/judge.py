@@ -56,7 +56,7 @@ def judge(exercise: Exercise, answer: Any, *, seed: int = 0, time_limit_s: float
 
 @cache
 def _import_what_torch_puts_off() -> None:
-    """PyTorch imports its compiler, two seconds of work, when a gradient is first asked for: not in the learner's time."""
+    """PyTorch imports its compiler when a gradient is first asked for: two seconds that are not the learner's."""
     with state.random_kept():
         importlib.import_module("torch._dynamo")
 
