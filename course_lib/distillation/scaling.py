@@ -14,14 +14,32 @@ from torch import Tensor
 
 
 def rescaled(x: Tensor, dim: tuple[int, ...] | None) -> Tensor:
-    """x divided by its largest absolute value over ``dim`` (None: all), a constant to autograd; zeros stay zeros."""
+    """x divided by its largest absolute value over ``dim``, a constant to autograd; zeros stay zeros.
+
+    Args:
+        x: any shape, float.
+        dim: the axes over which the largest value is taken; None: all.
+    Returns: the shape of x, in [−1, 1].
+
+    >>> rescaled(torch.tensor([2.0, -4.0, 1e-30]), dim=None).tolist()[:2]
+    [0.5, -1.0]
+    """
     size = x.detach().abs()
     size = size.amax(dim, keepdim=True) if dim else size.max()
     return x / torch.where(size == 0, 1, size)
 
 
 def direction(x: Tensor, least: float = 0.0) -> Tensor:
-    """x/‖x‖ along the last axis; 0, with gradient 0, where the length is at most ``least``."""
+    """x/‖x‖ along the last axis; 0, with gradient 0, where the length is at most ``least``.
+
+    Args:
+        x: (…, D), float.
+        least: ≥ 0; what is no longer than this is rounding, and has no direction.
+    Returns: the shape of x.
+
+    >>> [[round(value, 3) for value in row] for row in direction(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()]
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     nothing = length <= least  # NaN is not ≤, and stays to be found
     return torch.where(nothing, 0, x / torch.where(nothing, 1, length))
