@@ -167,7 +167,7 @@ def lab() -> str:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(900):
             try:
                 fetch(f"{address}/api/status")
                 break

@@ -116,7 +116,7 @@ def set_up(tmp_path_factory) -> Callable[..., tuple[str, str]]:
             env=inherited | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         log = course / ".venv" / "setup.log"
