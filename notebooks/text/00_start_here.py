@@ -29,7 +29,7 @@ from course_lib.data import load
 from course_lib.data.classes import CLASS_NAMES
 from course_lib.deploy.onnx import onnx_variants
 from course_lib.evaluation import accuracy, predict_logits
-from course_lib.exercises import check, hint, progress, solution
+from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.experiments import main_job, shipped_networks
 from course_lib.measure import claim, load_result, measure_ledger
 from course_lib.models import checkpoints
@@ -76,10 +76,15 @@ claim("the picture above is one that the teacher gets right", int(answer[hard]) 
 # %% [markdown]
 # ## Predict first
 #
-# The teacher takes several megabytes and a few milliseconds a picture on one CPU core. Four steps lie ahead: **distil, prune, quantize, run**. Before you scroll: how many times smaller and faster will the final network be, and how many points of accuracy (98 % → 97 % is 1 point) will it lose? Put your numbers in; nothing depends on them but your surprise.
+# The teacher takes several megabytes and a few milliseconds a picture on one CPU core. Four steps lie ahead: **distil, prune, quantize, run**. Before you scroll: how many times smaller and faster will the final network be, and how many points of accuracy (98 % → 97 % is 1 point) will it lose? Write your numbers in place of `None`, and how sure you are in per cent that they come near (for example `sure=70`). The first guess is locked; `progress()` will tell how good your guesses were.
 
-# %%
-my_guess = {"times smaller": None, "times faster": None, "points lost": None}
+# %% tags=["nbval-ignore-output"]
+times_smaller, times_faster, points_lost = None, None, None
+display(
+    predict("00.p1", times_smaller, sure=None),
+    predict("00.p2", times_faster, sure=None),
+    predict("00.p3", points_lost, sure=None),
+)
 
 # %% [markdown]
 # ## Step 1: distil
@@ -256,8 +261,7 @@ measured = {
     "times faster": final.speedup.value,
     "points lost": -final.accuracy_change.value,
 }
-lines = [f"| {name} | {my_guess[name] or '–'} | {value:.1f} |" for name, value in measured.items()]
-display(Markdown("\n".join(["| | your guess | measured here |", "|---|---:|---:|", *lines])))
+display(*(reveal(f"00.p{i}", value) for i, value in enumerate(measured.values(), start=1)))
 
 # %%
 recorded = {name: load_result(f"journey_{name}") for name in ("rendered", "gtsrb")}
@@ -400,7 +404,7 @@ budget_explorer(ledger, **budget)
 # %% [markdown]
 # ## Exercises
 #
-# **00.1 Read two rows.** Given two rows as dicts with `accuracy` (a fraction), `bytes`, `parameters`, `macs`, `p50_ms` and `p95_ms`, return how many times smaller and faster the other one is than the first, and how many points of accuracy it lost. Three lines.
+# **00.1 Read two rows.** Given two rows as dicts with `accuracy` (a fraction), `bytes`, `parameters`, `macs`, `p50_ms` (the median time of a call: half of the calls are faster) and `p95_ms` (95 % of the calls are faster), return how many times smaller the other one's file is than the first one's, how many times faster its usual call is, and how many points of accuracy it lost: plain numbers, not rounded. A row that is larger, slower or more accurate must show as one. Three lines.
 
 
 # %%
@@ -412,7 +416,7 @@ def compare_rows(first, other):
 check("00.1", compare_rows)
 
 # %% [markdown]
-# **00.2 Eight bits and back.** Turn the worked example into a function: for numbers `x` and a range `[low, high]` return $S$, $Z$, the codes (uint8) and the restored numbers. Mind two things that the example was spared: a range that does not contain 0, and numbers outside of the range. About five lines.
+# **00.2 Eight bits and back.** Turn the worked example into a function: for a NumPy array `x` and a range `[low, high]` return $S$, $Z$ (a whole number), the codes (an array of uint8) and the restored numbers. Mind two things that the example was spared: a range that does not contain 0, and numbers outside of the range. About five lines.
 
 
 # %%

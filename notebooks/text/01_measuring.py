@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_lib import measure, plots, widgets
 from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session
 from course_lib.evaluation import bootstrap_ratio
-from course_lib.exercises import check, hint, progress, solution
+from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.measure import claim
 from course_lib.measure.reference import reference
 from course_lib.measure.tables import text_table
@@ -81,8 +81,9 @@ macs_ratio = macs["teacher"] / macs["student"]
 print(f"The student needs {macs_ratio:.1f} times fewer multiplications than the teacher.")
 print("One image at a time, on one thread: how many times faster is it?")
 
-# %%
+# %% tags=["nbval-ignore-output"]
 guess = None  # your number here; the chapter comes back to it
+predict("01.p", guess, sure=None)  # sure: in per cent, such as 70
 
 # %% [markdown]
 # ## Smaller: four counts
@@ -177,7 +178,7 @@ print(f"but only {last.macs / first.macs:.0f} times the MACs: its output has few
 # That is the pattern of most networks for images: MACs sit early, where maps are large; parameters sit late, where
 # channels are many. Cutting one does not cut the other.
 #
-# **Your turn.** Count the MACs of any convolution: stride, padding, groups, rectangular kernels. The output's height is
+# **Your turn.** Count the MACs of a convolution (without its bias): stride, padding, groups, rectangular kernels, and each of them may differ along the two axes. Without dilation the output's height is
 # $H_{out} = \lfloor (H + 2p - k_h)/s \rfloor + 1$ with padding $p$ and stride $s$.
 
 
@@ -313,7 +314,7 @@ claim(
 # ### Median and p95, not the mean
 #
 # **Four calls by hand.** You time 2, 2, 2 and 10 ms: another program had the core during the last call. The mean is
-# $(2+2+2+10)/4 = 4$ ms, a time that *no call took*. The median, the middle of the sorted times, is 2 ms, and it stays 2 ms if
+# $(2+2+2+10)/4 = 4$ ms, a time that *no call took*. The median, the middle of the sorted times (of an even number: the mean of the two middle ones), is 2 ms, and it stays 2 ms if
 # the slow call takes 10 seconds.
 
 # %%
@@ -340,7 +341,7 @@ claim(
 
 # %% [markdown]
 # Nothing makes a call much *faster* than usual, and many things make it slower. So report two numbers: the **median** (p50), what a
-# call usually takes, and **p95**, the time that 95 % of the calls keep. A brake that must act within a deadline cares about the second.
+# call usually takes, and **p95**, the time that 95 % of the calls keep: sort the times and go 95 % of the way up, `np.percentile(times, 95)`. (Definitions differ in how they go between two neighbours; with hundreds of calls that does not matter.)
 #
 # ### Interleave
 #
@@ -469,7 +470,7 @@ claim(
 # %% [markdown]
 # An interval tells how much your answer would move if you did the *same* again. It cannot tell that you did the wrong thing.
 #
-# **Your turn.** Sum up an interleaved run: median and p95 of the variant, and the ratio.
+# **Your turn.** Sum up an interleaved run: median and p95 of the variant, and the course's ratio $\hat r$ of baseline over variant.
 
 
 # %%
@@ -563,7 +564,9 @@ rows = [
     for way, (v, low, high) in speedups.items()
 ]
 print(text_table(["measured as", "times faster", "interval (first row: range of 9 tries)"], rows))
-print("Your guess:", "none yet" if guess is None else f"{guess} times")
+
+# %% tags=["nbval-ignore-output"]
+reveal("01.p", speedup.value)
 
 # %% tags=["nbval-ignore-output"]
 measured = [value for way, (value, _, _) in speedups.items() if "no time" not in way]
@@ -702,12 +705,12 @@ claim(
 # can beat it. The slanted roof is main memory, and weights that lie in a cache come faster. And each operator takes a few
 # microseconds, known only to one microsecond: points on the left are rough.
 #
-# **Your turn.** Turn the roofline into a bound on time.
+# **Your turn.** Turn the roofline into a bound on time: the least time in ms, one number, if all bytes come from main memory. A GFLOP/s is $10^9$ FLOP/s, a GB/s $10^9$ bytes/s.
 
 
 # %%
 def least_time_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
-    """The time in ms below which the roofline does not let this layer go."""
+    """The time in ms below which the roofline does not let this layer go, if all bytes come from main memory."""
     ...
 
 

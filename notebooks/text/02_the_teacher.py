@@ -26,7 +26,7 @@ from course_lib import plots, widgets
 from course_lib.data import Augmentation, load, split_by_group, split_by_image
 from course_lib.data.classes import CLASS_GROUPS, SHORT_NAMES, SPEED_LIMITS
 from course_lib.evaluation import accuracy, expected_calibration_error, predict_logits, seed_interval
-from course_lib.exercises import check, hint, progress, solution
+from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.measure import claim, load_result
 from course_lib.models import checkpoints
 from course_lib.training import Recipe, fit
@@ -39,9 +39,13 @@ splits
 #
 # You film some hundred road signs, a few frames of each, and deal the *frames* at random: two thirds to train a small network, the rest to test it. Then you drive through another town. Compared with your test score, will the network there be
 #
-# (a) about as good, (b) 2 to 5 points worse, or (c) more than 10 points worse?
+# (a) about as good, (b) 2 to 10 points worse, or (c) more than 10 points worse?
 #
-# Write your guess down. The third section measures it.
+# Write your guess in place of `None`. The third section measures it.
+
+# %% tags=["nbval-ignore-output"]
+guess = None  # "a", "b" or "c"
+predict("02.p", guess, sure=None)  # sure: in per cent, such as 70
 
 # %% [markdown]
 # ## The task
@@ -157,6 +161,9 @@ for kind, points in optimism.items():
     interval = f"[{points.low:+.1f}, {points.high:+.1f}]"
     print(f"split {kind}: optimism {points.value:+.1f} points, 95 % interval {interval}, {points.n} seeds")
 
+# %% tags=["nbval-ignore-output"]
+reveal("02.p", optimism["by image"].value)
+
 # %%
 claim(
     "The random split promises at least 5 points that the next town does not keep.",
@@ -201,7 +208,7 @@ for name in ("optimism_by_image", "optimism_by_track", "test_by_image", "unseen_
 # %% [markdown]
 # The real pool holds some 850 signs, not 258, so a student learns more skill from it, and memory is worth less. It is still worth more than most of the improvements that this course will measure.
 #
-# **Exercise 02.1.** Audit a split: of the test images, which fraction shows a sign that train shows too?
+# **Exercise 02.1.** Audit a split: of the test images, which fraction shows a sign that train shows too? Both arguments are NumPy arrays with one entry an image, the id of its sign; ids are names, in no order and with gaps.
 
 
 # %%
@@ -453,7 +460,7 @@ claim(
 # %% [markdown]
 # The *design effect*, the square of the ratio of both standard errors, says how many frames weigh as much as one independent image.
 #
-# **Exercise 02.3.** The standard error of an accuracy when tracks are the trials.
+# **Exercise 02.3.** The standard error of an accuracy when tracks are the trials. Two NumPy arrays: was the image right, and the id of its track. The frames of a track need not lie side by side, and ids have gaps.
 
 
 # %%
@@ -528,7 +535,7 @@ claim("Misread speed limits are mostly taken for other speed limits.", inside > 
 # %% [markdown]
 # That is a comfort to the classifier and none to the driver: a limit read as another limit is the error that no plausibility check catches.
 #
-# **Exercise 02.4.** From labels and predictions to recalls.
+# **Exercise 02.4.** From labels and predictions (NumPy arrays of class numbers) to recalls.
 
 
 # %%
@@ -613,7 +620,7 @@ claim(
 claim("No answer changed.", torch.equal((test_logits / temperature).argmax(1), test_logits.argmax(1)))
 
 # %% [markdown]
-# **Exercise 02.5.** Write the expected calibration error.
+# **Exercise 02.5.** Write the expected calibration error, as a number. Probabilities are a NumPy array (N, C), labels (N,). A bin holds its upper edge: 0.5 belongs to the first of two, 1.0 to the last. An empty bin adds nothing.
 
 
 # %%

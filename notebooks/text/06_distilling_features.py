@@ -21,14 +21,14 @@ import copy
 
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from torch.nn import functional as F
 
 from course_lib import distillation, plots, widgets
 from course_lib.data import load
 from course_lib.data.classes import SHORT_NAMES
 from course_lib.distillation import Taps
-from course_lib.exercises import check, hint, progress, solution
+from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.measure import claim, load_result
 from course_lib.measure.tables import text_table
 from course_lib.models import checkpoints, sign_student, sign_teacher
@@ -52,8 +52,9 @@ print(f"{len(images)} validation images; the student has channels {distilled.cha
 # "born again", where the teacher is another student. Each is compared with the student alone. Which gains most? How many
 # of them can be told from no gain at all with three seeds?
 
-# %%
-best_guess, shown_guess = None, None  # a name, and a number; the chapter comes back to it
+# %% tags=["nbval-ignore-output"]
+best_guess, shown_guess = None, None  # a name such as "hint", and a number of methods
+display(predict("06.p1", best_guess, sure=None), predict("06.p2", shown_guess, sure=None))
 
 # %% [markdown]
 # ## Where to tap
@@ -152,9 +153,10 @@ claim(
 # How do you get at an inner layer without changing the network? `register_forward_hook` calls your function after a module ran.
 
 # %%
-caught = []
+caught, handles = [], []
 for _ in range(3):  # you run your cell, change something, run it again, and again
-    distilled.features[2].register_forward_hook(lambda module, inputs, output: caught.append(output))
+    handle = distilled.features[2].register_forward_hook(lambda module, inputs, output: caught.append(output))
+    handles.append(handle)
 with torch.no_grad():
     distilled(images[:10])
 claim("One forward pass, three catches: every run of the cell left a hook", len(caught) == 3)
@@ -165,7 +167,8 @@ claim("One forward pass, three catches: every run of the cell left a hook", len(
 
 # %%
 inherited = copy.deepcopy(distilled)
-distilled.features[2]._forward_hooks.clear()
+for handle in handles:
+    handle.remove()  # each takes its own hook away, and nobody else's
 with torch.no_grad(), Taps(distilled, ["features.2", "pool"]) as taps:
     distilled(images[:10])
     print({name: tuple(output.shape) for name, output in taps.items()})
@@ -187,7 +190,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Your turn.** Write such a tap with `try … finally`.
+# **Your turn.** Write such a tap with `try … finally`. `model.get_submodule(name)` finds the module, also inside another one. Only your own hook goes; modes and parameters stay as they are; the output keeps its gradient; an error of the model reaches the caller.
 
 
 # %%
@@ -309,7 +312,7 @@ claim(
 def hint_loss(student, teacher, weight):
     """mean (u − R·v)²: student v (B, C_s, H, W), weight R (C_t, C_s).
 
-    The teacher's u (B, C_t, kH, kW) is averaged over k×k.
+    The teacher's u (B, C_t, kH, kW) is averaged over k×k. Gradients reach the student and R, never the teacher.
     """
     ...
 
@@ -436,7 +439,7 @@ claim(
 )
 
 # %% [markdown]
-# **Your turn.** The map, for any power, odd ones too.
+# **Your turn.** The map, for any power, odd ones and broken ones too. It is to stand in a loss, so it must carry a gradient.
 
 
 # %%
@@ -521,7 +524,7 @@ claim(
 # %% [markdown]
 # On the diagonal the slope of $\sqrt x$ at 0 is infinite, times 0: NaN. The values were right, so no test of values finds it.
 #
-# **Your turn.** The table of relative distances, with a gradient that is finite.
+# **Your turn.** The table of relative distances, with a gradient that is finite: `torch.cdist` and `.norm()` give 0 where the root's slope is infinite. The mean $\mu$ moves with the points, so it carries a gradient, too.
 
 
 # %%
@@ -581,7 +584,7 @@ plots.similarity_figure(deep, starts)
 
 # %%
 def similarity_loss(student, teacher):
-    """‖G̃_T − G̃_S‖²_F / B² for features (B, …)."""
+    """‖G̃_T − G̃_S‖²_F / B² for features (B, …); no gradient into the teacher."""
     ...
 
 
@@ -812,9 +815,12 @@ width = np.median([g.high - g.low for g in gains.values()])
 Markdown(
     f"Largest mean: **{METHODS[best]}**, {gains[best].value:+.2f} points. Of the methods on features: "
     f"**{METHODS[on_features]}**, {gains[on_features].value:+.2f}. {told} of {len(gains)} can be told from "
-    f"no gain; the median interval is {width:.1f} points wide. "
-    f"Your guess: {best_guess or 'none'}, {shown_guess or 'none'}."
+    f"no gain; the median interval is {width:.1f} points wide."
 )
+
+# %% tags=["nbval-ignore-output"]
+nine = [g.verdict for name, g in gains.items() if "larger weight" not in METHODS[name]]
+display(reveal("06.p1", METHODS[best]), reveal("06.p2", sum(verdict != "not shown" for verdict in nine)))
 
 # %%
 claim("Every gain lies in its interval, and every verdict follows from it alone",
