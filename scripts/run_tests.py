@@ -39,7 +39,9 @@ EXECUTES_THE_COURSE = ("doctests", "tests", "exercises", "notebooks")
 
 def notebooks_setting() -> dict[str, str]:
     """The threads and instruction set of the notebooks' stage: outputs must not depend on those that wrote them."""
-    return {"OMP_NUM_THREADS": "1"}
+    from course_lib.publishing.settings import make_test_variables
+
+    return make_test_variables()
 
 
 def environment(stage: str) -> dict[str, str]:

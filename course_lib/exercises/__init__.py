@@ -22,38 +22,43 @@ explanation of a mistake thus stands beside the code that makes it, and nobody w
 What industrial graders do differently: they isolate in a process or a container, because their learners are
 adversaries. Ours are at their own machine, and want to reach the function they wrote in the cell above.
 
-How to declare one, in ``chapter_NN.py``
-----------------------------------------
-Every ``Exercise`` at the top level of the module counts; nothing else needs to be registered.
+How to declare one: ``chapter_NN/topic.py``
+-------------------------------------------
+One file an exercise, functions with names; nothing else needs to be registered.
 
-    shannon = Exercise(
-        id="04.1",
-        title="Entropy in bits",
-        points=2,
-        reference=entropy_bits,                    # the library's function, or one defined above
-        examples=[(np.array([0.5, 0.5]),)],        # small, readable, nasty: tried first, shown in messages
-        inputs=lambda rng: (rng.dirichlet(np.ones(int(rng.integers(3, 9)))),),   # fresh arguments, a tuple or a dict
-        hints=["One fair coin is one bit.", "H(p) = −Σ pᵢ·log₂ pᵢ"],
-        explanation="H(p) = −Σ pᵢ log₂ pᵢ is the mean number of yes/no questions … (Markdown, with $maths$)",
-        mistakes=[
-            Mistake(lambda p: -(p * np.log(p)).sum(), "That is the entropy in nats: log₂ gives bits, ln gives nats."),
-            Mistake(lambda p: (p * np.log2(p)).sum(), "The sign: a logarithm of a probability is negative …"),
-            Mistake(lambda p: -np.log2(p).mean(), "Weigh each −log₂ pᵢ with pᵢ; you weighed all alike."),
-        ],
-        alternatives=[lambda p: scipy.stats.entropy(p, base=2)],   # a right answer, written differently
-    )
+    ex = Exercise("04.1", "Entropy in bits", points=2, hints=["One fair coin is one bit.", "…"], explanation="…")
 
-* A **value** instead of a function (a number, a choice, a dict): leave out ``inputs``; ``reference`` takes no
-  argument and computes the value; mistakes and alternatives hold values.
-* A function meant to **change its argument** (a mask on a model): ``in_place=True``; arguments are compared as well.
-* **What is compared** is ``outcome(fn, *arguments)``, by default what ``fn`` returns: a gradient, say, if you pass one.
-* **How**: ``difference`` with a relative ``tolerance``; ``exactly`` for codes (bit for bit, dtype included); ``None``
-  where several results are right, and ``properties`` decide alone.
+    @ex.reference                  # under the stub's own name, with its parameters; solution() prints it
+    def entropy_bits(p): ...
+
+    @ex.case("a fair coin")        # fixed arguments: small, readable, nasty; each stated edge; tried first
+    def coin(): return (np.array([0.5, 0.5]),)
+
+    @ex.inputs                     # random arguments; the same ones in every check
+    def distribution(rng): return (rng.dirichlet(np.ones(int(rng.integers(3, 9)))),)
+
+    @ex.mistake("That is the entropy in nats: log₂ gives bits, ln gives nats.")
+    def nats(p): return -(p * np.log(p)).sum()
+
+    @ex.alternative                # a right answer, written differently
+    def with_scipy(p): return scipy.stats.entropy(p, base=2)
+
+* A **loss** names the arguments that must get a gradient (``gradient_of``) and those that must not.
+* A **value** instead of a function: leave out ``inputs``; reference, mistakes and alternatives take no arguments.
+* ``in_place=True`` for a function meant to change its argument; ``leaves_no_trace=True`` for one that must not leave
+  hooks, modes or settings behind.
+* ``@ex.outcome`` says what is compared, where that is not what the function returns; ``compare`` says how:
+  ``difference`` with a relative ``tolerance``, ``relatively``, ``exactly`` (bit for bit, dtype included), or None where
+  several results are right and ``@ex.rule`` functions decide alone.
+* ``@ex.solution`` writes the answer out where the reference is a call of the library.
 * A stub with **given lines**, or a **class**, ends its open part with ``raise NotImplementedError``.
-* A **property** is ``def zero_is_exact(fn, *arguments) -> str | None``: the complaint, or None.
 
 Then ``python -m course_lib.exercises 04`` proves: the reference and the alternatives pass, the stub earns nothing,
 each mistake gets its own message, a hard-coded answer fails, inputs stay as they were, loops and crashes are reported.
+
+Predictions
+-----------
+``predict("04.p", guess, sure=70)`` locks a guess, ``reveal("04.p", measured)`` answers it (``chapter_NN/predictions.py``).
 """
 
 from course_lib.exercises.engine.check import arguments, check, hint

@@ -108,7 +108,7 @@ class Exercise:
         explanation: str = "",
         gradient_of: Sequence[str] = (),
         no_gradient_of: Sequence[str] = (),
-        trials: int = 24,
+        trials: int = 8,
         compare: Callable[[Any, Any, float], str | None] | None = difference,
         tolerance: float = 1e-4,
         in_place: bool = False,

@@ -1,8 +1,8 @@
 """The proof that an exercise teaches: every claim of the exercise contract, tried on one exercise.
 
-The same claims are run by ``python -m course_lib.exercises`` and, one test each, by ``tests/test_exercises.py``. A
-claim is a function that returns what is wrong, or "". Random inputs are drawn afresh in each of ``ROUNDS`` rounds, from
-fixed seeds: a mistake that some inputs cannot tell from the right answer is a flaw of the inputs, and shows here.
+The same claims are run by ``python -m course_lib.exercises`` and, one test each, by ``tests/exercises``. A claim is a
+function that returns what is wrong, or "". A check asks the same inputs each time, so what holds here once holds for
+every learner.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 
 from course_lib.exercises.engine.compare import clone
 from course_lib.exercises.engine.display import Verdict
-from course_lib.exercises.engine.exercise import Exercise, apply
+from course_lib.exercises.engine.exercise import Exercise, Mistake, apply
 from course_lib.exercises.engine.judge import judge
 
-ROUNDS = 4
+LEAST_MISTAKES, LEAST_ALTERNATIVES = 6, 3
 LOOP_S = 0.25
 _STUBS = (
     '"""Your turn."""',
@@ -52,17 +52,48 @@ def stub_earns_nothing(exercise: Exercise) -> str:
     return _all(exercise, stubs, lambda verdict: verdict.state == "not attempted" and verdict.points == 0)
 
 
+def alternative_passes(exercise: Exercise, alternative: Any) -> str:
+    """This right answer earns all points."""
+    return _all(exercise, [alternative], lambda verdict: verdict.points == exercise.points)
+
+
+def mistake_gets_its_message(exercise: Exercise, mistake: Mistake) -> str:
+    """This planted mistake is rejected, with its own message first."""
+    return _all(
+        exercise,
+        [mistake.wrong],
+        lambda verdict: verdict.state == "wrong" and verdict.message.startswith(mistake.message),
+    )
+
+
 def mistakes_get_their_message(exercise: Exercise) -> str:
     """Each planted mistake is rejected, with its own message first."""
-    for mistake in exercise.mistakes:
-        found = _all(
-            exercise,
-            [mistake.wrong],
-            lambda verdict, text=mistake.message: verdict.state == "wrong" and verdict.message.startswith(text),
-        )
-        if found:
-            return f"{mistake.message!r}: {found}"
+    found = {mistake.name: mistake_gets_its_message(exercise, mistake) for mistake in exercise.mistakes}
+    return "; ".join(f"{name}: {text}" for name, text in found.items() if text)
+
+
+def enough_is_planted(exercise: Exercise) -> str:
+    """At least six mistakes, three right answers written differently, and one fixed case."""
+    counts = len(exercise.mistakes), len(exercise.alternatives), len(exercise.cases)
+    if counts[0] < LEAST_MISTAKES or counts[1] < LEAST_ALTERNATIVES or not (counts[2] or exercise.is_value):
+        return f"{counts[0]} mistakes, {counts[1]} alternatives, {counts[2]} cases"
     return ""
+
+
+def verdicts_repeat(exercise: Exercise) -> str:
+    """The same answer gets the same words again."""
+    wrong = exercise.mistakes[0].wrong
+    first, again = (repr(judge(exercise, wrong)) for _ in range(2))
+    return "" if first == again else f"{first!r}, then {again!r}"
+
+
+def losses_must_train(exercise: Exercise) -> str:
+    """Where a gradient is asked for, the right value without one is rejected, and so is a plain number."""
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        return exercise.reference_fn(*args, **kwargs).detach()
+
+    return _all(exercise, [cut] if exercise.gradient_of else [], lambda verdict: verdict.state == "wrong")
 
 
 def constant_fails(exercise: Exercise) -> str:
@@ -106,7 +137,10 @@ CLAIMS: tuple[Callable[[Exercise], str], ...] = (
     reference_passes,
     alternatives_pass,
     stub_earns_nothing,
+    enough_is_planted,
     mistakes_get_their_message,
+    verdicts_repeat,
+    losses_must_train,
     constant_fails,
     changed_arguments_are_told,
     loops_are_stopped,
@@ -122,10 +156,9 @@ def prove(exercise: Exercise) -> Iterator[tuple[str, str]]:
 
 def _all(exercise: Exercise, answers: Any, holds: Callable[[Verdict], bool]) -> str:
     for answer in answers:
-        for seed in range(ROUNDS):
-            verdict = judge(exercise, answer, seed=seed)
-            if not holds(verdict):
-                return f"seed {seed}: {verdict!r}"
+        verdict = judge(exercise, answer)
+        if not holds(verdict):
+            return repr(verdict)
     return ""
 
 
