@@ -16,6 +16,7 @@ ex = Exercise(
     "05.3",
     "Choose T, then report it",
     points=2,
+    trials=8,
     hints=[
         "Two parts, two roles: validation chooses, test tells what the chosen one is worth.",
         "Each setting was trained with several seeds: compare means, so that one lucky run does not win.",

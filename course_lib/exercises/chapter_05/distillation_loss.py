@@ -15,18 +15,18 @@ ex = Exercise(
     "05.1",
     "The distillation loss with T and α",
     points=3,
+    trials=8,
     gradient_of=("student_logits",),
     hints=[
         "Two terms. The soft one compares softmax(teacher/T) with softmax(student/T); the other is F.cross_entropy.",
-        "F.kl_div(log q, p, reduction='batchmean') is KL(p ‖ q): the student's log-probabilities first, p the teacher. "
-        "F.log_softmax gives log q without ever making a 0.",
+        "F.kl_div(log q, p, reduction='batchmean') is KL(p ‖ q), p the teacher; F.log_softmax gives log q.",
         "alpha · T² · F.kl_div(F.log_softmax(s/T, 1), F.softmax(t/T, 1), reduction='batchmean') + (1 − alpha) · "
         "F.cross_entropy(s, labels).",
     ],
     explanation="""
         $L = \\alpha T^2\\,\\mathrm{KL}(p_T \\Vert q_T) + (1-\\alpha)\\,\\mathrm{CE}(y, q_1)$ (Hinton et al. 2015,
-        section 2), averaged over the batch. The library's version also refuses what cannot be meant: T ≤ 0, other
-        shapes, NaN; it leaves out labels that are not known, and sends no gradient into the teacher.
+        section 2), averaged over the batch. The library's version also refuses T ≤ 0, other shapes and NaN, leaves out
+        labels that are not known, and sends no gradient into the teacher.
     """,
 )
 
@@ -200,8 +200,8 @@ def student_alone_at_t(student_logits, teacher_logits, labels, temperature, alph
 
 @ex.mistake("Your softmax runs over the images (axis 0). Each image has a distribution over the classes: axis 1.")
 def softmax_over_images(student_logits, teacher_logits, labels, temperature, alpha):
-    log_p, log_q = F.log_softmax(teacher_logits / temperature, 0), F.log_softmax(student_logits / temperature, 0)
-    soft = temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    p, log_q = F.softmax(teacher_logits / temperature, 0), F.log_softmax(student_logits / temperature, 0)
+    soft = temperature**2 * F.kl_div(log_q, p, reduction="batchmean")
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
@@ -234,8 +234,8 @@ def log_of_softmax_at_the_label(student_logits, teacher_logits, labels, temperat
 
 
 @ex.mistake(
-    "The 1e-8 inside the logarithm keeps it finite, and wrong: logits that are 800 apart cost 800, and log(1e-8) is "
-    "−18.4. F.log_softmax needs no such number."
+    "The 1e-8 inside the logarithm keeps it finite, and wrong: log(1e-8) is −18.4 where logits that are 800 apart cost "
+    "800. F.log_softmax needs no such number."
 )
 def tiny_number_added(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = F.softmax(teacher_logits / temperature, 1), F.softmax(student_logits / temperature, 1)
@@ -249,8 +249,8 @@ def tiny_number_added(student_logits, teacher_logits, labels, temperature, alpha
 )
 def clamped(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = (F.softmax(z / temperature, 1).clamp(1e-7) for z in (teacher_logits, student_logits))
-    soft = temperature**2 * (p * (p.log() - q.log())).sum(1).mean()
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+    kl = (p * (p / q).log()).sum(1).mean()
+    return alpha * temperature**2 * kl + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
 @ex.mistake("The value is right, but only the labels teach: the soft term is cut off from the student (detach, item).")
@@ -261,8 +261,8 @@ def soft_detached(student_logits, teacher_logits, labels, temperature, alpha):
 
 @ex.mistake("The value is right, but only the teacher teaches: the label's term is cut off from the student.")
 def hard_detached(student_logits, teacher_logits, labels, temperature, alpha):
-    hard = F.cross_entropy(student_logits, labels).item()
-    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
+    soft = _soft(student_logits, teacher_logits, temperature)
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels).item()
 
 
 @ex.mistake(

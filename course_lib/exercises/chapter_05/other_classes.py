@@ -15,6 +15,7 @@ ex = Exercise(
     "05.5",
     "What the teacher says about the other classes",
     points=3,
+    trials=8,
     gradient_of=("student_logits",),
     hints=[
         "Leave the label's class out of each row: C − 1 logits remain. A softmax over them renormalizes by itself.",

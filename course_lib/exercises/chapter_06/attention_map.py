@@ -13,6 +13,7 @@ ex = Exercise(
     "06.3",
     "An attention map",
     points=2,
+    trials=8,
     gradient_of=("features",),
     hints=[
         "Three steps: strength of each number, |A|^p; sum over the channels, axis 1; length 1 for each image.",

@@ -15,6 +15,7 @@ ex = Exercise(
     "06.2",
     "A hint through a projection",
     points=3,
+    trials=8,
     gradient_of=("student", "weight"),
     no_gradient_of=("teacher",),
     hints=[

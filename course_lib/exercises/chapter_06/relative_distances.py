@@ -13,6 +13,7 @@ ex = Exercise(
     "06.4",
     "Distances in units of their mean",
     points=3,
+    trials=8,
     gradient_of=("embeddings",),
     hints=[
         "torch.cdist(e, e) is the table of all distances, with zeros on its diagonal.",

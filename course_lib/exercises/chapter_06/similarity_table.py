@@ -13,6 +13,7 @@ ex = Exercise(
     "06.5",
     "Which images excite a layer alike",
     points=3,
+    trials=8,
     gradient_of=("student",),
     no_gradient_of=("teacher",),
     hints=[

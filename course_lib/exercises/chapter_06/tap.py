@@ -20,7 +20,7 @@ ex = Exercise(
     "Tap a layer and leave no trace",
     points=2,
     gradient_of=("images",),
-    trials=6,
+    trials=4,
     hints=[
         "model.get_submodule(name).register_forward_hook(function) calls function(module, inputs, output) after the "
         "module ran, and returns a handle.",
@@ -58,7 +58,7 @@ def inner_layer() -> Question:
 
 @ex.case("a whole stage")
 def whole_stage() -> Question:
-    return network(3, 2), "stages.0", pictures(1)
+    return network(2, 2), "stages.0", pictures(1)
 
 
 @ex.case("a name that begins another name")
