@@ -58,7 +58,8 @@ each mistake gets its own message, a hard-coded answer fails, inputs stay as the
 
 Predictions
 -----------
-``predict("04.p", guess, sure=70)`` locks a guess, ``reveal("04.p", measured)`` answers it (``chapter_NN/predictions.py``).
+``predict("04.p", guess, sure=70)`` locks a guess, ``reveal("04.p", measured)`` answers it. They are declared in
+``chapter_NN/predictions.py``.
 """
 
 from course_lib.exercises.engine.check import arguments, check, hint

@@ -710,7 +710,7 @@ claim(
 
 # %%
 def least_time_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
-    """The time in ms below which the roofline does not let this layer go, if all bytes come from main memory."""
+    """The time in ms below which the roofline does not let this layer go (all bytes from main memory)."""
     ...
 
 

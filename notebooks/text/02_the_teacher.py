@@ -65,7 +65,7 @@ plots.picture_grid(
     title="The 43 classes, one clear image each",
     alt="One image of each of the 43 traffic-sign classes, "
     "from speed limit 20 to the end of a ban on overtaking for trucks.",
-    inch=0.85,
+    inch=0.8,
 )
 
 # %% [markdown]
@@ -324,7 +324,10 @@ claim(
 
 # %%
 def one_cycle_rate(step, total_steps, max_lr):
-    """Up from max_lr/25 to max_lr at step 0.2·total_steps − 1, then down to max_lr/250,000 at the last."""
+    """Up from max_lr/25 to max_lr at step 0.2·total_steps − 1 (it need not be whole).
+
+    Then down to max_lr/250,000 at the last step.
+    """
     ...
 
 

@@ -93,10 +93,14 @@ class Watch:
             signal.signal(signal.SIGALRM, self.handler)
         self.clock.beat()
 
+    def starved(self) -> bool:
+        """True if it struck although the limit was not reached: the machine left the thread no time."""
+        return self.strikes > 0 and self.clock.seconds() < self.limit_s
+
     def beat(self) -> None:
         """Called by the warden: count, and strike if the time is up."""
         self.clock.beat()
-        if self.clock.seconds() < self.limit_s and not self.clock.starved():
+        if self.clock.seconds() < self.limit_s and not self.clock.exhausted():
             return
         if _warden.innermost(self.thread) is not self:
             return
@@ -156,13 +160,13 @@ _warden = _Warden()
 def due_here(frame: FrameType) -> bool:
     """True if a watch of this thread is due and may hit this frame."""
     watch = _warden.due(threading.get_ident())
-    return watch is not None and watch.may_hit(frame) and not importing(frame)
+    return watch is not None and watch.may_hit(frame)
 
 
 def _ring(signum: int, frame: FrameType | None) -> None:
     """The signal's handler, in the main thread."""
     watch = _warden.due(threading.get_ident())
-    if watch is None or frame is None or importing(frame) or not watch.may_hit(frame):
+    if watch is None or frame is None or not watch.may_hit(frame):
         return
     if watch.strikes > 1:
         insist.begin(frame, TimeLimit, due_here)

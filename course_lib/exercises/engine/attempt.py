@@ -136,6 +136,7 @@ class Questions:
 
     def __init__(self, bench: Bench, answer: Callable, budget: Budget):
         self.bench, self.exercise, self.answer, self.budget = bench, bench.exercise, answer, budget
+        self.matching = Budget(bench.exercise.time_limit_s)
 
     def reply(self, case: Asked) -> Reply:
         """The answer's reply, or that it cannot be called so."""
@@ -178,7 +179,7 @@ class Questions:
 
     def alike(self, index: int, case: Asked, seen: Reply, part: Any) -> bool:
         """True if a planted mistake replies as the answer did (``part``: in this one of several values)."""
-        found, budget = self.bench.planted(index, case), Budget(COURSE_LIMIT_S)
+        found, budget = self.bench.planted(index, case), self.matching
         compare, tolerance = self.exercise.compare or difference, self.exercise.tolerance
         if (found.outcome.error, found.outcome.problem) != (seen.outcome.error, seen.outcome.problem):
             return False

@@ -107,6 +107,17 @@ def as_array(value: Any) -> np.ndarray:
         return value.to(torch.complex64 if value.is_complex() else torch.float32).numpy()
 
 
+def bulky(value: Any) -> bool:
+    """True for what takes much memory: a million items or more, 64 MB of numbers or more.
+
+    >>> bulky([0] * 10**6), bulky(np.zeros(1000))
+    (True, False)
+    """
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return int(np.prod(value.shape)) * value.itemsize >= 2**26
+    return isinstance(value, list | tuple | Mapping | str | bytes | set) and len(value) >= 10**6
+
+
 def _text(value: Any, digits: int, elements: int, depth: int) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         return _array_text(value, digits, elements)
