@@ -748,7 +748,10 @@ claim(
 
 # %%
 def soft_loss(student_logits, teacher_logits, temperature):
-    """T²·KL(teacher ‖ student) at temperature T, mean over the batch (B, C), in nats; trains the student. About 3 lines."""
+    """T²·KL(teacher ‖ student) at temperature T, mean over the batch (B, C), in nats.
+
+    The student is trained with it. About 3 lines.
+    """
     ...
 
 

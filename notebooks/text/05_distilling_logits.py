@@ -440,7 +440,10 @@ Markdown("\n".join(lines))
 
 # %%
 def choose_and_report(validation, test):
-    """(setting, accuracy) from two dicts setting → accuracies, one a seed; the two may have another order of keys."""
+    """(setting, accuracy) from two dicts setting → accuracies, one a seed.
+
+    The two may have their keys in different orders.
+    """
     ...
 
 

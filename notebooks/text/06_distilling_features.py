@@ -312,7 +312,8 @@ claim(
 def hint_loss(student, teacher, weight):
     """mean (u − R·v)²: student v (B, C_s, H, W), weight R (C_t, C_s).
 
-    The teacher's u (B, C_t, kH, kW) is averaged over k×k. Gradients reach the student and R, never the teacher.
+    The teacher's u (B, C_t, kH, kW) is averaged over k×k.
+    Gradients reach the student and R, never the teacher.
     """
     ...
 
@@ -371,7 +372,8 @@ shown = {}
 for s, t in pairs:
     for who, layer in (("distilled", s), ("teacher", t)):
         q = distillation.attention_map(maps[who][layer][chosen])
-        shown[f"{who.replace('distilled', 'student')}\n{layer}"] = q.view(-1, *maps[who][layer].shape[2:]).numpy()
+        name = f"{who.replace('distilled', 'student')}\n{layer}"
+        shown[name] = q.view(-1, *maps[who][layer].shape[2:]).numpy()
 plots.attention_figure(images[chosen].numpy(), shown, [SHORT_NAMES[labels[i]] for i in chosen])
 
 # %% [markdown]
@@ -824,7 +826,7 @@ display(reveal("06.p1", METHODS[best]), reveal("06.p2", sum(verdict != "not show
 
 # %%
 claim("Every gain lies in its interval, and every verdict follows from it alone",
-      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == (g.low <= 0 <= g.high) for g in gains.values()))
+      all(g.low <= g.value <= g.high and (g.verdict == "not shown") == g.includes(0) for g in gains.values()))
 
 # %% [markdown]
 # How to read it:

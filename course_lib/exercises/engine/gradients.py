@@ -109,4 +109,6 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _weights(part: Tensor) -> Tensor:
-    return torch.linspace(1, 2, part.numel(), dtype=part.dtype).view(part.shape) if part.numel() > 1 else 1
+    if part.numel() <= 1:
+        return torch.ones_like(part)
+    return torch.linspace(1, 2, part.numel(), dtype=part.dtype).view(part.shape)

@@ -45,9 +45,10 @@ def begin(frame: FrameType, kind: type[BaseException], due: Callable[[FrameType]
 def end(tracer: Any) -> None:
     """Insist no more; the trace function that was there before is set again."""
     if hasattr(sys, "monitoring"):
-        if sys.monitoring.get_tool(TOOL) == __name__:
-            sys.monitoring.set_events(TOOL, 0)
-            sys.monitoring.free_tool_id(TOOL)
+        monitoring: Any = sys.monitoring  # pyright: ignore[reportAttributeAccessIssue]  from Python 3.12 on
+        if monitoring.get_tool(TOOL) == __name__:
+            monitoring.set_events(TOOL, 0)
+            monitoring.free_tool_id(TOOL)
         return
     sys.settrace(tracer)
 
@@ -68,7 +69,7 @@ def take_back(thread: int) -> None:
 
 
 def _monitor(kind: type[BaseException], due: Callable[[FrameType], bool]) -> None:
-    monitoring = sys.monitoring
+    monitoring: Any = sys.monitoring  # pyright: ignore[reportAttributeAccessIssue]  from Python 3.12 on
     if monitoring.get_tool(TOOL) not in (None, __name__):
         return
     if monitoring.get_tool(TOOL) is None:

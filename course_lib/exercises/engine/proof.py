@@ -98,7 +98,7 @@ def losses_must_train(exercise: Exercise) -> str:
 
 def constant_fails(exercise: Exercise) -> str:
     """A hard-coded answer, right for one set of inputs, is rejected."""
-    if exercise.is_value:
+    if exercise.inputs_fn is None:
         return ""
     torch.manual_seed(1)
     sets = [*exercise.examples, exercise.inputs_fn(np.random.default_rng(1))]
@@ -109,7 +109,7 @@ def constant_fails(exercise: Exercise) -> str:
 
 def changed_arguments_are_told(exercise: Exercise) -> str:
     """A right answer that changes its arguments is told so (where something can be changed)."""
-    if exercise.is_value or exercise.in_place:
+    if exercise.inputs_fn is None or exercise.in_place:
         return ""
     torch.manual_seed(1)
     if not any(_spoil(v) for v in exercise.named(clone(exercise.inputs_fn(np.random.default_rng(1)))).values()):

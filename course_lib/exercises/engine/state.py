@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._tensor_str import PRINT_OPTS
 from torch.nn.modules import module as torch_module
 
 Setting = tuple[str, Callable[[], Any], Callable[[Any], Any]]
@@ -125,11 +126,12 @@ def _set_environment(variables: dict[str, str]) -> None:
 def _set_builtins(names: dict[str, Any]) -> None:
     for name in set(vars(builtins)) - set(names):
         delattr(builtins, name)
-    vars(builtins).update(names)
+    for name, value in names.items():
+        setattr(builtins, name, value)
 
 
 def _shown_numbers() -> dict[str, Any]:
-    return dict(vars(torch._tensor_str.PRINT_OPTS))
+    return dict(vars(PRINT_OPTS))
 
 
 def _global_hooks() -> list[dict]:
@@ -171,7 +173,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("torch's anomaly mode", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     ("torch's precision of products", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     ("torch's flushing of small numbers", _flushed, torch.set_flush_denormal),
-    ("torch's print options", _shown_numbers, lambda options: vars(torch._tensor_str.PRINT_OPTS).update(options)),
+    ("torch's print options", _shown_numbers, lambda options: vars(PRINT_OPTS).update(options)),
     ("torch's hooks on all modules", _global_hooks, _set_global_hooks),
     ("NumPy's error settings", np.geterr, lambda settings: np.seterr(**settings)),
     ("NumPy's print options", np.get_printoptions, lambda options: np.set_printoptions(**options)),
