@@ -1,5 +1,6 @@
-# ruff: noqa: SIM105, B012  (what a learner may write)
 """What does not end is stopped: in the main thread and in others, whatever it catches."""
+
+# ruff: noqa: B012, E722, SIM105 these handlers are the traps under test
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def loop_catching_everything():
         try:
             for _ in range(10**9):
                 pass
-        except:  # noqa: E722 the trap under test
+        except:
             pass
 
 
@@ -54,18 +55,18 @@ def loop_in_a_loop_catching_everything():
                     while True:
                         try:
                             time.sleep(0.001)
-                        except:  # noqa: E722
+                        except:
                             pass
-                except:  # noqa: E722
+                except:
                     pass
-        except:  # noqa: E722
+        except:
             pass
 
 
 def recursion_catching_everything():
     try:
         recursion_catching_everything()
-    except:  # noqa: E722
+    except:
         recursion_catching_everything()
 
 
@@ -73,14 +74,14 @@ def recursion_in_a_loop():
     def step():
         try:
             step()
-        except:  # noqa: E722
+        except:
             pass
         step()
 
     while True:
         try:
             step()
-        except:  # noqa: E722
+        except:
             pass
 
 
@@ -116,7 +117,7 @@ def generator_catching_everything():
         while True:
             try:
                 yield 1
-            except:  # noqa: E722
+            except:
                 pass
 
     for _ in numbers():
