@@ -12,14 +12,13 @@ from collections.abc import Iterator
 
 from nbformat import NotebookNode
 
-from course_lib import exercises
 from course_lib.publishing.execution import IGNORE, PICTURE, tags
 
 MAX_BYTES = 600_000
 MAX_LINES, MAX_COLUMNS = 25, 110
 LAST_SECTIONS = ("Pitfalls", "Recap", "References")
 # What the boxes of ``check`` tell a learner to call.
-LEARNERS = tuple(n for n in ("check", "hint", "predict", "progress", "solution") if n in exercises.__all__)
+LEARNERS = ("check", "hint", "predict", "progress", "solution")
 LINTER_MARK = re.compile(r"# *(noqa|fmt:|type: *ignore|pyright:|pylint:|NBVAL_)")
 IMAGE = re.compile(r"""<img\b(?:[^>"']|"[^"]*"|'[^']*')*>""")
 ALT = re.compile(r"""\salt=(?:"[^"]*[^"\s][^"]*"|'[^']*[^'\s][^']*')""")
