@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 RENDER = "from course_lib.data import load; print(f'{sum(map(len, load()))} images are ready')"
-NBVAL = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "notebooks", "-n", "2", "--dist", "loadfile")
+NBVAL = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=600", "notebooks", "-n", "2", "--dist", "loadfile")
 STAGES: dict[str, list[str]] = {
     "style": [PYTHON, "-m", "ruff", "check", "."],
     "format": [PYTHON, "-m", "ruff", "format", "--check", "."],
