@@ -75,10 +75,14 @@ class Watch:
             signal.signal(signal.SIGALRM, self.handler)
         self.clock.beat()
 
+    def starved(self) -> bool:
+        """True if it struck although the limit was not reached: the machine left the thread no time."""
+        return self.strikes > 0 and self.clock.seconds() < self.limit_s
+
     def beat(self) -> None:
         """Called by the warden: count, and strike if the time is up."""
         self.clock.beat()
-        if self.clock.seconds() < self.limit_s and not self.clock.starved():
+        if self.clock.seconds() < self.limit_s and not self.clock.exhausted():
             return
         if _warden.innermost(self.thread) is not self:
             return

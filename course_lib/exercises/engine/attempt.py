@@ -15,7 +15,7 @@ from typing import Any
 from course_lib.exercises.engine import sandbox
 from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, asked
-from course_lib.exercises.engine.changes import Before, in_words, trait_change, traits
+from course_lib.exercises.engine.changes import Before, in_words, traits
 from course_lib.exercises.engine.compare import difference
 from course_lib.exercises.engine.exercise import Arguments, Exercise, apply, returned
 from course_lib.exercises.engine.gradients import Graded, alike, graded, gradient_complaint
@@ -109,6 +109,8 @@ class Bench:
         self.cases = asked(exercise, seed)
         self._expected: dict[int, Reply] = {}
         self._planted: dict[tuple[int, int], Reply] = {}
+        for case in self.cases:  # before any learner's code runs
+            self.expected(case)
 
     def expected(self, case: Asked) -> Reply:
         """The reference's reply."""
@@ -136,6 +138,7 @@ class Questions:
 
     def __init__(self, bench: Bench, answer: Callable, budget: Budget):
         self.bench, self.exercise, self.answer, self.budget = bench, bench.exercise, answer, budget
+        self.matching = Budget(bench.exercise.time_limit_s)
 
     def reply(self, case: Asked) -> Reply:
         """The answer's reply, or that it cannot be called so."""
@@ -178,7 +181,7 @@ class Questions:
 
     def alike(self, index: int, case: Asked, seen: Reply, part: Any) -> bool:
         """True if a planted mistake replies as the answer did (``part``: in this one of several values)."""
-        found, budget = self.bench.planted(index, case), Budget(COURSE_LIMIT_S)
+        found, budget = self.bench.planted(index, case), self.matching
         compare, tolerance = self.exercise.compare or difference, self.exercise.tolerance
         if (found.outcome.error, found.outcome.problem) != (seen.outcome.error, seen.outcome.problem):
             return False
@@ -210,9 +213,11 @@ def unequal(exercise: Exercise, expected: Reply, got: Reply) -> str:
 def _other_traits(exercise: Exercise, expected: Arguments, got: Arguments) -> str:
     """Where a function that changes its arguments leaves other hooks or modes than the reference does."""
     for name, value in exercise.named(expected).items():
-        found = trait_change(in_words(traits(value)), in_words(traits(exercise.named(got)[name])))
-        if found:
-            return f"the argument {name} after the call: {found.replace(' was ', ' should be ', 1)}"
+        wanted, found = in_words(traits(value)), in_words(traits(exercise.named(got)[name]))
+        for trait in [*wanted, *(trait for trait in found if trait not in wanted)]:
+            if wanted.get(trait) != found.get(trait):
+                should, does = (words.get(trait, "not there") for words in (wanted, found))
+                return f"the argument {name} after the call: its {trait} should be {should}, and is {does}"
     return ""
 
 

@@ -10,6 +10,7 @@ from course_lib.exercises.engine.exercise import Arguments
 from course_lib.exercises.engine.judge import judge
 from course_lib.exercises.engine.record import remember
 from course_lib.exercises.engine.registry import find
+from course_lib.exercises.engine.sandbox import BrokenExercise
 
 _hints_shown: dict[str, int] = {}
 
@@ -24,7 +25,10 @@ def check(id: str, answer: Any) -> Verdict:
     Raises: ValueError: there is no such exercise.
     """
     exercise = find(id)
-    verdict = judge(exercise, answer)
+    try:
+        verdict = judge(exercise, answer)
+    except BrokenExercise as error:
+        return Verdict(exercise.id, exercise.title, "broken", 0, str(error))
     if not verdict:
         return verdict
     note = remember(exercise.id)

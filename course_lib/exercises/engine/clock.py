@@ -63,9 +63,9 @@ class Clock:
         """Seconds that count, up to the last beat."""
         return self.worked + self.waited / 2
 
-    def starved(self) -> bool:
-        """True if the time went by without being this thread's to use."""
-        return self.late >= MANY_LATE or self.stalled > 4 * (self.worked + self.waited)
+    def exhausted(self) -> bool:
+        """True if the machine left this thread no time for so long that waiting on makes no sense."""
+        return self.late >= MANY_LATE
 
 
 def _thread_cpu() -> Callable[[], float]:

@@ -53,7 +53,9 @@ def describe_two(expected: Any, got: Any, elements: int = SHOWN) -> tuple[str, s
         one, other = describe(expected, digits, elements), describe(got, digits, elements)
         if one != other:
             return one, other
-    return f"{one} ({_kind(expected)})", f"{other} ({_kind(got)})"
+    if _kind(expected) != _kind(got):
+        return f"{one} ({_kind(expected)})", f"{other} ({_kind(got)})"
+    return _around_the_difference(str(expected), str(got))
 
 
 def written_out(value: Any) -> bool:
@@ -107,6 +109,17 @@ def as_array(value: Any) -> np.ndarray:
         return value.to(torch.complex64 if value.is_complex() else torch.float32).numpy()
 
 
+def bulky(value: Any) -> bool:
+    """True for what takes much memory: a million items or more, 64 MB of numbers or more.
+
+    >>> bulky([0] * 10**6), bulky(np.zeros(1000))
+    (True, False)
+    """
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return int(np.prod(value.shape)) * value.itemsize >= 2**26
+    return isinstance(value, list | tuple | Mapping | str | bytes | set) and len(value) >= 10**6
+
+
 def _text(value: Any, digits: int, elements: int, depth: int) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         return _array_text(value, digits, elements)
@@ -141,6 +154,18 @@ def _array_text(value: torch.Tensor | np.ndarray, digits: int, elements: int) ->
         return f"{kind}({' '.join(text.split())})"
     extent = f", values from {array.min():.4g} to {array.max():.4g}" if array.dtype.kind in "iuf" else ""
     return f"{kind} of shape {tuple(array.shape)}, {str(value.dtype).removeprefix('torch.')}{extent}"
+
+
+def _around_the_difference(one: str, other: str) -> tuple[str, str]:
+    """Two long texts, cut to where they begin to differ."""
+    one, other = " ".join(one.split()), " ".join(other.split())
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = max(0, same - 30)
+    cut = [
+        f"{'…' if start else ''}{text[start : start + 100]}{'…' if len(text) > start + 100 else ''}"
+        for text in (one, other)
+    ]
+    return cut[0], cut[1]
 
 
 def _kind(value: Any) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-_MARKS = {"right": ("✓", "#1b7f4d"), "wrong": ("✗", "#b3401f"), "not attempted": ("○", "#808080")}
+_MARKS = {
+    "right": ("✓", "#1b7f4d"),
+    "wrong": ("✗", "#b3401f"),
+    "not attempted": ("○", "#808080"),
+    "too busy": ("…", "#808080"),
+    "broken": ("!", "#808080"),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +38,8 @@ class Verdict:
 
     Args:
         id, title: the exercise's.
-        state: "right", "wrong" or "not attempted".
+        state: "right", "wrong", "not attempted"; "too busy" if the machine left the code no time, and "broken" if the
+            exercise's own code failed: nothing is said about the answer then.
         points: earned by this answer.
         message: what to tell the learner; lines separated by newlines.
         printed: what the learner's code printed.

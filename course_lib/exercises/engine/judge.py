@@ -20,7 +20,7 @@ from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.attempt import Budget, Complaint, Questions, Reply, Starved, bench
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, further
 from course_lib.exercises.engine.compare import difference
-from course_lib.exercises.engine.describe import describe
+from course_lib.exercises.engine.describe import bulky, describe
 from course_lib.exercises.engine.display import Verdict
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.exercises.engine.sandbox import Outcome
@@ -98,6 +98,8 @@ class _Judgement:
             if reply.outcome.error is TimeLimit:
                 return self._wrong("", case, Complaint(self._too_slow(reply.outcome)), reply.outcome)
             self.replies.append(reply)
+            if bulky(reply.value) and (complaint := self.questions.complaint(case, reply)):
+                return self._wrong("", case, complaint, reply.outcome)  # 26 of them may not fit into memory
         if all(_placeholder(reply.outcome) for reply in self.replies):
             return not_attempted(self.exercise)
         failed = self._failed()
@@ -105,7 +107,7 @@ class _Judgement:
             points = self.exercise.points
             return _verdict(self.exercise, "right", f"{points} of {points} points.", self.replies[0].outcome.printed)
         at = min(failed, key=lambda index: self.cases[index].rank)
-        reason = self._planted(at, failed[at])
+        reason = self._planted(at, failed[at]) if self.budget.left_s > 0 else ""
         return self._wrong(reason, *self._smallest(self.cases[at], failed[at], self.replies[at]))
 
     def _too_slow(self, outcome: Outcome) -> str:

@@ -22,16 +22,15 @@ def chapters() -> tuple[str, ...]:
     return tuple(sorted(name[-2:] for name in names if re.fullmatch(r"chapter_\d\d", name)))
 
 
+@random_kept()  # a module or a case that draws numbers must not shift the notebook's
 def chapter(number: str) -> tuple[str, tuple[Exercise, ...]]:
     """A chapter's title (its package's first line) and its exercises, in order of their numbers.
 
     Raises: ValueError: an id belongs to another chapter or is used twice, or an exercise breaks the contract.
     """
-    with random_kept():  # a module that draws numbers must not shift the notebook's
-        package = importlib.import_module(f"course_lib.exercises.chapter_{number}")
-        modules = _modules(package)
+    package = importlib.import_module(f"course_lib.exercises.chapter_{number}")
     found: list[Exercise] = []
-    for module in modules:
+    for module in _modules(package):
         found += [value for value in vars(module).values() if isinstance(value, Exercise) and value not in found]
     ids = [exercise.id for exercise in found]
     if any(not id.startswith(f"{number}.") for id in ids) or len(set(ids)) < len(ids):

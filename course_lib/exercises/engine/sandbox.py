@@ -96,9 +96,9 @@ def run(
         limit_s: seconds that count, > 0, see ``clock``.
         may_hit: tells which frames may be stopped.
     """
-    printed, threads = Printed(), set(threading.enumerate())
-    line, source, problem = 0, "", ""
-    with state.kept() as left, _exit_replaced(learner):
+    printed = Printed()
+    line, source, problem, text_s = 0, "", "", 0.0
+    with state.kept() as left, _exit_replaced(learner), _threads_ended(learner):
         sys.stdout = sys.stderr = printed
         value, error, watch = _guarded(call, limit_s, may_hit)
         # A hook or a stream that the call replaced is no business of what follows.
@@ -107,8 +107,8 @@ def run(
             line, source = _own_line(error, learner)
             # Frames hold the learner's tensors, and the error holds the frames.
             error.__traceback__ = None
-            problem = _guarded(lambda: _problem(error), TEXT_S, anywhere)[0] or type(error).__name__
-    _end_threads(threads, learner)
+            text, _, texts_watch = _guarded(lambda: _problem(error), TEXT_S, anywhere)
+            problem, text_s = text or type(error).__name__, texts_watch.clock.seconds()
     kind = None if error is None else TimeLimit if isinstance(error, TimeLimit) else type(error)
     return Outcome(
         value=value,
@@ -117,8 +117,8 @@ def run(
         line=line,
         source=source,
         printed=printed.text(),
-        seconds=watch.clock.seconds(),
-        starved=watch.clock.starved(),
+        seconds=watch.clock.seconds() + text_s,
+        starved=watch.starved(),
         left=tuple(name for name in left if name not in ("sys.stdout", "sys.stderr")),
     )
 
@@ -183,25 +183,44 @@ def _problem(error: BaseException) -> str:
 
 
 def _own_line(error: BaseException, learner: Any) -> tuple[int, str]:
-    """Line number and text of the innermost frame that is the learner's and no library's."""
+    """Line number and text of the innermost frame that is the learner's and no library's; (0, "") if none is."""
     home = learner.__code__.co_filename if type(learner) is types.FunctionType else None
-    found = (0, "")
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        name = frame.f_code.co_filename
-        source = linecache.getline(name, line).strip()
-        if name == home or (source and not _is_library(name)):
-            found = (line, source)
-    return found
+    # A last strike may hit after the learner's code was left: the one before it knows the line.
+    cause: BaseException | None = error
+    for _ in range(5):
+        found = (0, "")
+        for frame, line in traceback.walk_tb(cause.__traceback__ if cause else None):
+            name = frame.f_code.co_filename
+            source = linecache.getline(name, line).strip()
+            if name == home or (source and not _is_library(name)):
+                found = (line, source)
+        if found[0] or cause is None:
+            return found
+        cause = cause.__context__
+    return 0, ""
 
 
 def _is_library(filename: str) -> bool:
     return filename.startswith((*_LIBRARIES, str(Path(_COURSE, "exercises")), "<"))
 
 
-def _end_threads(before: set[threading.Thread], learner: Any) -> None:
-    """Ask threads that the call left running in the learner's code to end; they would slow all that follows."""
+@contextlib.contextmanager
+def _threads_ended(learner: Any) -> Iterator[None]:
+    """Ask threads that are started here, and still run the learner's code afterwards, to end: they would slow all."""
     home = learner.__code__.co_filename if type(learner) is types.FunctionType else None
-    for thread in set(threading.enumerate()) - before:
+    starter, started, start = threading.get_ident(), list[threading.Thread](), threading.Thread.start
+
+    def noted(thread: threading.Thread) -> None:
+        if threading.get_ident() == starter:
+            started.append(thread)
+        start(thread)
+
+    threading.Thread.start = noted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
+    for thread in started:
         frame = sys._current_frames().get(thread.ident or 0)
         while frame is not None and frame.f_code.co_filename != home:
             frame = frame.f_back

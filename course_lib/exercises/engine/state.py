@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import copy
 import decimal
 import gc
 import os
@@ -148,6 +147,12 @@ def _flushed() -> bool:
     return not bool((torch.tensor(1e-39) * 1.0).item())
 
 
+def _decimal() -> dict[str, Any]:
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+    options = {name: getattr(decimal.getcontext(), name) for name in names}
+    return {**options, "traps": [trap for trap, on in options["traps"].items() if on]}
+
+
 def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
@@ -179,7 +184,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("the threads' trace function", threading.gettrace, threading.settrace),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     ("the thresholds of garbage collection", gc.get_threshold, lambda counts: gc.set_threshold(*counts)),
-    ("the decimal context", lambda: copy.copy(decimal.getcontext()), decimal.setcontext),
+    ("the decimal context", _decimal, lambda options: decimal.setcontext(decimal.Context(**options))),
     ("the search path", lambda: list(sys.path), lambda entries: sys.path.__setitem__(slice(None), entries)),
     ("sys.stdin", *_attribute(sys, "stdin")),
     ("sys.stdout", *_attribute(sys, "stdout")),

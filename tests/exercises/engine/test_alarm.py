@@ -1,0 +1,206 @@
+"""What does not end is stopped: in the main thread and in others, whatever it catches."""
+
+# ruff: noqa: B012, E722, SIM105 these handlers are the traps under test
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from course_lib.exercises.engine import alarm
+from course_lib.exercises.engine.alarm import TimeLimit
+from course_lib.exercises.engine.sandbox import run
+
+
+def loop_forever():
+    while True:
+        pass
+
+
+def loop_catching_exceptions():
+    while True:
+        try:
+            raise ValueError
+        except Exception:
+            continue
+
+
+def loop_catching_everything():
+    while True:
+        try:
+            for _ in range(10**9):
+                pass
+        except:
+            pass
+
+
+def loop_inside_a_handler():
+    try:
+        while True:
+            pass
+    except Exception:
+        return "swallowed"
+
+
+def loop_in_a_loop_catching_everything():
+    while True:
+        try:
+            while True:
+                try:
+                    while True:
+                        try:
+                            time.sleep(0.001)
+                        except:
+                            pass
+                except:
+                    pass
+        except:
+            pass
+
+
+def recursion_catching_everything():
+    try:
+        recursion_catching_everything()
+    except:
+        recursion_catching_everything()
+
+
+def recursion_in_a_loop():
+    def step():
+        try:
+            step()
+        except:
+            pass
+        step()
+
+    while True:
+        try:
+            step()
+        except:
+            pass
+
+
+kept = []
+
+
+def loop_that_keeps_the_errors():
+    while True:
+        try:
+            sum(i for i in range(1000))
+        except BaseException as error:
+            kept.append(error)
+
+
+def loop_with_finally():
+    while True:
+        try:
+            time.sleep(0)
+        finally:
+            continue
+
+
+def loop_suppressing_everything():
+    while True:
+        with contextlib.suppress(BaseException):
+            while True:
+                with contextlib.suppress(BaseException):
+                    [i for i in range(50)]
+
+
+def generator_catching_everything():
+    def numbers():
+        while True:
+            try:
+                yield 1
+            except:
+                pass
+
+    for _ in numbers():
+        pass
+
+
+def sleep_long():
+    time.sleep(60)
+
+
+ENDLESS = [
+    loop_forever,
+    loop_catching_exceptions,
+    loop_catching_everything,
+    loop_inside_a_handler,
+    loop_in_a_loop_catching_everything,
+    recursion_catching_everything,
+    recursion_in_a_loop,
+    loop_that_keeps_the_errors,
+    loop_with_finally,
+    loop_suppressing_everything,
+    generator_catching_everything,
+]
+
+
+@pytest.mark.parametrize("endless", [*ENDLESS, sleep_long])
+def test_endless_code_is_stopped_in_time_and_its_line_is_known(endless):
+    start = time.thread_time()
+    outcome = run(endless, endless, 0.2)
+    first = endless.__code__.co_firstlineno
+    assert outcome.error is TimeLimit
+    assert outcome.seconds >= 0.2
+    assert time.thread_time() - start < 6
+    assert first <= outcome.line <= first + 15
+    assert outcome.source
+    assert outcome.source in outcome.report
+
+
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_endless_code_is_stopped_where_no_signal_can_reach(endless):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(endless, endless, 0.2)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found[0].error is TimeLimit
+    assert found[0].source
+
+
+def test_the_second_way_also_serves_the_main_thread(monkeypatch):
+    monkeypatch.delattr(signal, "pthread_kill")
+    assert run(loop_forever, loop_forever, 0.2).error is TimeLimit
+    assert run(loop_in_a_loop_catching_everything, None, 0.2).error is TimeLimit
+
+
+def test_a_learner_who_takes_the_signal_away_is_stopped_all_the_same():
+    def deaf():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        while True:
+            pass
+
+    assert run(deaf, deaf, 0.2).error is TimeLimit
+
+
+def test_an_alarm_never_strikes_after_the_call():
+    for _ in range(300):
+        assert run(lambda: sum(range(10_000)), None, 0.0002).error in (None, TimeLimit)
+    for _ in range(30):
+        assert run(lambda: time.sleep(0.05), None, 0.02).error in (None, TimeLimit)
+    time.sleep(0.2)
+
+
+def test_the_callers_alarm_and_tracer_are_put_back():
+    handler, tracer = signal.getsignal(signal.SIGALRM), sys.gettrace()
+    assert run(loop_in_a_loop_catching_everything, None, 0.1).error is TimeLimit
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert sys.gettrace() is tracer
+
+
+def test_the_warden_goes_when_nobody_needs_it():
+    run(int, None, 1)
+    deadline = time.monotonic() + 20
+    while alarm._warden.thread is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alarm._warden.thread is None
+    assert alarm._warden.watches == []
+    assert run(loop_forever, None, 0.1).error is TimeLimit
