@@ -279,7 +279,7 @@ def sorted_by_sum(validation: Accuracies, test: Accuracies) -> tuple[str, float]
 def with_arrays(validation: Accuracies, test: Accuracies) -> tuple[str, np.floating]:
     table = np.array(list(validation.values()))  # (settings, seeds)
     best = list(validation)[table.mean(axis=1).argmax()]
-    return np.str_(best), np.array(test[best]).mean()  # as an array of names would give it
+    return best, np.array(test[best]).mean()
 
 
 @ex.alternative

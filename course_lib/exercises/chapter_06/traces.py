@@ -27,9 +27,7 @@ class Network(nn.Sequential):
 
 def network(stem: int, middle: int) -> nn.Module:
     """Frozen, in train mode but for its stem, with a hook on each module: what a careless answer would change."""
-    stages = nn.Sequential(
-        nn.Sequential(nn.Conv2d(stem, middle, 1), nn.Tanh()), nn.Sequential(nn.Conv2d(middle, 2, 1), nn.Tanh())
-    )
+    stages = nn.Sequential(nn.Conv2d(stem, middle, 1), nn.Conv2d(middle, 2, 1))
     parts = {"stem": nn.Conv2d(1, stem, 1), "stem_tanh": nn.Tanh(), "stages": stages, "flat": nn.Flatten()}
     model = Network(OrderedDict(parts, head=nn.Linear(2 * 6, 3))).requires_grad_(False)
     model.get_submodule("stem").eval()
