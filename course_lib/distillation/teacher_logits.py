@@ -44,6 +44,7 @@ class TeacherTable:
     """Logits (views, N, C), float32, of N training images, and how to find a batch's rows.
 
     Args:
+        logits: (views, N, C), float32.
         augmentation: that the views were made with; None: the plain images, which are the same in every view.
         features: name of a teacher's module → its outputs (views, N, …), from ``tapped_table``.
     Raises: ValueError for another number of dimensions.

@@ -65,7 +65,7 @@ plots.picture_grid(
     title="The 43 classes, one clear image each",
     alt="One image of each of the 43 traffic-sign classes, "
     "from speed limit 20 to the end of a ban on overtaking for trucks.",
-    inch=0.8,
+    inch=0.78,
 )
 
 # %% [markdown]

@@ -867,8 +867,8 @@ Markdown(f"""
    alone by {len(nearer)} of 4 measures; by attention the {closest} student is nearest.
 4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a
    weight means nothing without the reduction that it belongs to.
-5. Of {len(gains)} methods, {told} could be told from no gain with {gains[0].n} seeds; the largest mean gain
-   is {gains[0].value:+.1f} points ({gains[0].label}).
+5. Of {len(gains)} methods, {told} could be told from no gain with {gains[best].n} seeds; the largest mean
+   gain is {gains[best].value:+.1f} points ({METHODS[best]}).
 """)
 
 # %% [markdown]

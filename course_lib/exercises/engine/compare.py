@@ -100,6 +100,8 @@ def _difference(expected: Any, got: Any, tolerance: float, allowed: Tolerances) 
 
 def _plain(value: Any) -> Any:
     """Tensors and numbers as arrays, sequences as lists, modules and dataclasses as dicts; the rest unchanged."""
+    if isinstance(value, np.str_):
+        return str(value)
     if isinstance(value, torch.Tensor | np.ndarray | np.generic | bool | int | float | complex):
         return list(value.unbind()) if isinstance(value, torch.Tensor) and value.is_nested else as_array(value)
     if isinstance(value, Fraction | Decimal):

@@ -16,7 +16,13 @@ _MARKS = {
 
 @dataclass(frozen=True, repr=False)
 class Note:
-    """A text with a richer twin for notebooks, HTML or Markdown."""
+    """A text with a richer twin for notebooks.
+
+    Args:
+        text: what a terminal shows.
+        html: its twin in HTML, or None.
+        markdown: its twin in Markdown, or None.
+    """
 
     text: str
     html: str | None = None
@@ -37,7 +43,8 @@ class Verdict:
     """The answer of ``check``; true only if the exercise is passed.
 
     Args:
-        id, title: the exercise's.
+        id: the exercise's, "04.2".
+        title: the exercise's.
         state: "right", "wrong", "not attempted"; "too busy" if the machine left the code no time, and "broken" if the
             exercise's own code failed: nothing is said about the answer then.
         points: earned by this answer.

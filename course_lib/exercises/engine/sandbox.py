@@ -50,7 +50,8 @@ class Outcome:
         value: what it returned, None if it raised.
         error: the exception's class, None if it returned.
         problem: what happened, in words, "" if it returned.
-        line, source: the learner's own line, 0 and "" if the error arose elsewhere.
+        line: the number of the learner's own line, 0 if the error arose elsewhere.
+        source: that line's text, "" if the error arose elsewhere.
         printed: what was printed.
         seconds: that count, see ``clock``.
         starved: the machine left it no time; only together with ``TimeLimit``.
