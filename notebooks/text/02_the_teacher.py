@@ -50,7 +50,7 @@ predict("02.p", guess, sure=None)  # sure: in per cent, such as 70
 # %% [markdown]
 # ## The task
 #
-# 43 classes, numbered as in the German Traffic Sign Recognition Benchmark (GTSRB, Stallkamp et al. 2012). The course draws its own signs, so that it runs offline: templates are placed before a background, worn, lit, tilted, blurred and sampled with few pixels. **An accuracy on rendered signs compares networks with one another. It is never the accuracy on a road**; whoever has the real photographs runs this same page on them with `COURSE_DATA`.
+# 43 classes, numbered as in the German Traffic Sign Recognition Benchmark (GTSRB, Stallkamp et al. 2012). The course draws its own signs, so that it runs offline. **An accuracy on rendered signs compares networks with one another. It is never the accuracy on a road**; whoever has the real photographs runs this same page on them with `COURSE_DATA`.
 
 # %%
 known = splits.train.attributes
@@ -65,7 +65,7 @@ plots.picture_grid(
     title="The 43 classes, one clear image each",
     alt="One image of each of the 43 traffic-sign classes, "
     "from speed limit 20 to the end of a ban on overtaking for trucks.",
-    inch=0.78,
+    inch=0.8,
 )
 
 # %% [markdown]
