@@ -30,6 +30,8 @@ from course_lib.models import SignStudent, checkpoints
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
 TEACHER, FINAL = "teacher FP32", "student pruned INT8"
+MAIN_ROWS = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
+"""The way from the teacher to the final network, without the variants that stand beside it."""
 Say = Callable[[str], None]
 
 
@@ -198,8 +200,7 @@ def _accuracy_figure(accuracy, meaning: str) -> Measurement:
 
 def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Measurement]:
     """A missed target is recorded too; its note says at which step the points were lost."""
-    along = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
-    values = [100 * ledger[name].accuracy.value for name in along]
+    values = [100 * ledger[name].accuracy.value for name in MAIN_ROWS]
     steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
     note = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
     return {k: dataclasses.replace(f, note=note) if f.met is False else f for k, f in figures.items()}

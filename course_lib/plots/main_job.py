@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from course_lib.experiments.main_job import MAIN_ROWS
 from course_lib.measure.budget import keeps_budget, require_budget
 from course_lib.plots.labels import quantity_text
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from course_lib.measure import Ledger
 
 
-# The variants that lead from the teacher to what is shipped; all others stand beside the line through these.
-MAIN_ROWS = ("teacher FP32", "student distilled FP32", "student pruned FP32", "student pruned INT8")
 DATA_TITLES = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
 FAR = 4.0  # points
 FITS, FAILS, SIDE = COLOURS[0], "#BBBBBB", "#888888"

@@ -28,6 +28,8 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from course_lib.environment.machine import THREAD_VARIABLES
+
 KERNELS = ("best", "avx2", "plainest")
 X86 = {
     "best": {},
@@ -46,11 +48,10 @@ X86 = {
     },
 }
 ELSEWHERE = {"best": {}, "avx2": {}, "plainest": {"ATEN_CPU_CAPABILITY": "default"}}
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 NUMPY = "NPY_DISABLE_CPU_FEATURES"
 # Threads of two kernels on two cores must not spin while they wait: one training took 8 times as long.
 WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
-OWN = {name for variables in X86.values() for name in variables} | {*THREADS, *WAIT, NUMPY}
+OWN = {name for variables in X86.values() for name in variables} | {*THREAD_VARIABLES, *WAIT, NUMPY}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class Setting:
         '2'
         """
         known = X86 if platform.machine().lower() in ("x86_64", "amd64") else ELSEWHERE
-        variables = known[self.kernels] | dict.fromkeys(THREADS, str(self.threads)) | (WAIT if self.threads > 1 else {})
+        variables = (
+            known[self.kernels]
+            | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+            | (WAIT if self.threads > 1 else {})
+        )
         if features := _numpy_features_beyond(self.kernels):
             variables[NUMPY] = " ".join(features)
         return variables

@@ -55,9 +55,9 @@ from course_lib.storage.files import (
     sha256,
     sync,
 )
+from course_lib.storage.locks import take_waiting
 
 MANIFEST = "manifest.json"
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
 _LOG = logging.getLogger(__name__)
 
 
@@ -166,27 +166,35 @@ def _build(
                 sync(part / name)
             sync(part)
             # Without a lock another process may have published meanwhile: the first one counts, others may read it.
-            if afresh or problem(folder, identity, files) is not None:
-                _publish(part, folder)
-                sync(folder.parent)
+            while not _renamed(part, folder):
+                if not afresh and problem(folder, identity, files) is None:
+                    return
+                _move_away(folder)
+            sync(folder.parent)
     finally:
         # After the rename there is nothing left to remove; what cannot be removed now, the next build removes.
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _publish(part: Path, folder: Path) -> None:
-    """Make the temporary folder the entry. What was there is moved away and removed first, so that nothing is left.
+def _renamed(part: Path, folder: Path) -> bool:
+    """Make the temporary folder the entry; False if something is there already."""
+    try:
+        os.rename(part, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
 
-    A kill in between leaves no entry, and the next build removes the rest; a rename over a full folder does not exist.
-    """
-    if os.path.lexists(folder):
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-        try:
-            with contextlib.suppress(FileNotFoundError):  # a process without a lock was faster
-                os.rename(folder, old / "replaced")
-        finally:
-            shutil.rmtree(old)
-    os.rename(part, folder)
+
+def _move_away(folder: Path) -> None:
+    """Remove what is no entry. A kill before the next one is there leaves none, and the next build removes the rest."""
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        with contextlib.suppress(FileNotFoundError):  # a process without a lock was faster
+            os.rename(folder, old / "replaced")
+    finally:
+        shutil.rmtree(old)
 
 
 @contextlib.contextmanager
@@ -210,7 +218,7 @@ def _acquire(lock: Path) -> tuple[int, bool]:
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            alone = _lock(handle)
+            alone = take_waiting(handle)
             # The holder before us removed the file; whoever comes next makes a new one and would not wait for us.
             if not alone or os.path.samestat(os.fstat(handle), os.stat(lock)):
                 return handle, alone
@@ -221,18 +229,3 @@ def _acquire(lock: Path) -> tuple[int, bool]:
             raise
         else:
             os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Wait for the file's advisory lock; False where there is none."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return False
-        raise
-    return True

@@ -205,7 +205,7 @@ def test_what_killed_processes_left_is_removed_by_the_next_build_of_the_same_ent
 
 @pytest.mark.parametrize(("age_s", "stays"), [(60, True), (files.STALE_S + 60, False)])
 def test_where_there_is_no_lock_only_old_leftovers_are_removed(tmp_path, monkeypatch, age_s, stays):
-    monkeypatch.setattr(cache, "_lock", lambda handle: False)
+    monkeypatch.setattr(cache, "take_waiting", lambda handle: False)
     folder = entry_folder("kind", "seed0", IDENTITY, tmp_path)
     part = folder.with_name(f".{folder.name}.abcd_123.part")
     part.mkdir(parents=True)
@@ -238,7 +238,7 @@ needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="starts processe
 @pytest.mark.parametrize("locks", [True, False], ids=["with locks", "without"])
 def test_of_several_processes_all_get_the_entry_and_with_locks_one_builds_it(tmp_path, monkeypatch, locks):
     if not locks:
-        monkeypatch.setattr(cache, "_lock", lambda handle: False)
+        monkeypatch.setattr(cache, "take_waiting", lambda handle: False)
 
     def work(k):
         def build(folder):

@@ -220,6 +220,7 @@ def in_child(work):
     child = os.fork()
     if child == 0:
         status = 1
+        torch.set_num_threads(1)  # the threads of the parent's pool are not forked: one that is asked never answers
         try:
             work()
             status = 0

@@ -8,14 +8,15 @@ limit is reached, again at each beat until the call is over. A strike raises ``T
   blocked call only when it returns.
 
 ``TimeLimit`` derives from BaseException, so ``except Exception`` lets it through. A bare ``except:`` swallows it, and
-may stand in a loop, in another one, or in a function that calls itself. From the second strike on, therefore, it is
-raised at every line and every call, so that the handlers are left one by one (``insist``). A strike never hits the
-lines of this engine, nor a library that is just being imported: half a module would stay behind, and every later use of
-it would fail.
+may stand in a loop, in another one, or in a function that calls itself. Once struck, therefore, it is raised at every
+line and every call, so that the handlers are left one by one (``insist``). A strike never hits the lines of this
+engine, nor a library that is just being imported: half a module would stay behind, and every later use of it would
+fail.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import sysconfig
@@ -24,13 +25,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from course_lib.exercises.engine import insist
 from course_lib.exercises.engine.clock import BEAT_S, Clock
 
 IDLE_BEATS = 20
 """Beats without a watch after which the warden's thread ends."""
+ROOMS = 15
+"""Strikes that get room beyond the recursion limit; more would endanger the C stack."""
+DEAF = 20
+"""Strikes after which every other one tries the second way: the learner's code may have blocked the signal."""
 _OWN = frozenset(
     str(Path(__file__).with_name(name)) for name in ("alarm.py", "clock.py", "insist.py", "sandbox.py", "state.py")
 )
@@ -42,6 +46,19 @@ _LIBRARIES = (_PATHS["stdlib"], _PATHS["purelib"], _PATHS["platlib"], "<frozen "
 
 class TimeLimit(BaseException):
     """Raised inside the learner's code when its time is up."""
+
+
+class _Strike(TimeLimit):
+    """Insists from its birth, in the thread in which it is raised, and again when a handler has swallowed it."""
+
+    def __init__(self, *args: object):
+        super().__init__(*args)
+        _insistence.begin(sys._getframe(1))
+
+    def __del__(self) -> None:
+        frame = sys._getframe().f_back
+        if frame is not None and not _insistence.insists(frame) and due_here(frame):
+            _insistence.begin(frame)
 
 
 def anywhere(frame: FrameType) -> bool:
@@ -71,9 +88,10 @@ class Watch:
 
     def __init__(self, limit_s: float, may_hit: Callable[[FrameType], bool] = anywhere):
         self.limit_s, self.may_hit, self.clock = limit_s, may_hit, Clock()
-        self.thread, self.strikes, self.due = threading.get_ident(), 0, False
+        self.thread, self.strikes = threading.get_ident(), 0
+        self.due = self.asked = False
         self.by_signal = hasattr(signal, "pthread_kill") and threading.current_thread() is threading.main_thread()
-        self.tracer = sys.gettrace()
+        self.tracer, self.profiler = sys.gettrace(), sys.getprofile()
 
     def start(self) -> None:
         """Begin to watch."""
@@ -84,21 +102,23 @@ class Watch:
 
     def stop(self) -> None:
         """End; nothing strikes afterwards, whatever was due."""
-        _warden.remove(self)
         self.due = False
+        _warden.remove(self)
         if self.strikes:
-            insist.end(self.tracer)
+            _insistence.end(self.tracer, self.profiler)
+        if self.asked:
             insist.take_back(self.thread)
         if self.by_signal and signal.getsignal(signal.SIGALRM) is _ring:
             signal.signal(signal.SIGALRM, self.handler)
-        self.clock.beat()
+        with contextlib.suppress(OSError):  # stopped from another thread, and its own has ended
+            self.clock.beat()
 
     def starved(self) -> bool:
         """True if it struck although the limit was not reached: the machine left the thread no time."""
         return self.strikes > 0 and self.clock.seconds() < self.limit_s
 
     def beat(self) -> None:
-        """Called by the warden: count, and strike if the time is up."""
+        """Called by the warden: count, and strike if the time is up. Raises: OSError: the thread has ended."""
         self.clock.beat()
         if self.clock.seconds() < self.limit_s and not self.clock.exhausted():
             return
@@ -108,12 +128,14 @@ class Watch:
         if frame is None or importing(frame) or not self.may_hit(frame):
             return
         self.strikes, self.due = self.strikes + 1, True
-        if self.strikes <= 3:
+        if self.strikes <= ROOMS:
             insist.make_room()
-        if self.by_signal and self.strikes % 3 and signal.getsignal(signal.SIGALRM) is _ring:
+        deaf = self.strikes > DEAF and self.strikes % 2
+        if self.by_signal and not deaf and signal.getsignal(signal.SIGALRM) is _ring:
             signal.pthread_kill(self.thread, signal.SIGALRM)
         else:
-            insist.ask(self.thread, TimeLimit if self.strikes == 1 else _Again)
+            self.asked = True
+            insist.ask(self.thread, _Strike)
 
 
 class _Warden:
@@ -140,8 +162,11 @@ class _Warden:
         while True:
             time.sleep(BEAT_S)
             with self.lock:
-                for watch in self.watches:
-                    watch.beat()
+                for watch in tuple(self.watches):
+                    try:
+                        watch.beat()
+                    except OSError:
+                        self.watches.remove(watch)
                 idle = 0 if self.watches else idle + 1
                 if idle >= IDLE_BEATS:
                     self.thread = None
@@ -160,22 +185,13 @@ _warden = _Warden()
 def due_here(frame: FrameType) -> bool:
     """True if a watch of this thread is due and may hit this frame."""
     watch = _warden.due(threading.get_ident())
-    return watch is not None and watch.may_hit(frame)
+    return watch is not None and watch.may_hit(frame) and not importing(frame)
 
 
 def _ring(signum: int, frame: FrameType | None) -> None:
     """The signal's handler, in the main thread."""
-    watch = _warden.due(threading.get_ident())
-    if watch is None or frame is None or not watch.may_hit(frame):
-        return
-    if watch.strikes > 1:
-        insist.begin(frame, TimeLimit, due_here)
-    raise TimeLimit
+    if frame is not None and due_here(frame):
+        raise _Strike
 
 
-class _Again(TimeLimit):
-    """Asked for from the second time on. It is born in the thread it is meant for, and insists there."""
-
-    def __init__(self, *args: Any):
-        super().__init__(*args)
-        insist.begin(sys._getframe(1), TimeLimit, due_here)
+_insistence = insist.Insistence(_Strike, due_here)

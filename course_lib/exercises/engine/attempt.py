@@ -181,19 +181,25 @@ class Questions:
 
     def alike(self, index: int, case: Asked, seen: Reply, part: Any) -> bool:
         """True if a planted mistake replies as the answer did (``part``: in this one of several values)."""
-        found, budget = self.bench.planted(index, case), self.matching
-        compare, tolerance = self.exercise.compare or difference, self.exercise.tolerance
+        found = self.bench.planted(index, case)
         if (found.outcome.error, found.outcome.problem) != (seen.outcome.error, seen.outcome.problem):
             return False
-        if part is not None:
-            return not budget.ask(lambda: difference(found.value[part], seen.value[part], tolerance), None)
-        if not found.outcome.error and budget.ask(lambda: compare(found.value, seen.value, tolerance), None):
-            return False
-        if isinstance(found.outcome.value, Graded) and not alike(found.outcome.value, seen.outcome.value, tolerance):
-            return False
-        compare_after = compare if self.exercise.in_place else difference
-        same_after = not budget.ask(lambda: compare_after(found.after, seen.after, tolerance), None)
-        return same_after and bool(found.change) == bool(seen.change)
+        return not self.matching.ask(partial(unlike, self.exercise, found, seen, part), None)
+
+
+def unlike(exercise: Exercise, found: Reply, seen: Reply, part: Any) -> str:
+    """In what two replies differ, "" if in nothing; ``part``: only this one of several values is looked at."""
+    compare, tolerance = exercise.compare or difference, exercise.tolerance
+    if part is not None:
+        return difference(found.value[part], seen.value[part], tolerance) or ""
+    if bool(found.change) != bool(seen.change):
+        return "one of them changes its arguments"
+    if not found.outcome.error and (text := compare(found.value, seen.value, tolerance)):
+        return text
+    if isinstance(found.outcome.value, Graded) and not alike(found.outcome.value, seen.outcome.value, tolerance):
+        return "their gradients differ"
+    compare_after = compare if exercise.in_place else difference
+    return compare_after(found.after, seen.after, tolerance) or ""
 
 
 def unequal(exercise: Exercise, expected: Reply, got: Reply) -> str:

@@ -126,6 +126,6 @@ def _value_change(before: Any, after: Any) -> str:
     if not found:
         return ""
     one, other = describe_two(before, after)
-    if isinstance(before, nn.Module) or "of shape" in one or len(one) > 120:
+    if isinstance(before, nn.Module) or "of shape" in one or "…" in one:
         return f"{found.replace('expected', 'it was', 1).replace(', got ', ', and is ', 1)}"
     return f"it was {one}, and is {other}"

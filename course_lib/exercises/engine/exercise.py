@@ -28,11 +28,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from inspect import signature
 from typing import Any
 
-from course_lib.exercises.engine.compare import clone, difference
+from course_lib.exercises.engine.compare import difference
 from course_lib.exercises.engine.describe import FULL, describe
 
 Arguments = tuple | dict[str, Any]
@@ -114,7 +113,6 @@ class Exercise:
         in_place: bool = False,
         leaves_no_trace: bool = False,
         time_limit_s: float = 5.0,
-        **parts: Any,
     ):
         self.id, self.title, self.points = id, title, points
         self.hints, self.explanation = list(hints), explanation
@@ -122,21 +120,20 @@ class Exercise:
         self.trials, self.compare, self.tolerance = trials, compare, tolerance
         self.in_place, self.leaves_no_trace, self.time_limit_s = in_place, leaves_no_trace, time_limit_s
         self.solution_fn: Callable | None = None
-        self.reference_fn: Callable = parts.get("reference", _undeclared)
-        self.inputs_fn: Callable[[Any], Arguments] | None = parts.get("inputs")
-        self.outcome_fn: Callable = parts.get("outcome", returned)
-        self.rules: list[Callable[..., str | None]] = list(parts.get("properties", ()))
-        self.alternatives: list[Callable] = list(parts.get("alternatives", ()))
-        self.cases = [Case(f"example {i + 1}", partial(clone, e)) for i, e in enumerate(parts.get("examples", ()))]
-        self.mistakes = [
-            Mistake(m.wrong, m.message, f"mistake_{i + 1}") for i, m in enumerate(parts.get("mistakes", ()))
-        ]
+        self.reference_fn: Callable = _undeclared
+        self.parameters: tuple[str, ...] = ()  # the reference's, used in messages and for stubs
+        self.inputs_fn: Callable[[Any], Arguments] | None = None
+        self.outcome_fn: Callable = returned
+        self.rules: list[Callable[..., str | None]] = []
+        self.alternatives: list[Any] = []
+        self.cases: list[Case] = []
+        self.mistakes: list[Mistake] = []
         if not re.fullmatch(r"\d\d\.[1-9]\d*", id):
             raise ValueError(f"exercise {id!r}: id must look like '04.2'")
 
     def reference(self, fn: Callable) -> Callable:
         """Decorator: the right function, under the stub's name and parameters; a value exercise's takes no argument."""
-        self.reference_fn = fn
+        self.reference_fn, self.parameters = fn, tuple(signature(fn).parameters)
         return fn
 
     def solution(self, fn: Callable) -> Callable:
@@ -209,11 +206,6 @@ class Exercise:
     def is_value(self) -> bool:
         """True if the answer is a value, not a function."""
         return self.inputs_fn is None
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The reference's parameter names, used in messages and for stubs."""
-        return tuple(signature(self.reference_fn).parameters)
 
     def named(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments under the reference's parameter names."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.exercises.engine.compare import difference
+from course_lib.exercises.engine.compare import difference, same_bits
 from course_lib.exercises.engine.exercise import Arguments, Exercise, apply
 
 LOOSER = 10
@@ -40,12 +40,15 @@ def graded(exercise: Exercise, function: Callable, arguments: Arguments) -> Grad
     names = (*exercise.gradient_of, *exercise.no_gradient_of)
     named = exercise.named(arguments)
     leaves = {name: _leaf(exercise, name, named.get(name)) for name in names}
-    # A copy with a gradient, so that an in-place change is no error of PyTorch's, and can be told as what it is.
-    with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
+    # Copies with a gradient, so that an in-place change is no error of PyTorch's, and can be told as what it is.
+    with torch.enable_grad():
         given = {name: leaf.clone() for name, leaf in leaves.items()}
         value = apply(partial(exercise.outcome_fn, function), _replaced(exercise, arguments, given))
-        for name, tensor in given.items():
-            named[name].set_(tensor.detach().clone().to(named[name].dtype))
+        changed = [name for name, tensor in given.items() if not same_bits(leaves[name], tensor)]
+        for name in changed:
+            named[name].set_(given[name].detach().clone().to(named[name].dtype))
+        if changed:  # that is the complaint; what was saved for a gradient is no longer what it was
+            return Graded(value, dict.fromkeys(names))
         parts = [part for part in _tensors(value) if part.requires_grad]
         if not parts:
             return Graded(value, dict.fromkeys(names))

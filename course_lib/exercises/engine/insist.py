@@ -1,56 +1,86 @@
-"""Raise an exception in this thread at every line and every call, until it has left all handlers.
+"""Raise an exception in this thread again and again, at every line and every call, until it has left all handlers.
 
-An exception that is raised once may be swallowed by a bare ``except:``, and the loop around it goes on. From Python
-3.12 on, ``sys.monitoring`` calls back at every line, and what the callback raises is raised there.
+An exception that is raised once may be swallowed by a bare ``except:``, and the loop around it goes on. A trace
+function that raises is removed by Python, so it catches one more handler only. Two things set it again:
 
-Python 3.11 has only trace functions, and removes one that raises. So the trace function raises nothing: it leaves the
-exception pending, to be raised at the next call or jump back of the traced code. It must be C from end to end, or the
-exception would be raised in it: it is PyThreadState_SetAsyncExc itself, which gets the three arguments of a trace
-function after its own two, and does not read them.
+* a profile function, which never raises, at the next call or return: a function that the exception leaves returns,
+  a handler that goes on calls something;
+* the exception itself, when it has been swallowed and is dropped: the next line raises.
+
+What remains (a handler that keeps the exception and calls nothing) waits for the next strike.
+
+Only documented hooks are used in the main thread of Linux and macOS.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import functools
 import sys
 import threading
 from collections.abc import Callable
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
-TOOL = 4
-"""A tool number of ``sys.monitoring`` that no common debugger or profiler takes."""
-DEEPER = 500
-"""Calls beyond the recursion limit that the machinery may need while a function calls itself without end."""
+DEEPER = 100
+"""Calls beyond the recursion limit that a strike may need while a function calls itself without end."""
+Trace = Callable[[FrameType, str, Any], Any]
 _OWN = __file__.rpartition("insist.py")[0]
-_pend = ctypes.PYFUNCTYPE(None, ctypes.c_ulong, *[ctypes.py_object] * 4)(
-    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
-)
 
 
-def begin(frame: FrameType, kind: type[BaseException], due: Callable[[FrameType], bool]) -> None:
-    """Insist in this thread, in ``frame`` and those around it, wherever ``due`` says so."""
-    if hasattr(sys, "monitoring"):
-        _monitor(kind, due)
-        return
-    trace = functools.partial(_pend, threading.get_ident(), kind)
-    around: FrameType | None = frame
-    while around is not None and not around.f_code.co_filename.startswith(_OWN):
-        around.f_trace = trace
-        around = around.f_back
-    sys.settrace(trace)
+class Insistence:
+    """Raises ``strike()`` at every line and call of the thread in which ``begin`` was called, wherever ``due`` says so.
+
+    Args:
+        strike: makes the exception.
+        due: tells whether it may be raised in this frame, now.
+    """
+
+    def __init__(self, strike: Callable[[], BaseException], due: Callable[[FrameType], bool]):
+        def trace(frame: FrameType, event: str, _: Any) -> Trace:
+            if event in ("call", "line") and due(frame):
+                raise strike()
+            return trace
+
+        def profile(frame: FrameType, event: str, _: Any) -> None:
+            if sys.gettrace() is not trace and due(frame):
+                self._trace_from(frame)
+
+        # Kept for good: the interpreter must never hold one that is gone.
+        self.trace, self.profile = trace, profile
+
+    def begin(self, frame: FrameType | None) -> None:
+        """Insist in this thread, in ``frame`` and those around it."""
+        while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+            frame = frame.f_back
+        self._trace_from(frame)
+        if sys.getprofile() is not self.profile:
+            sys.setprofile(self.profile)
+
+    def insists(self, frame: FrameType) -> bool:
+        """True if the next line of this frame, of this thread, raises already."""
+        return sys.gettrace() is self.trace and frame.f_trace is self.trace
+
+    def end(self, tracer: Any, profiler: Any) -> None:
+        """Insist no more in this thread; set again what was there before."""
+        sys.settrace(tracer)
+        if sys.getprofile() is self.profile:
+            set_profiler(profiler)
+
+    def _trace_from(self, frame: FrameType | None) -> None:
+        innermost = frame
+        while frame is not None and not frame.f_code.co_filename.startswith(_OWN):
+            if frame is not innermost and frame.f_trace is self.trace:  # and those around it, from an earlier strike
+                break
+            frame.f_trace = self.trace
+            frame = frame.f_back
+        if sys.gettrace() is not self.trace:
+            sys.settrace(self.trace)
 
 
-def end(tracer: Any) -> None:
-    """Insist no more; the trace function that was there before is set again."""
-    if hasattr(sys, "monitoring"):
-        monitoring: Any = sys.monitoring  # pyright: ignore[reportAttributeAccessIssue]  from Python 3.12 on
-        if monitoring.get_tool(TOOL) == __name__:
-            monitoring.set_events(TOOL, 0)
-            monitoring.free_tool_id(TOOL)
-        return
-    sys.settrace(tracer)
+def set_profiler(profiler: Any) -> None:
+    """``sys.setprofile`` with what ``sys.getprofile`` gave; cProfile's own hook is no function, and must start anew."""
+    sys.setprofile(profiler if callable(profiler) else None)
 
 
 def make_room() -> None:
@@ -64,21 +94,18 @@ def ask(thread: int, kind: type[BaseException]) -> None:
 
 
 def take_back(thread: int) -> None:
-    """Forget an exception that was asked for and not raised yet."""
+    """Forget an exception that was asked for and not raised yet.
+
+    Forgotten alone, it leaves Python 3.11's eval loop believing that one is still to come, in whatever thread: every
+    thread becomes slower, and one that is traced or profiled hangs. Only an exception that is raised clears the mark,
+    so one is raised here.
+    """
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object())
+    with contextlib.suppress(_Nothing):
+        ask(threading.get_ident(), _Nothing)
+        for _ in range(10):
+            pass
 
 
-def _monitor(kind: type[BaseException], due: Callable[[FrameType], bool]) -> None:
-    monitoring: Any = sys.monitoring  # pyright: ignore[reportAttributeAccessIssue]  from Python 3.12 on
-    if monitoring.get_tool(TOOL) not in (None, __name__):
-        return
-    if monitoring.get_tool(TOOL) is None:
-        monitoring.use_tool_id(TOOL, __name__)
-
-    def strike(code: CodeType, where: int) -> None:
-        if due(sys._getframe(1)):
-            raise kind
-
-    for event in (monitoring.events.LINE, monitoring.events.PY_START):
-        monitoring.register_callback(TOOL, event, strike)
-    monitoring.set_events(TOOL, monitoring.events.LINE | monitoring.events.PY_START)
+class _Nothing(BaseException):
+    """Raised and caught by ``take_back``."""

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from course_lib.errors import CourseError
 from course_lib.exercises.engine import record
 from course_lib.exercises.engine.display import Note
 from course_lib.exercises.engine.registry import prediction
@@ -180,8 +181,7 @@ def _shown(entry: dict[str, Any], asked: Prediction) -> str:
 
 
 def _all() -> dict[str, Any]:
-    kept = record.read()[0].get("predictions")
-    return {**(kept if isinstance(kept, dict) else {}), **_session}
+    return {**record.part(record.read()[0], "predictions"), **_session}
 
 
 def _locked(id: str) -> dict[str, Any] | None:
@@ -193,8 +193,7 @@ def _keep(id: str, entry: dict[str, Any]) -> str:
     """Write an entry down, or keep it for this kernel where nothing can be written; returns a note."""
 
     def add(content: dict[str, Any]) -> None:
-        kept = content.get("predictions")
-        content["predictions"] = {**(kept if isinstance(kept, dict) else {}), id: entry}
+        content["predictions"] = {**record.part(content, "predictions"), id: entry}
 
     note = record.change(add, "Your guess counts in this session only")
     if note or not _is_kept():
@@ -205,5 +204,5 @@ def _keep(id: str, entry: dict[str, Any]) -> str:
 def _is_kept() -> bool:
     try:
         return record.path() is not None
-    except OSError:
+    except CourseError:
         return False

@@ -23,10 +23,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.storage.files import ROOT, atomic_path
+from course_lib.storage import locks
+from course_lib.storage.files import ROOT, atomic_path, user_path
 
 PATIENCE_S = 15.0
 """How long a writer waits for another one."""
@@ -36,29 +37,25 @@ _ID = re.compile(r"\d\d\.\d+")
 def path() -> Path | None:
     """Where progress is kept; None if ``COURSE_PROGRESS`` is "off".
 
-    Raises: OSError: the setting names a home that does not exist.
+    Raises: CourseError: the setting names a home that is not known.
     """
     setting = os.environ.get("COURSE_PROGRESS", "").strip()
     if setting.lower() == "off":
         return None
-    try:
-        return Path(setting).expanduser() if setting else ROOT / ".course_progress.json"
-    except RuntimeError as error:
-        raise OSError(f"COURSE_PROGRESS={setting}: no such user") from error
+    return user_path(setting) if setting else ROOT / ".course_progress.json"
 
 
 def passed() -> tuple[dict[str, str], str]:
     """Exercise id -> day it was passed, and a note if the file is broken or cannot be read."""
     content, note = read()
-    kept = content.get("passed")
-    return {i: str(kept[i]) for i in kept if _ID.fullmatch(str(i))} if isinstance(kept, dict) else {}, note
+    return {i: str(day) for i, day in part(content, "passed").items() if _ID.fullmatch(str(i))}, note
 
 
 def remember(id: str) -> str:
     """Write down that this exercise is passed; returns a note for the learner, "" if all went well."""
 
     def add(content: dict[str, Any]) -> None:
-        content["passed"] = {id: datetime.date.today().isoformat(), **_part(content, "passed")}
+        content["passed"] = {id: datetime.date.today().isoformat(), **part(content, "passed")}
 
     return change(add, "Passed, but your progress could not be saved")
 
@@ -70,6 +67,8 @@ def read() -> tuple[dict[str, Any], str]:
         return ({}, "") if file is None else _content(file)
     except OSError as error:
         return {}, f"Your progress could not be read ({error.strerror or error})."
+    except CourseError as error:
+        return {}, f"Your progress could not be read ({error.problem})."
 
 
 def change(update: Callable[[dict[str, Any]], None], failed: str) -> str:
@@ -85,15 +84,15 @@ def change(update: Callable[[dict[str, Any]], None], failed: str) -> str:
             before = json.dumps(content, sort_keys=True)
             update(content)
             if json.dumps(content, sort_keys=True) != before:
-                with atomic_path(file) as part:
-                    part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+                with atomic_path(file) as written:
+                    written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         return note
     except (CourseError, OSError, ValueError, RecursionError) as error:
         return f"{failed}: {error}"
 
 
-def _part(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """A field of the record that should hold a dict."""
+def part(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field of the record that holds a dict; {} if it is not there or holds something else."""
     found = content.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -126,40 +125,11 @@ def _locked(file: Path) -> Iterator[None]:
     """Hold the operating system's lock on ``<file>.lock``. Raises: TimeoutError: another process keeps it."""
     with open(file.with_name(f"{file.name}.lock"), "a+b") as stream:
         deadline = time.monotonic() + PATIENCE_S
-        while not _take(stream):
+        while not locks.try_to_take(stream.fileno()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{file.name} is being written by another process; run the cell again")
             time.sleep(0.02)
         try:
             yield
         finally:
-            _release(stream)
-
-
-try:
-    import fcntl
-
-    def _take(stream: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _release(stream: IO[bytes]) -> None:
-        fcntl.flock(stream, fcntl.LOCK_UN)
-
-except ImportError:  # Windows
-    import msvcrt
-
-    def _take(stream: IO[bytes]) -> bool:
-        try:
-            stream.seek(0)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
-        except OSError:
-            return False
-        return True
-
-    def _release(stream: IO[bytes]) -> None:
-        stream.seek(0)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
+            locks.release(stream.fileno())

@@ -39,6 +39,8 @@ from course_lib.exercises.engine.printed import Printed
 TEXT_S = 0.5
 """Seconds that an error may take to say what it is."""
 _LIBRARIES = (*(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), "<frozen")
+_OURS = ("sys.stdout", "sys.stderr", "sys.unraisablehook")
+"""Settings that ``run`` itself changes."""
 _COURSE = str(Path(__file__).resolve().parents[2])
 
 
@@ -75,6 +77,10 @@ class Outcome:
         return self.problem + (f", line {self.line}{source}" if self.line else "")
 
 
+class _Stopped(BaseException):
+    """Brings a StopIteration out of a generator."""
+
+
 class BrokenExercise(RuntimeError):
     """The course's own code failed: no learner's fault."""
 
@@ -101,6 +107,7 @@ def run(
     line, source, problem, text_s = 0, "", "", 0.0
     with state.kept() as left, _exit_replaced(learner), _threads_ended(learner):
         sys.stdout = sys.stderr = printed
+        sys.unraisablehook = sys.__unraisablehook__  # in C: a strike in a handler written in Python would be reported
         value, error, watch = _guarded(call, limit_s, may_hit)
         # A hook or a stream that the call replaced is no business of what follows.
         sys.stdout = sys.stderr = printed
@@ -120,7 +127,7 @@ def run(
         printed=printed.text(),
         seconds=watch.clock.seconds() + text_s,
         starved=watch.starved(),
-        left=tuple(name for name in left if name not in ("sys.stdout", "sys.stderr")),
+        left=tuple(name for name in left if name not in _OURS),
     )
 
 
@@ -145,7 +152,7 @@ def _guarded(
     try:
         try:
             watch.start()
-            value = call()
+            value = next(_apart(call))
         finally:
             # First of all, and in C: a trace function of ours must not follow into what comes now.
             sys.settrace(watch.tracer)
@@ -153,10 +160,25 @@ def _guarded(
     except KeyboardInterrupt:
         _stop(watch)
         raise
+    except _Stopped as caught:
+        error = caught.__cause__
     except BaseException as caught:
         error = caught
     _stop(watch)
     return value, error, watch
+
+
+def _apart(call: Callable[[], Any]) -> Iterator[Any]:
+    """Call in a generator: it has a place of its own for the exception that is being handled.
+
+    A strike may hit between two instructions of a handler; the interpreter then goes on believing that it is being
+    handled, and every later exception, the notebook's too, would be shown as raised during it.
+    """
+    try:
+        value = call()
+    except StopIteration as error:  # no generator lets it through
+        raise _Stopped from error
+    yield value
 
 
 def _stop(watch: Watch) -> None:
@@ -228,6 +250,7 @@ def _threads_ended(learner: Any) -> Iterator[None]:
         if frame is not None and thread.ident is not None:
             insist.ask(thread.ident, SystemExit)
             thread.join(0.2)
+            insist.take_back(thread.ident)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ import torch
 from torch._tensor_str import PRINT_OPTS
 from torch.nn.modules import module as torch_module
 
+from course_lib.exercises.engine import insist
+
 Setting = tuple[str, Callable[[], Any], Callable[[Any], Any]]
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
@@ -182,7 +184,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("the working directory", os.getcwd, os.chdir),
     ("the environment variables", lambda: dict(os.environ), _set_environment),
     ("the trace function", sys.gettrace, sys.settrace),
-    ("the profile function", sys.getprofile, sys.setprofile),
+    ("the profile function", sys.getprofile, insist.set_profiler),
     ("the threads' trace function", threading.gettrace, threading.settrace),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     ("the thresholds of garbage collection", gc.get_threshold, lambda counts: gc.set_threshold(*counts)),
@@ -193,6 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("sys.stderr", *_attribute(sys, "stderr")),
     ("sys.displayhook", *_attribute(sys, "displayhook")),
     ("sys.excepthook", *_attribute(sys, "excepthook")),
+    ("sys.unraisablehook", *_attribute(sys, "unraisablehook")),
     ("the built-in names", lambda: dict(vars(builtins)), _set_builtins),
     ("the signal handlers", lambda: [signal.getsignal(number) for number in _SIGNALS], _set_signals),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -154,6 +155,7 @@ def test_endless_code_is_stopped_in_time_and_its_line_is_known(endless):
     assert first <= outcome.line <= first + 15
     assert outcome.source
     assert outcome.source in outcome.report
+    assert sys.exc_info() == (None, None, None)
 
 
 @pytest.mark.parametrize("endless", ENDLESS)
@@ -194,6 +196,62 @@ def test_the_callers_alarm_and_tracer_are_put_back():
     assert run(loop_in_a_loop_catching_everything, None, 0.1).error is TimeLimit
     assert signal.getsignal(signal.SIGALRM) is handler
     assert sys.gettrace() is tracer
+
+
+def test_a_watched_thread_that_has_ended_does_not_keep_the_others_from_being_stopped():
+    def leave_a_watch():
+        alarm.Watch(0.1).start()
+
+    thread = threading.Thread(target=leave_a_watch)
+    thread.start()
+    thread.join()
+    assert run(loop_forever, None, 0.3).error is TimeLimit
+    assert alarm._warden.watches == []
+
+
+AFTERWARDS = """
+import sys, threading
+from course_lib.exercises.engine.alarm import TimeLimit
+from course_lib.exercises.engine.sandbox import run
+
+def endless():
+    while True:
+        pass
+
+found = []
+thread = threading.Thread(target=lambda: found.append(run(endless, endless, 0.1).error))
+thread.start()
+thread.join()
+assert found == [TimeLimit], found
+seen = []
+sys.settrace(lambda frame, event, argument: seen.append(event))
+(lambda: None)()
+sys.settrace(None)
+assert seen, "nothing was traced"
+"""
+PROFILED = """
+import cProfile
+from course_lib.exercises.engine.alarm import TimeLimit
+from course_lib.exercises.engine.sandbox import run
+
+def recursive():
+    try:
+        recursive()
+    except:
+        recursive()
+
+profile = cProfile.Profile()
+profile.enable()
+assert run(recursive, recursive, 0.1).error is TimeLimit
+profile.disable()
+"""
+
+
+@pytest.mark.parametrize("program", [AFTERWARDS, PROFILED])
+def test_tracing_and_profiling_go_on(program):
+    """Python 3.11 hangs in a traced thread if an exception that was asked for is only forgotten."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_warden_goes_when_nobody_needs_it():

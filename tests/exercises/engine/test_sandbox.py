@@ -191,3 +191,12 @@ def test_a_class_of_error_without_a_text_of_its_own_is_named():
         raise Silent
 
     assert run(crashing, crashing, 5).problem == "Silent"
+
+
+def test_an_answer_that_raises_stop_iteration_is_told_so():
+    def empty():
+        return next(iter(()))
+
+    outcome = run(empty, empty, 1)
+    assert outcome.error is StopIteration
+    assert outcome.source == "return next(iter(()))"

@@ -51,6 +51,7 @@ VANDALS = {
     "sys.stderr": lambda: setattr(sys, "stderr", None),
     "sys.displayhook": lambda: setattr(sys, "displayhook", print),
     "sys.excepthook": lambda: setattr(sys, "excepthook", print),
+    "sys.unraisablehook": lambda: setattr(sys, "unraisablehook", print),
     "the built-in names": lambda: setattr(builtins, "sum", max),
     "the signal handlers": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
 }
