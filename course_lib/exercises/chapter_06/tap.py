@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from course_lib.distillation import Taps
-from course_lib.exercises.chapter_06.traces import network, output_and_traces, pictures
+from course_lib.exercises.chapter_06.traces import Caught, network, output_and_traces, pictures
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[nn.Module, str, Tensor]
@@ -66,6 +66,11 @@ def short_name() -> Question:
     return network(2, 3), "stem", pictures(2)
 
 
+@ex.case("a name that ends another name")
+def last_part() -> Question:
+    return network(2, 2), "flat", pictures(2)
+
+
 @ex.inputs
 def random_question(rng: np.random.Generator) -> Question:
     stem, middle = (int(n) for n in rng.integers(2, 5, 2))
@@ -74,20 +79,6 @@ def random_question(rng: np.random.Generator) -> Question:
 
 
 ex.outcome(output_and_traces)
-
-
-class Caught(list[Tensor]):
-    """A list that is a hook: it takes what a module puts out (or, as a pre-hook, what it is given)."""
-
-    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self.append(output)
-
-    def inputs(self, module: nn.Module, inputs: tuple) -> None:
-        self.append(inputs[0])
-
-    def replacing(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        self.append(output)
-        return 0 * output
 
 
 @ex.mistake(
@@ -193,12 +184,20 @@ def getattr_only(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 
 @ex.mistake(
-    "Your search takes every module whose name holds the text, so that stem also finds stem_tanh. Compare whole names, "
-    "or use model.get_submodule(name)."
+    "Your search takes every module whose name holds the text, so that stem also finds stem_tanh and stages.stem. "
+    "Compare whole names, or use model.get_submodule(name)."
 )
 def part_of_a_name(model: nn.Module, name: str, images: Tensor) -> Tensor:
     found = [full for full, module in model.named_modules() if name in full]
     return tap(model, found[-1], images)
+
+
+@ex.mistake(
+    "Your search takes the first module whose name ends with the text, so that flat finds stages.flat. Compare whole "
+    "names, or use model.get_submodule(name)."
+)
+def end_of_a_name(model: nn.Module, name: str, images: Tensor) -> Tensor:
+    return tap(model, next(full for full, module in model.named_modules() if full.endswith(name)), images)
 
 
 @ex.mistake(

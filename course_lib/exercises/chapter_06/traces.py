@@ -27,7 +27,8 @@ class Network(nn.Sequential):
 
 def network(stem: int, middle: int) -> nn.Module:
     """Frozen, in train mode but for its stem, with a hook on each module: what a careless answer would change."""
-    stages = nn.Sequential(nn.Conv2d(stem, middle, 1), nn.Conv2d(middle, 2, 1))
+    convolutions = {"0": nn.Conv2d(stem, middle, 1), "1": nn.Conv2d(middle, 2, 1)}
+    stages = nn.Sequential(OrderedDict(convolutions, stem=nn.Tanh(), flat=nn.Tanh()))  # names that end like others
     parts = {"stem": nn.Conv2d(1, stem, 1), "stem_tanh": nn.Tanh(), "stages": stages, "flat": nn.Flatten()}
     model = Network(OrderedDict(parts, head=nn.Linear(2 * 6, 3))).requires_grad_(False)
     model.get_submodule("stem").eval()
@@ -41,6 +42,20 @@ def network(stem: int, middle: int) -> nn.Module:
 def pictures(count: int, shift: int = 0) -> Tensor:
     """(count, 1, 2, 3): pixels that all differ."""
     return ((torch.arange(6 * count) * 5 + shift) % 17 / 10).view(count, 1, 2, 3)
+
+
+class Caught(list[Tensor]):
+    """A list that is a hook: it takes what a module puts out (or, as a pre-hook, what it is given)."""
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self.append(output)
+
+    def inputs(self, module: nn.Module, inputs: tuple) -> None:
+        self.append(inputs[0])
+
+    def replacing(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        self.append(output)
+        return 0 * output
 
 
 @contextlib.contextmanager
@@ -83,9 +98,7 @@ def output_and_traces(answer: Callable, model: nn.Module, name: str, images: Ten
     reply: dict[str, Any] = {}
 
     def left_behind() -> str:
-        found = trait_change(before, traits(model)) or global_hooks()
-        # Of an attribute the name alone: the text of a function holds its address.
-        return found.split(" was ")[0] if "attribute" in found else found
+        return trait_change(before, traits(model)) or global_hooks()
 
     with global_hooks_kept() as global_hooks:
         with answers_of(model) as answers:

@@ -6,6 +6,7 @@ differ never look the same: digits are added until the texts differ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +24,8 @@ LONGEST = 160
 DIGITS = 6
 _MORE_DIGITS = (DIGITS, 8, 10, 13, 17)
 _DEEPEST = 4
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies differs from run to run, and a verdict must not."""
 
 
 def describe(value: Any, digits: int = DIGITS, elements: int = SHOWN) -> str:
@@ -139,7 +142,7 @@ def _text(value: Any, digits: int, elements: int, depth: int) -> str:
         items = [_text(item, digits, elements, depth + 1) for item in value[:most]]
         inside = ", ".join([*items, *(["…"] if len(value) > most else [])])
         return _shorten(f"[{inside}]" if isinstance(value, list) else f"({inside})", elements)
-    return _shorten(" ".join(repr(value).split()), elements)
+    return _shorten(_ADDRESS.sub("", " ".join(repr(value).split())), elements)
 
 
 def _array_text(value: torch.Tensor | np.ndarray, digits: int, elements: int) -> str:
@@ -158,7 +161,7 @@ def _array_text(value: torch.Tensor | np.ndarray, digits: int, elements: int) ->
 
 def _around_the_difference(one: str, other: str) -> tuple[str, str]:
     """Two long texts, cut to where they begin to differ."""
-    one, other = " ".join(one.split()), " ".join(other.split())
+    one, other = (_ADDRESS.sub("", " ".join(text.split())) for text in (one, other))
     same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     start = max(0, same - 30)
     cut = [

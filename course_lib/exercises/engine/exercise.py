@@ -34,6 +34,7 @@ from typing import Any
 from course_lib.exercises.engine.compare import difference
 from course_lib.exercises.engine.describe import FULL, describe
 
+LEAST_MISTAKES, LEAST_ALTERNATIVES = 6, 3
 Arguments = tuple | dict[str, Any]
 
 
@@ -186,10 +187,11 @@ class Exercise:
             "points must be an int ≥ 1": isinstance(self.points, int) and self.points >= 1,
             "a reference must be declared": self.reference_fn is not _undeclared,
             "hints must be at least 2 texts": not isinstance(self.hints, str) and len(self.hints) >= 2,
-            "mistakes must be at least 3": len(self.mistakes) >= 3,
+            f"mistakes must be at least {LEAST_MISTAKES}": len(self.mistakes) >= LEAST_MISTAKES,
             "each mistake needs a message of its own": len({m.message for m in self.mistakes}) == len(self.mistakes),
             "each mistake needs a name of its own": len({m.name for m in self.mistakes}) == len(self.mistakes),
-            "alternatives must hold at least 1 right answer": len(self.alternatives) >= 1,
+            f"alternatives must be at least {LEAST_ALTERNATIVES}": len(self.alternatives) >= LEAST_ALTERNATIVES,
+            "a function needs a fixed case": self.is_value or bool(self.cases),
             "gradient_of must name parameters": {*self.gradient_of, *self.no_gradient_of} <= {*self.parameters},
             "trials must be ≥ 2": self.trials >= 2,
             "compare=None needs rules": self.compare is not None or self.rules,

@@ -20,7 +20,6 @@ from course_lib.exercises.engine.display import Verdict
 from course_lib.exercises.engine.exercise import Exercise, Mistake, apply
 from course_lib.exercises.engine.judge import judge
 
-LEAST_MISTAKES, LEAST_ALTERNATIVES = 6, 3
 LOOP_S = 0.25
 _STUBS = (
     '"""Your turn."""',
@@ -72,14 +71,6 @@ def mistakes_get_their_message(exercise: Exercise) -> str:
     """Each planted mistake is rejected, with its own message first."""
     found = {mistake.name: mistake_gets_its_message(exercise, mistake) for mistake in exercise.mistakes}
     return "; ".join(f"{name}: {text}" for name, text in found.items() if text)
-
-
-def enough_is_planted(exercise: Exercise) -> str:
-    """At least six mistakes, three right answers written differently, and one fixed case."""
-    counts = len(exercise.mistakes), len(exercise.alternatives), len(exercise.cases)
-    if counts[0] < LEAST_MISTAKES or counts[1] < LEAST_ALTERNATIVES or not (counts[2] or exercise.is_value):
-        return f"{counts[0]} mistakes, {counts[1]} alternatives, {counts[2]} cases"
-    return ""
 
 
 def verdicts_repeat(exercise: Exercise) -> str:
@@ -139,7 +130,6 @@ CLAIMS: tuple[Callable[[Exercise], str], ...] = (
     reference_passes,
     alternatives_pass,
     stub_earns_nothing,
-    enough_is_planted,
     mistakes_get_their_message,
     verdicts_repeat,
     losses_must_train,

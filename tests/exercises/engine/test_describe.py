@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +73,9 @@ def test_arguments_up_to_36_numbers_are_written_out():
 
 def test_a_size_counts_what_there_is_to_read():
     assert size((torch.zeros(2, 3), {"a": [1, 2]}, nn.Linear(2, 1))) == 6 + 2 + 4
+
+
+@pytest.mark.parametrize("value", [lambda x: x, object(), partial(len, 3), [print, Mute]])
+def test_no_text_holds_an_address(value):
+    assert " at 0x" not in describe(value)
+    assert " at 0x" not in "".join(describe_two(value, lambda x: x))
