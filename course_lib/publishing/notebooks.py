@@ -4,6 +4,7 @@
     python -m course_lib.publishing.notebooks 01 02      those whose names start so
     python -m course_lib.publishing.notebooks --draft 01 execute once, into build/drafts: to look at, not to commit
     python -m course_lib.publishing.notebooks --check    execute nothing: is what is committed what the twins say?
+    python -m course_lib.publishing.notebooks --text 01  execute nothing: take over what changed in text cells
 
 The twin is what people edit and review (jupytext's py:percent; cell metadata such as tags=["nbval-ignore-output"]
 stand in the cell's marker). The notebook is a product: its sources and tags come from the twin, its outputs from a run
@@ -117,19 +118,43 @@ def draft(twin: Path, path: Path, folder: Path = DRAFTS) -> list[str]:
     return contract_problems(notebook, (folder / path.name).stat().st_size)
 
 
+def take_over_text(twin: Path, path: Path) -> list[str]:
+    """Write the twin's text cells beside the outputs that are there; refused where code or the order of cells changed.
+
+    What is printed does not depend on the text, so it stays compared under all settings.
+    """
+    if not path.exists():
+        return ["was never made"]
+    notebook, wanted = nbformat.read(path, as_version=4), read_twin(twin)
+    kinds = [[cell.cell_type for cell in one.cells] for one in (wanted, notebook)]
+    if kinds[0] != kinds[1]:
+        return ["not written: cells were added, removed or changed their kind; make notebooks"]
+    pairs = list(zip(wanted.cells, notebook.cells, strict=True))
+    code = [number for number, (ours, theirs) in enumerate(pairs, 1) if "outputs" in theirs and ours.id != theirs.id]
+    if code:
+        return [f"not written: the code of cell {code[0]} differs from the text twin; make notebooks"]
+    for ours, theirs in pairs:
+        theirs.source, theirs.id, theirs.metadata = ours.source, ours.id, ours.metadata
+    write(notebook, path)
+    return check(twin, path)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Make, draft or check the chosen notebooks. Raises: SystemExit(1) if one has a problem."""
     parser = argparse.ArgumentParser(description="Execute the text twins into notebooks.")
     parser.add_argument("only", nargs="*", help="first characters of the names, such as 01; all without")
-    parser.add_argument("--check", action="store_true", help="execute nothing, only check what is there")
-    parser.add_argument("--draft", action="store_true", help=f"execute once, into {DRAFTS.relative_to(ROOT)}")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--check", action="store_true", help="execute nothing, only check what is there")
+    how.add_argument("--text", action="store_true", help="execute nothing, take over what changed in text cells")
+    how.add_argument("--draft", action="store_true", help=f"execute once, into {DRAFTS.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     chosen, bad = twins(options.only), 0
     if not chosen:
         raise SystemExit(f"no text twin in notebooks/text starts with {' or '.join(options.only) or 'anything'}")
     for twin, path in chosen:
         start = time.monotonic()
-        problems = (check if options.check else draft if options.draft else make)(twin, path)
+        action = check if options.check else take_over_text if options.text else draft if options.draft else make
+        problems = action(twin, path)
         bad += bool(problems)
         print(f"{path.name}: {'; '.join(problems) or 'good'} ({time.monotonic() - start:.0f} s)", flush=True)
     if bad:

@@ -1,4 +1,4 @@
-"""README's generated parts: the recorded figures, the ladder's table and picture, and the chapter table.
+"""README's generated parts: the recorded figures, the main job's ledger and picture, and the chapter table.
 
 A number in README must be one that a run has measured, so nobody types it. README holds pairs of marks,
 
@@ -67,15 +67,15 @@ def figures_table(results: Results) -> str:
     return "\n".join([markdown_table(header, rows), "", "Brackets: 95 % intervals. " + " ".join(notes)])
 
 
-def ladder_table(results: Results) -> str:
-    """Every rung with its size, and accuracy, change and speed on each data set side by side, as Markdown."""
-    header = ["rung"]
+def ledger_table(results: Results) -> str:
+    """Every network with its size, and accuracy, change and speed on each data set side by side, as Markdown."""
+    header = ["network"]
     for key in results:
         short = key if key == "rendered" else "real"
         header += [f"{short}: accuracy, %", "points", "size", "× smaller", "p50, ms", "× faster"]
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
-    cells = [[name, *(cell for rows in ledgers.values() for cell in _rung(rows.get(name)))] for name in names]
+    cells = [[name, *(cell for rows in ledgers.values() for cell in _cells(rows.get(name)))] for name in names]
     captions = [
         f"- {_capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
         for key, result in results.items()
@@ -131,7 +131,7 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
         "distillation": distillation_table(folder),
         "figures": figures_table(results),
         "picture": picture_block(results),
-        "ladder": ladder_table(results),
+        "ledger": ledger_table(results),
         "chapters": chapter_table(written()),
     }
 
@@ -198,7 +198,7 @@ def _value(figure: Measurement) -> str:
     return (text + (" (missed)" if figure.met is False else "")).replace("-", "−")
 
 
-def _rung(row: Mapping[str, Any] | None) -> list[str]:
+def _cells(row: Mapping[str, Any] | None) -> list[str]:
     if row is None:
         return ["–"] * 6
     change, speed = row["accuracy_change"], row["speedup"]

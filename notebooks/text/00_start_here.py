@@ -223,7 +223,7 @@ claim("that line leaves a network that calls every sign the same", len(answers.u
 #
 # ## Step 4: run
 #
-# A PyTorch module is not what a car ships. Each network is exported to an ONNX file and executed by ONNX Runtime, which merges layers and has kernels for 8-bit integers. To quantize, it also needs the ranges of the activations; 512 training pictures supply them (**calibration**). Seven files, the whole ladder and three rungs beside it:
+# A PyTorch module is not what a car ships. Each network is exported to an ONNX file and executed by ONNX Runtime, which merges layers and has kernels for 8-bit integers. To quantize, it also needs the ranges of the activations; 512 training pictures supply them (**calibration**). Seven files, the networks of the main job and three that stand beside it:
 
 # %% tags=["nbval-ignore-output"]
 files = main_job.export_files(
@@ -246,7 +246,7 @@ ledger = measure_ledger(
 ledger
 
 # %% [markdown]
-# The same as a picture, without the rung of zeros, which lies far below:
+# The same as a picture, without the network of zeros, which lies far below:
 
 # %% tags=["nbval-ignore-output"]
 plots.ledger_figure(replace(ledger, rows=tuple(row for row in ledger if row.name != "… with 50 % zeros")))
@@ -276,7 +276,7 @@ claim(
 )
 
 # %% [markdown]
-# ## Reading the ledger, rung by rung
+# ## Reading the ledger, row by row
 #
 # **Teacher INT8: a fourth of the bytes, and not a fourth of the time.** Every weight went from 4 bytes to 1. The file does not quite reach a fourth: scales, zero points, biases in 32 bits and the graph itself stay. "INT8 halves the size" is a sentence about 16-bit files. Time is another matter: it depends on whether the processor has instructions for 8-bit products (AVX-512 VNNI, NEON dot product). Without them the gain is modest: the claim shows what it was here and on the reference machine.
 
@@ -358,7 +358,7 @@ claim(
 )
 
 # %% [markdown]
-# So on a processor without 8-bit products this rung is climbed for the bytes alone; below 1 it even costs time.
+# So on a processor without 8-bit products this step is taken for the bytes alone; below 1 it even costs time.
 #
 # Is it still the same recognizer? Here are the teacher and the final network on the picture from the beginning. Where the teacher was not sure itself, the two may part; how often they do on all pictures stands in the ledger's column "same class".
 

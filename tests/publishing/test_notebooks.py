@@ -95,6 +95,37 @@ def test_outputs_hold_results_but_no_widget_state_progress_bar_or_stderr(toy):
     assert "model_id" not in toy[1].read_text(encoding="utf-8")
 
 
+def test_changed_text_is_taken_over_without_executing(toy, tmp_path):
+    twin, path = tmp_path / "00_toy.py", tmp_path / "00_toy.ipynb"
+    path.write_bytes(toy[1].read_bytes())
+    twin.write_text(TOY.replace("A toy", "Another toy"), encoding="utf-8")
+    assert pipeline.take_over_text(twin, path) == []
+    made, before = (nbformat.read(one, as_version=4).cells for one in (path, toy[1]))
+    assert "Another toy" in made[0].source
+    assert [cell.get("outputs") for cell in made] == [cell.get("outputs") for cell in before]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "sum(range(5))",
+            "sum(range(6))",
+            "not written: the code of cell 2 differs from the text twin; make notebooks",
+        ),
+        ("# %%\nprint", "# %%\nx = 1\n\n# %%\nprint", "not written: cells were added"),
+    ],
+)
+def test_changed_code_is_not_taken_over(toy, tmp_path, old, new, problem):
+    twin, path = tmp_path / "00_toy.py", tmp_path / "00_toy.ipynb"
+    path.write_bytes(toy[1].read_bytes())
+    assert old in TOY
+    twin.write_text(TOY.replace(old, new), encoding="utf-8")
+    (found,) = pipeline.take_over_text(twin, path)
+    assert found.startswith(problem)
+    assert path.read_bytes() == toy[1].read_bytes()
+
+
 def test_a_new_cell_leaves_the_ids_of_all_others(toy, tmp_path):
     before = [cell.id for cell in pipeline.read_twin(toy[0]).cells]
     changed = tmp_path / "00_toy.py"

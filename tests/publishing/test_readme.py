@@ -18,7 +18,7 @@ CHANGE = {"points": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
 NAMES = ("teacher FP32", "student pruned INT8")
 
 
-def rung(name: str, index: int) -> dict:
+def row_of(name: str, index: int) -> dict:
     """One row as ``journey.record_journey`` writes it, as far as README reads it."""
     return {
         "name": name,
@@ -54,7 +54,7 @@ def place(tmp_path):
             "ledger": {
                 "title": "t",
                 "caption": f"{key}: how it was measured.",
-                "rows": [rung(n, i) for i, n in enumerate(NAMES)],
+                "rows": [row_of(n, i) for i, n in enumerate(NAMES)],
             },
         }
         (tmp_path / f"journey_{key}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -64,7 +64,7 @@ def place(tmp_path):
         distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
         recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
         (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
-    names = ("figures", "picture", "ladder", "distillation", "chapters")
+    names = ("figures", "picture", "ledger", "distillation", "chapters")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -112,9 +112,9 @@ def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told
         readme.distillation_table(place["results"])
 
 
-def test_the_ladder_shows_every_rung_on_both_sets(place):
+def test_the_ledger_shows_every_network_on_both_sets(place):
     change_result(place, "gtsrb", lambda content: content["ledger"]["rows"].pop())
-    lines = readme.ladder_table(readme.recorded_journeys(place["results"])).splitlines()
+    lines = readme.ledger_table(readme.recorded_journeys(place["results"])).splitlines()
     assert lines[2] == "| teacher FP32 | 98.50 | – | 5.70 MB | – | 1.50 | – | 98.50 | – | 5.70 MB | – | 1.50 | – |"
     last = "| student pruned INT8 | 98.00 | −0.50 | 95.0 kB | 60.0 | 0.0750 | 20.50 | – | – | – | – | – | – |"
     assert lines[3] == last
@@ -127,9 +127,9 @@ def test_the_ladder_shows_every_rung_on_both_sets(place):
         (lambda c: c["figures"]["size_ratio"].update(value=55.0), ["block figures differs"]),
         (
             lambda c: c["ledger"]["rows"][1].update(latency_ms_p50=0.08),
-            ["block picture differs", "block ladder differs", "journey.png was drawn from other figures"],
+            ["block picture differs", "block ledger differs", "journey.png was drawn from other figures"],
         ),
-        (lambda c: c["ledger"].update(caption="Otherwise."), ["block ladder differs"]),
+        (lambda c: c["ledger"].update(caption="Otherwise."), ["block ledger differs"]),
     ],
 )
 def test_a_changed_recording_is_found(place, change, found):
