@@ -55,9 +55,23 @@ class Measurement:
         """Whether the value reaches the target; None without one."""
         if self.target is None:
             return None
-        sign, bound = _target(self.target)
-        v, b = self.value, bound
-        return {"≤": v <= b, "≥": v >= b, "<": v < b, ">": v > b}[sign]
+        return self._reaches(self.value)
+
+    @property
+    def established(self) -> bool | None:
+        """Whether the whole interval reaches the target; without an interval as ``met``.
+
+        >>> loss = Measurement(0.93, "points", 100, "accuracy lost", low=0.5, high=1.3, target="≤ 1.0")
+        >>> loss.met, loss.established
+        (True, False)
+        """
+        if self.target is None or self.low is None or self.high is None:
+            return self.met
+        return self._reaches(self.low) and self._reaches(self.high)
+
+    def _reaches(self, value: float) -> bool:
+        sign, bound = _target(self.target or "")
+        return {"≤": value <= bound, "≥": value >= bound, "<": value < bound, ">": value > bound}[sign]
 
     def __post_init__(self) -> None:
         if any(v is not None and not math.isfinite(v) for v in (self.value, self.low, self.high)):

@@ -64,7 +64,13 @@ def figures_table(results: Results) -> str:
         f"{r['machine'].get('cpu', 'unknown CPU')}."
         for key, r in results.items()
     ]
-    return "\n".join([markdown_table(header, rows), "", "Brackets: 95 % intervals. " + " ".join(notes)])
+    return "\n".join(
+        [
+            markdown_table(header, rows),
+            "",
+            "Brackets: 95 % intervals. Not established: the interval goes beyond the target. " + " ".join(notes),
+        ]
+    )
 
 
 def ledger_table(results: Results) -> str:
@@ -189,13 +195,17 @@ def _capital(words: str) -> str:
 
 
 def _value(figure: Measurement) -> str:
-    """The number as README shows it: fractions as per cent, the interval in brackets, a missed target marked."""
+    """The number as README shows it: fractions as per cent, the interval in brackets.
+
+    A target that is missed, or that the interval goes beyond, is marked.
+    """
     factor, unit, digits = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
     digits = 2 if figure.unit == "points" else digits
     text = f"{factor * figure.value:.{digits}f}{unit}"
     if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
-    return (text + (" (missed)" if figure.met is False else "")).replace("-", "−")
+    mark = " (missed)" if figure.met is False else " (not established)" if figure.established is False else ""
+    return (text + mark).replace("-", "−")
 
 
 def _cells(row: Mapping[str, Any] | None) -> list[str]:

@@ -11,7 +11,7 @@
 # - measure your machine's roofline and say why a network with few MACs is slower than its MACs promise.
 #
 # **Prerequisites:** you have trained a small network in PyTorch; chapter 00 helps.
-# **Time:** 90 min to work through. It runs in about 1 minute on 2 CPU cores, without GPU and network.
+# **Time:** 130 min to work through. It runs in about 1 minute on 2 CPU cores, without GPU and network.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
 
@@ -66,8 +66,8 @@ careless = [careless_speedup()]
 print(f"The student is {careless[0]:.1f} times faster than the teacher.")
 
 # %% [markdown]
-# Run that cell a few times. The answer changes, and at the end of this chapter you will see that it is not even near
-# the one that matters. It has at least six faults. Can you name three?
+# Run that cell a few times. The answer changes, and at the end of this chapter you will see how far
+# it lies from the one that matters. It has at least six faults. Can you name three?
 #
 # ## Predict first
 #
@@ -175,8 +175,8 @@ print(f"The last convolution has {last.parameters / first.parameters:.0f} times 
 print(f"but only {last.macs / first.macs:.0f} times the MACs: its output has fewer pixels.")
 
 # %% [markdown]
-# That is the pattern of most networks for images: MACs sit early, where maps are large; parameters sit late, where
-# channels are many. Cutting one does not cut the other.
+# That is the pattern of most networks for images: parameters sit late, where channels are many. MACs are spread more
+# evenly, since early layers have large maps and few channels, and late ones the reverse. Cutting one does not cut the other.
 #
 # **Your turn.** Count the MACs of a convolution (without its bias): stride, padding, groups, rectangular kernels, and each of them may differ along the two axes. Without dilation the output's height is
 # $H_{out} = \lfloor (H + 2p - k_h)/s \rfloor + 1$ with padding $p$ and stride $s$.
@@ -223,7 +223,7 @@ claim(
 #
 # **Fewer bits.** Four weights in FP32 take 16 bytes. Quantized to INT8 they take 4 bytes, *plus* the scale that turns
 # codes back into numbers, 4 bytes: $16/8 = 2\times$ smaller, not $4\times$. The factor 4 is the limit for large tensors.
-# And it is 4, not 2: posts that say "INT8 halves the size" divide 32 by the wrong number.
+# And it is 4, not 2: a post that says "INT8 halves the size" compares with a 16-bit file, or is wrong.
 #
 # **Your turn.** How many bytes does a convolution's weight take at $b$ bits? The codes are packed without gaps, and each
 # output channel has one scale in FP32. There is no zero point (the codes are symmetric).
@@ -307,9 +307,13 @@ claim(
 )
 
 # %% [markdown]
-# The first call allocates memory, maps the weights, picks kernels and finds every cache empty. It is real: if your program
-# makes only one call, it is *the* number. A camera makes 30 calls a second for hours. So throw the first calls away,
-# and say how many.
+# The first call allocates memory and finds every cache empty. (The runtime read the weights and chose its kernels before, when the
+# session was opened.) It is real: if your program makes only one call, it is *the* number. A camera makes 30 calls a second for hours, and
+# the first ones do not count. So throw them away, and say how many.
+#
+# A camera's calls have one more trait, which the loops of this chapter lack: between two of them lie 33 ms, in which the core sleeps and
+# other programs fill the caches. Such a call takes longer, a small network's more than a large one's, so the *ratio* of two networks is
+# smaller than in a loop. How often a network is called belongs to the conditions of its figure; here it is: again at once.
 #
 # ### Median and p95, not the mean
 #
@@ -342,14 +346,15 @@ claim(
 # %% [markdown]
 # Nothing makes a call much *faster* than usual, and many things make it slower. So report two numbers: the **median** (p50), what a
 # call usually takes, and **p95**, the time that 95 % of the calls keep: sort the times and go 95 % of the way up, `np.percentile(times, 95)`. (Definitions differ in how they go between two neighbours; with hundreds of calls that does not matter.)
+# Where a deadline is the point, p95 is too mild: of 30 pictures a second, 1.5 come later than that. Ask for p99.9, or for the slowest call that was seen.
 #
 # ### Interleave
 #
-# Processors slow down when they get hot. Neighbours wake up. If you time all calls of A and then all calls of B,
+# Processors slow down when they get hot, and other programs start and stop. If you time all calls of A and then all calls of B,
 # B meets another machine than A did.
 #
 # On a real machine you do not know the truth, so no method can be proved right there. So simulate a machine whose truth you
-# know. Variant A takes 2 ms and B takes 1 ms, so the true ratio is $r = 2$. The clock slows down evenly by a fraction $d$
+# know. Variant A takes 2 ms and B takes 1 ms, so the true ratio is $r = 2$. With each call the clock slows down by the same amount, in all by a fraction $d$
 # over the session. In blocks, A meets on average the slow-down $d/4$ and B $3d/4$, so you will measure
 #
 # $$r \cdot \frac{1 + d/4}{1 + 3d/4} .$$
@@ -419,6 +424,8 @@ claim(
 #
 # How far could $\hat r$ be off? If you could repeat the session 2,000 times you would see it vary. The **bootstrap** (Efron 1979)
 # does this with what you have: draw $n$ rounds out of your $n$, *with replacement*, compute $\hat r$, repeat, and keep the middle 95 %.
+# That covers what varies *within* this session. What differs between sessions, another day or another state of the machine, is not in it; a figure
+# that is to be quoted wants several.
 
 
 # %%
@@ -468,7 +475,7 @@ claim(
 )
 
 # %% [markdown]
-# An interval tells how much your answer would move if you did the *same* again. It cannot tell that you did the wrong thing.
+# An interval tells how much your answer would move if you drew such rounds again. It cannot tell that you did the wrong thing.
 #
 # **Your turn.** Sum up an interleaved run: median and p95 of the variant, and the course's ratio $\hat r$ of baseline over variant.
 
@@ -485,7 +492,9 @@ check("01.2", compare_times)
 # ## One pair of models, several "speed-ups"
 #
 # You have the tools. `measure.latency` does all of it: warm-up, rounds in shuffled order, medians, the interval. Here is the
-# pair as it should be measured, with the sparse student beside it.
+# pair measured so, with the sparse student beside it. (One thing that its table does not tell: a sample is the mean of a loop of at least 1 ms, that is
+# one call of the teacher and some ten of the student. The student's p95 is therefore one of means, milder than of single calls, and within
+# its loop the student's caches stay warm.)
 
 # %% tags=["nbval-ignore-output"]
 report = measure.latency(
@@ -579,16 +588,16 @@ claim(
 )
 
 # %% [markdown]
-# Each row is a quotient of two real times. They differ because they answer different questions:
+# Each row but the last is a quotient of two real times. They differ because they answer different questions:
 #
 # - **Eager, train mode, first call, one run.** Autograd records the graph, BatchNorm computes statistics, memory is allocated, and
 #   one call decides. You measure the set-up of PyTorch. The range of nine tries shows that the number is an accident.
 # - **Eager, eval mode, warm.** A fair timing of *PyTorch*. Every layer costs some microseconds of Python and dispatch, whatever its
 #   size. A small network consists mostly of that.
 # - **Batch 128.** A question about servers. Work per call grows 128-fold, and fixed costs per call vanish. A car
-#   cannot wait for 128 images.
-# - **More threads.** Splitting a layer and joining the results costs a fixed time. Large layers win more than small ones, and on
-#   a busy machine either may lose.
+#   cannot wait for 128 images. (Only 8 rounds: a rough interval.)
+# - **More threads.** Splitting a layer and joining the results costs a fixed time. Large layers win more than small ones,
+#   which alone would *lower* the ratio; on a busy machine either network may lose, and the interval gets wide.
 # - **Batch 1, one thread, the runtime that ships, interleaved, with an interval.** The question of this course.
 # - **MACs.** Not a time. It is the answer to "how much arithmetic?", and it is often printed as a speed-up.
 #
@@ -620,7 +629,8 @@ claim(
 #
 # Why do layers run at different speeds? A layer must do $W = 2\,\text{MACs}$ operations and move $Q$ bytes (weights, input, output).
 # Let $P$ be the processor's peak in FLOP/s and $\beta$ the memory's bandwidth in bytes/s. Then it needs at least $W/P$
-# seconds to compute and $Q/\beta$ seconds to move. At best the two overlap, and the longer one decides:
+# seconds to compute and $Q/\beta$ seconds to move, if every tensor travels once between memory and core. At best the two overlap, and the longer
+# one decides:
 #
 # $$t \ge \max\left(\frac{W}{P}, \frac{Q}{\beta}\right) \iff v = \frac{W}{t} \le \min(P,\ I \cdot \beta), \qquad
 # I = \frac{W}{Q} .$$
@@ -699,11 +709,12 @@ claim(
 #   fewer operations, or narrower ones (INT8), make them faster.
 # - **Middle, below the roof:** 1×1 shortcuts, the first layer with its 3 channels, maps of 4×4 pixels. Too few numbers to fill
 #   the vector units.
-# - **Far left:** the classifiers, matrix times vector. Each weight is fetched for one MAC.
+# - **Far left:** the classifiers, matrix times vector. Each weight is used for one MAC, and most of the operator's few microseconds are its own overhead.
 #
 # Two honest remarks. A point may lie a little *above* the roof. The flat roof is what one matrix product reached, and a better kernel
-# can beat it. The slanted roof is main memory, and weights that lie in a cache come faster. And each operator takes a few
-# microseconds, known only to one microsecond: points on the left are rough.
+# can beat it. The slanted roof is *main memory's*: it binds only what does not fit a cache. Weights that stay in a cache from
+# one call to the next, as these networks' do in a loop, come several times faster, so a point may lie above this roof too. And each operator
+# takes a few microseconds, known only to one microsecond: points on the left are rough.
 #
 # **Your turn.** Turn the roofline into a bound on time: the least time in ms, one number, if all bytes come from main memory. A GFLOP/s is $10^9$ FLOP/s, a GB/s $10^9$ bytes/s.
 
@@ -759,7 +770,8 @@ print(floor)
 # $$\frac{1}{(1 - f) + f/s} \;\le\; \frac{1}{1-f} .$$
 #
 # By hand: $f = ¾$ of the time is arithmetic and shrinks $s = 4$-fold. $1/(¼ + 3/16) = 16/7 = 2.3$, not 4, and never more than 4 whatever $s$.
-# Take the floor as the part that stays, and the MACs ratio as $s$:
+# Take the floor as the part that stays, and the MACs ratio as $s$. It is a rough forecast: the teacher has more layers, so more of its time is floor than
+# the student's, and what the student saves by having fewer layers is not in it.
 
 # %% tags=["nbval-ignore-output"]
 fixed = floor.p50("empty") / floor.p50("teacher")  # 1 − f: the part of the teacher's time that stays

@@ -11,13 +11,11 @@
 # * find out where a network errs (slices), what it takes for what (confusion) and how far its confidence can be trusted (calibration);
 # * say how much a score is worth that was chosen on the test set.
 #
-# **Before:** chapter [01](01_measuring.ipynb) (intervals, claims). **Time:** 70 min to work through; the cells take 2 to 3 min on 2 cores.
+# **Before:** chapter [01](01_measuring.ipynb) (intervals, claims). **Time:** 100 min to work through; the cells take 2 to 3 min on 2 cores.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
-import inspect
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -37,7 +35,7 @@ splits
 # %% [markdown]
 # ## Predict first
 #
-# You film some hundred road signs, a few frames of each, and deal the *frames* at random: two thirds to train a small network, the rest to test it. Then you drive through another town. Compared with your test score, will the network there be
+# You film some hundred road signs, a few frames of each, and deal the *frames* at random: 65 in 100 train a small network, 15 choose its epoch, 20 test it. Then you drive through another town. Compared with your test score, will the network there be
 #
 # (a) about as good, (b) 2 to 10 points worse, or (c) more than 10 points worse?
 #
@@ -172,7 +170,7 @@ claim(
 
 # %%
 claim(
-    "The split by track promises nothing: its optimism lies nearer to 0.",
+    "The split by track promises less than half of what the split by image promises falsely.",
     abs(optimism["by track"].value) < optimism["by image"].value / 2,
 )
 
@@ -185,7 +183,7 @@ claim(
 )
 
 # %% [markdown]
-# Look at the right-hand ends too. The student split by image *is* somewhat better on unseen signs: it met a few frames of all six signs of a class, the other student all frames of four. Another sign teaches more than another frame. That gain is real, the rest is memory, and nobody who sees only the left-hand end can tell the two apart. So: split by track to learn the truth, and train on all signs once the choices are made.
+# Look at the right-hand ends too. The student split by image *is* better on unseen signs: it met a few frames of all six signs of a class, the other student all frames of four. Another sign teaches more than another frame. That gain is real, the rest is memory, and nobody who sees only the left-hand end can tell the two apart. So: split by track to learn the truth, and train on all signs once the choices are made.
 #
 # The same measurement on the real photographs, with a longer training, was recorded by `benchmarks/split_discipline.py`:
 
@@ -247,7 +245,7 @@ def train_by_hand(model, train, recipe, make_scheduler):
 
 
 # %% [markdown]
-# The learning rate follows *one cycle* (Smith and Topin 2019): a fifth of the steps up, so that random weights are not thrown about, then down to nearly nothing, so that the last steps settle. With step $t$ of $S$ in total, peak $\eta$, and the peak at step $t_p = 0.2\,S - 1$, both legs are half cosines:
+# The learning rate follows *one cycle* (Smith and Topin 2019), in the form with two half cosines that fastai made common and PyTorch took over; the paper's has three straight legs: a fifth of the steps up, so that random weights are not thrown about, then down to nearly nothing, so that the last steps settle. With step $t$ of $S$ in total, peak $\eta$, and the peak at step $t_p = 0.2\,S - 1$:
 #
 # $$\eta_t = b + (a-b)\,\frac{1+\cos \pi s}{2},\qquad \begin{cases} a = \eta/25,\; b = \eta,\; s = t/t_p & t \le t_p\\ a = \eta,\; b = \eta/250{,}000,\; s = (t-t_p)/(S-1-t_p) & t > t_p\end{cases}$$
 #
@@ -297,18 +295,12 @@ claim(
 # %% [markdown]
 # The dead schedule is easy to notice. The oscillating one is the dangerous case: it trains, only not as it was meant to, and no error is raised. Plot the learning rate of every new set-up once.
 #
-# The library's `fit` is the same loop with four additions: it watches for a loss that is not finite, scores the validation part after each epoch, keeps the best epoch's weights, and saves its state. Its heart:
-
-# %%
-from course_lib.training import loop
-
-print(inspect.getsource(loop._run_epoch))
+# The library's `fit` is the same loop with four additions: it watches for a loss that is not finite, scores the validation part after each epoch, keeps the best epoch's weights, and saves its state.
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(0)
 by_fit = sign_student(1.0)
 history = fit(by_fit, pool, splits.validation, short_run, progress=False)
-plots.history_figure({"student, one cycle": history.epochs})
 
 # %%
 by_hand = np.reshape(losses["one cycle, in batches"], (short_run.epochs, -1)).sum(1) / len(pool)
@@ -411,7 +403,7 @@ claim(
 # %% [markdown]
 # ## Thirty frames are not thirty trials
 #
-# How sure is that number? Wilson's interval (1927) answers for $N$ *independent* images. Frames of one sign are not: if a sticker covers the sign, it covers it in every frame. Suppose track $g$ has $n_g$ images, of which $h_g$ are right, $p = \sum_g h_g / N$ is the accuracy and $G$ the number of tracks. An average track of that length would have $p\,n_g$ hits. What each has more or less is the spread that counts:
+# How sure is that number? Wilson's interval (1927) answers for $N$ *independent* images. Frames of one sign are not: if a sticker covers the sign, it covers it in every frame. Suppose track $g$ has $n_g$ images, of which $h_g$ are right, $p = \sum_g h_g / N$ is the accuracy and $G$ the number of tracks. An average track of that length would have $p\,n_g$ hits. With the true accuracy $p_0$, $p - p_0 = \frac1N \sum_g (h_g - p_0\,n_g)$: a sum with one term for each track, and the tracks *are* independent. So its variance is the sum of theirs, each estimated by its square; $p$ for $p_0$ takes up one degree of freedom, which $G/(G-1)$ gives back:
 #
 # $$SE = \frac{1}{N}\sqrt{\frac{G}{G-1}\sum_g (h_g - p\,n_g)^2}$$
 #
@@ -423,10 +415,21 @@ from course_lib.evaluation import track_standard_error
 print(round(track_standard_error([1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1]), 3))
 
 # %% [markdown]
-# `accuracy(…, groups)` gets there without a formula: it draws whole tracks with replacement, 2,000 times, and looks how the accuracy moves (*cluster bootstrap*). Now the decisive trial: copy every test image 30 times. Nothing new was seen. Which interval notices?
+# `accuracy(…, groups)` gets there without a formula: it draws whole tracks with replacement, 2,000 times, and looks how the accuracy moves (*cluster bootstrap*). In six lines:
 
 # %% tags=["nbval-ignore-output"]
 hit = predictions == test.labels
+signs, member = np.unique(test.groups, return_inverse=True)
+hits, frames_of = np.bincount(member, weights=hit), np.bincount(member)  # of each sign
+drawn = np.random.default_rng(0).integers(len(signs), size=(2000, len(signs)))
+means = hits[drawn].sum(1) / frames_of[drawn].sum(1)
+low, high = np.percentile(means, [2.5, 97.5])
+print(f"[{100 * low:.2f}, {100 * high:.2f}]")
+
+# %% [markdown]
+# Now the decisive trial: copy every test image 30 times. Nothing new was seen. Which interval notices? (Each ± is half an interval's width, in points; the *design effect*, the square of the ratio of both standard errors, says how many frames weigh as much as one independent image. Wilson's interval solves $|p - p_0| = 1.96\sqrt{p_0(1-p_0)/N}$ for $p_0$, so that it has a width at $p = 1$ too; where every track is right, a bootstrap would have none, and `accuracy` gives Wilson's over tracks.)
+
+# %% tags=["nbval-ignore-output"]
 copies = [np.repeat(values, 30) for values in (predictions, test.labels, test.groups)]
 for name, result in {
     "Wilson, every image a trial": accuracy(predictions, test.labels),
@@ -461,8 +464,6 @@ claim(
 )
 
 # %% [markdown]
-# The *design effect*, the square of the ratio of both standard errors, says how many frames weigh as much as one independent image.
-#
 # **Exercise 02.3.** The standard error of an accuracy when tracks are the trials. Two NumPy arrays: was the image right, and the id of its track. The frames of a track need not lie side by side, and ids have gaps.
 
 
@@ -477,7 +478,7 @@ check("02.3", track_error)
 # %% [markdown]
 # ## Where does it fail? Slices
 #
-# One number hides where the errors lie. A *slice* is a subset with a name: far signs, night, covered signs. Name the slices before you look, and give each its interval: among twenty slices one is bad by luck. Predict: which will cost the teacher most, weather, cover, size, defocus, or the class?
+# One number hides where the errors lie. A *slice* is a subset with a name: far signs, night, covered signs. Name the slices before you look, and give each its interval: of twenty slices of equal quality one lies outside its own 95 % interval by luck. Predict: which will cost the teacher most, weather, cover, size, defocus, or the class?
 
 # %%
 from course_lib.evaluation import accuracy_by_slice, quartile_names
@@ -505,6 +506,14 @@ worst = min(every, key=lambda found: found.value)
 claim(
     "The worst slice lies below the average by more than its own interval explains.", worst.high < score.value
 )
+
+# %% [markdown]
+# That is the worst of many, chosen after looking, and one interval of 95 % does not allow for the choice. The cautious answer to the question is the axis whose slices differ most:
+
+# %% tags=["nbval-ignore-output"]
+spread = {axis: 100 * np.ptp([found.value for found in s.values()]) for axis, s in slices.items()}
+for axis, points in sorted(spread.items(), key=lambda item: -item[1]):
+    print(f"{axis:14} best slice − worst slice: {points:4.1f} points")
 
 # %% [markdown]
 # Which average? Over images (*micro*) a frequent slice rules; over slices (*macro*) each counts alike, and one tiny slice can move the mean. Neither is "the" accuracy: report the micro one, with the worst slice beside it.
@@ -556,7 +565,7 @@ check("02.4", recalls)
 #
 # $$ECE = \sum_{m=1}^{M} \frac{n_m}{N}\,\bigl|acc_m - conf_m\bigr|$$
 #
-# **By hand.** Four answers, $M = 5$ bins: confidence 0.95 (right), 0.90 (wrong), 0.70 (right), 0.65 (right). Bin (0.8, 1]: accuracy 0.5, confidence 0.925, gap 0.425. Bin (0.6, 0.8]: accuracy 1, confidence 0.675, gap 0.325. $ECE = \frac24 \cdot 0.425 + \frac24 \cdot 0.325 = 0.375$. The first bin is too sure, the second too shy; without the bars they would nearly cancel.
+# **By hand.** Four answers, $M = 5$ bins: confidence 0.95 (right), 0.90 (wrong), 0.70 (right), 0.65 (right). Bin (0.8, 1]: accuracy 0.5, confidence 0.925, gap 0.425. Bin (0.6, 0.8]: accuracy 1, confidence 0.675, gap 0.325. $ECE = \frac24 \cdot 0.425 + \frac24 \cdot 0.325 = 0.375$. The first bin is too sure, the second too shy; without the absolute values the two would nearly cancel.
 
 # %%
 four = np.array([[0.95, 0.05], [0.90, 0.10], [0.70, 0.30], [0.65, 0.35]])
@@ -570,7 +579,7 @@ claim("The library agrees with the hand: ECE = 0.375.", abs(ece - 0.375) < 1e-12
 #
 # $$T^* = \arg\min_T\; -\frac1N \sum_i \log \mathrm{softmax}(z_i / T)_{y_i}$$
 #
-# In $\beta = 1/T$ each term is $\log\sum_k e^{\beta z_k} - \beta z_y$: a log-sum-exp of linear functions minus a linear one, so convex, with one minimum. Dividing keeps the order of the logits: **no answer changes, only how sure it is.**
+# In $\beta = 1/T$ each term is $\log\sum_k e^{\beta z_k} - \beta z_y$: the log of a sum of exponentials of lines, minus a line, so convex (chapter 04 derives both): there is one minimum, or, if every answer is right, none, and the best $T$ runs to 0. Dividing keeps the order of the logits: **no answer changes, only how sure it is.**
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.evaluation import fit_temperature
@@ -588,7 +597,21 @@ claim(
 )
 
 # %% [markdown]
-# A temperature near 1 says: nothing to repair. Training on ever new views kept the teacher honest, and what is left of its ECE is mostly the scatter of small bins; a second decimal of an ECE means nothing.
+# A temperature near 1 says: no single number makes the labels likelier. It does not say that every confidence is right, and neither does the ECE: it weighs a bin by its images, and nearly all of them lie in the last bin. Ask those apart in which the teacher is not so sure:
+
+# %% tags=["nbval-ignore-output"]
+sureness = test_logits.double().softmax(1).max(1).values.numpy()
+unsure = sureness <= 14 / 15  # all bins but the last
+unsure_right = accuracy(predictions[unsure], test.labels[unsure], test.groups[unsure])
+print(f"{unsure.sum()} of {len(test)} images lie below the last bin:")
+print(f"mean confidence {100 * sureness[unsure].mean():.1f} %,")
+print(f"right {100 * unsure_right.value:.1f} % [{100 * unsure_right.low:.1f}, {100 * unsure_right.high:.1f}]")
+
+# %%
+claim("Fewer than one image in ten decides whether the teacher's doubts can be trusted.", unsure.mean() < 0.1)
+
+# %% [markdown]
+# Whatever the ECE says, trust a doubt only as far as these two numbers agree.
 #
 # The small student from above is another case. It saw the same plain images again and again, until it knew them by heart, and learnt that it is always right. Its temperature is chosen on the unseen signs and judged on validation signs:
 
@@ -718,7 +741,7 @@ claim(
 # %% [markdown]
 # ## Choosing on the test set
 #
-# "We tried 50 settings, and the best reaches 98.2 % on test." Suppose all 50 are equally good, with true accuracy $p$. Each test score is $p$ plus noise with $\sigma = \sqrt{p(1-p)/n}$ for $n$ test images. The best of $k$ is then a maximum of $k$ noisy numbers, and a maximum is not unbiased. For independent standard normals $X_1 \dots X_k$ and any $t > 0$, since $e^{t \max} \le \sum_i e^{t X_i}$ and by Jensen's inequality,
+# "We tried 50 settings, and the best reaches 98.2 % on test." Suppose all 50 are equally good, with true accuracy $p$. Each test score is $p$ plus noise with $\sigma = \sqrt{p(1-p)/n}$ for $n$ test images. The best of $k$ is then a maximum of $k$ noisy numbers, and a maximum is not unbiased. Take independent standard normals $X_1 \dots X_k$ and any $t > 0$. The exponential is convex, so $e^{t\,E[M]} \le E[e^{tM}]$ (Jensen); the largest of $k$ positive numbers is at most their sum; and $E[e^{tX}] = e^{t^2/2}$ for a standard normal. Together, with the $t$ that makes the bound smallest:
 #
 # $$e^{t\,E[\max_i X_i]} \le E\bigl[e^{t \max_i X_i}\bigr] \le k\, e^{t^2/2} \;\Rightarrow\; E[\max_i X_i] \le \frac{\ln k}{t} + \frac t2 \;\overset{t=\sqrt{2\ln k}}{=}\; \sqrt{2 \ln k}$$
 #
@@ -754,9 +777,9 @@ claim(
 )
 
 # %% [markdown]
-# What remains between them is skew: near 100 % the binomial has little room above the truth, so the normal formula promises slightly too much.
+# The small rest: near 100 % a binomial has little room above the truth, so the normal formula promises slightly too much.
 #
-# Now with the teacher itself. Fifty "settings": its logits plus a small random offset a class. Half of the *signs* play the test set that chooses, the other half the world. Two hundred such halvings:
+# All this holds for *equal* and *independent* models. Real settings are neither: they share one test set, so their errors coincide, and most are worse than the best. Both make the luck of the winner smaller than $\sigma\,e(k)$; only a fresh test set tells by how much. Now with the teacher itself. Fifty "settings": its logits plus a small random offset a class. Half of the *signs* play the test set that chooses, the other half the world. Two hundred such halvings:
 
 # %% tags=["nbval-ignore-output"]
 offsets = (
@@ -765,7 +788,6 @@ offsets = (
 variants = np.stack([(test_logits.numpy() + o).argmax(1) == test.labels for o in offsets]).astype(
     float
 )  # (50, N)
-signs, member = np.unique(test.groups, return_inverse=True)
 promised, kept = [], []
 for _ in range(200):
     chooses = rng.permutation(len(signs))[member] < len(signs) // 2
@@ -789,7 +811,7 @@ claim("The setting chosen on test keeps less than it promises.", np.mean(kept) <
 # * **Mirroring direction signs.** The label then lies. Ask of every augmentation: is it still the same class?
 # * **The mean of slice accuracies as "the" accuracy**, or a slice without its interval.
 # * **Columns for rows** in a confusion matrix, and precision read as recall.
-# * **Choosing on test** "only the epoch". The best of fifty is too good by more than two standard errors.
+# * **Choosing on test** "only the epoch". The best of fifty equal, independent models is too good by more than two standard errors.
 # * **Temperature fitted on test.** Then the ECE reported is the one you minimised.
 #
 # ## Recap
@@ -806,11 +828,12 @@ Markdown(f"""
    have claimed an interval {(by_track.high - by_track.low) / (wilson.high - wilson.low):.1f} times
    narrower.
 3. Its worst slice reaches {100 * worst.value:.1f} % (n = {worst.n}).
-4. The teacher's confidence can be trusted: T = {temperature:.2f}, ECE {100 * before.ece:.1f} points. A
-   student trained on plain images needs T = {t_student:.1f}, which takes its ECE from {100 * raw.ece:.0f}
-   to {100 * scaled.ece:.0f} points and changes no answer.
-5. The best of 50 equal models on 500 test images looks {inflation[500][1][-1]:.1f} points better than it
-   is.
+4. The teacher's ECE is {100 * before.ece:.1f} points (T = {temperature:.2f}), since most of its answers
+   are sure and right; where it is not sure it says {100 * sureness[unsure].mean():.0f} % and is right in
+   {100 * unsure_right.value:.0f} %. A student trained on plain images needs T = {t_student:.1f}, which takes
+   its ECE from {100 * raw.ece:.0f} to {100 * scaled.ece:.0f} points and changes no answer.
+5. The best of 50 equal, independent models on 500 test images looks {inflation[500][1][-1]:.1f} points
+   better than it is.
 """)
 
 # %% [markdown]

@@ -129,10 +129,12 @@ claim(
 # $$\sum_i p_i \ln \frac{r_i}{p_i} \;\le\; \sum_i p_i \left(\frac{r_i}{p_i} - 1\right) \;=\; \sum_i r_i - \sum_i p_i \;\le\; 1 - 1 = 0 .
 # \tag{1}$$
 #
-# So $-\sum p_i \ln r_i \ge -\sum p_i \ln p_i$, with equality only for $r = p$. Entropy is a price that no code beats. $\blacksquare$
+# So $-\sum p_i \ln r_i \ge -\sum p_i \ln p_i$, with equality only for $r = p$. Entropy is a price that no code of this kind beats
+# (nor any other that can be read back without doubt: McMillan 1956 proved $K \le 1$ for all of them). $\blacksquare$
 #
-# If the $-\log_2 p_i$ are no whole numbers, Huffman has to round. Give words to *blocks* of $n$ signs, and less than one bit is lost
-# per block, so less than $1/n$ per sign:
+# Does a code come near it? The lengths $\lceil -\log_2 p_i \rceil$ fulfil $K \le 1$, and where Kraft's inequality holds there is a code with
+# these lengths (his theorem's other half). Each length exceeds $-\log_2 p_i$ by less than 1, so this code costs less than $H + 1$, and Huffman's, the best, no more. Now
+# give words to *blocks* of $n$ independent signs: a block has the entropy $nH$, costs less than $nH + 1$, and so a sign less than $H + 1/n$:
 
 # %%
 uneven, joint, per_sign = np.array([0.6, 0.2, 0.1, 0.1]), np.ones(1), {}
@@ -295,7 +297,7 @@ claim(
 # Distillation takes the forward one: teacher first. A student that cannot be sure whether the sign says 30 or 80 must then keep
 # both in its answer, as the teacher does. In text generation, where one good sentence is enough, reverse is used too (MiniLLM, Gu et al. 2024).
 # **Jensen–Shannon** stands between: $\mathrm{JS} = \frac12\mathrm{KL}(p\,\Vert\,m) + \frac12\mathrm{KL}(q\,\Vert\,m)$ with $m = (p+q)/2$. It is
-# symmetric and never above one bit.
+# symmetric, and never above one bit: $p_i \le 2 m_i$, so each logarithm in it is at most $\log_2 2$.
 
 # %%
 far_p, far_q = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
@@ -353,7 +355,8 @@ claim(
 # - The label is class 2: $p = (0, 1, 0, 0)$, gradient $(½, -¾, ⅛, ⅛)$. All wrong classes are pushed down, each by what it has.
 # - A teacher says $p = (¼, ½, ⅛, ⅛)$: gradient $(¼, -¼, 0, 0)$. The last two classes are *left alone*: they are as likely as the teacher says.
 #
-# That is the difference between a label and a distribution: $C - 1$ more numbers, each with a direction of its own.
+# That is the difference between a label and a distribution: a label pushes all other classes down, a distribution says of each one whether
+# it has too much or too little.
 
 # %%
 z = torch.tensor([math.log(4), math.log(2), 0, 0], requires_grad=True)
@@ -452,7 +455,7 @@ claim("In float16 most of the teacher's answers contain a −∞, though none of
 # %% [markdown]
 # ### Log-sum-exp
 #
-# The cure is to keep (2)'s form, $\log q_k = z_k - \mathrm{LSE}(z)$ with $\mathrm{LSE}(z) = \log\sum_j e^{z_j}$: no quotient, so nothing to round to 0. But $e^{1000}$
+# The cure is to keep the logarithm whole, as before (2): $\log q_k = z_k - \mathrm{LSE}(z)$ with $\mathrm{LSE}(z) = \log\sum_j e^{z_j}$: no quotient, so nothing to round to 0. But $e^{1000}$
 # overflows. Pull any number $m$ out of the sum:
 #
 # $$\mathrm{LSE}(z) = \log \sum_j e^{m}\,e^{z_j - m} = m + \log \sum_j e^{z_j - m} . \tag{4}$$
@@ -462,7 +465,7 @@ claim("In float16 most of the teacher's answers contain a −∞, though none of
 #
 # $$\max_j z_j \le \mathrm{LSE}(z) \le \max_j z_j + \log C ,$$
 #
-# which is why it is called a soft maximum. Its gradient is softmax, by (2).
+# which is why it is called a soft maximum. Its gradient is softmax, as found on the way to (2).
 #
 # **Four numbers by hand.** $z = (1000 + \ln 4,\ 1000 + \ln 2,\ 1000,\ 1000)$. $m = 1000 + \ln 4$; the differences $0, -\ln 2, -\ln 4, -\ln 4$; their
 # exponentials $1, ½, ¼, ¼$, sum 2. $\mathrm{LSE} = 1000 + \ln 4 + \ln 2 = 1000 + \ln 8$.
@@ -525,13 +528,14 @@ claim("Half of the teacher's answers hold less than a tenth of a bit", bits.medi
 # $$p_i(T) = \frac{e^{z_i/T}}{\sum_j e^{z_j/T}} .$$
 #
 # **Four numbers by hand.** $z = (\ln 16, \ln 4, 0, 0)$. $T = 1$: $(16, 4, 1, 1)/22 = (0.73, 0.18, 0.05, 0.05)$. $T = 2$ halves the logits, which takes the root of
-# each exponential: $(4, 2, 1, 1)/8 = (½, ¼, ⅛, ⅛)$. $T \to \infty$: all ¼. $T \to 0$: $(1, 0, 0, 0)$, a label. The order never changes.
+# each exponential: $(4, 2, 1, 1)/8 = (½, ¼, ⅛, ⅛)$. $T \to \infty$: all ¼. $T \to 0$: $(1, 0, 0, 0)$, a label (of $m$ equal largest logits each would get $1/m$). The order never changes.
 #
-# **A higher temperature always raises the entropy.** Write $\theta = 1/T$ and $Z = \sum_j e^{\theta z_j}$, so that $-\log p_i = \log Z - \theta z_i$ and
+# **A higher temperature never lowers the entropy**, and raises it unless all logits are equal. Write $\theta = 1/T$ and $Z = \sum_j e^{\theta z_j}$, so that $-\log p_i = \log Z - \theta z_i$ and
 #
 # $$H = \sum_i p_i(-\log p_i) = \log Z - \theta\,\mathbb{E}[z], \qquad \mathbb{E}[z] = \sum_i p_i z_i .$$
 #
-# By (2), with $\theta z$ in place of $z$: $\frac{d}{d\theta}\log Z = \mathbb{E}[z]$, and $\frac{dp_i}{d\theta} = p_i(z_i - \mathbb{E}[z])$, so
+# $\log Z$ is the log-sum-exp of $\theta z$, whose gradient is $p$: by the chain rule $\frac{d}{d\theta}\log Z = \sum_i p_i z_i = \mathbb{E}[z]$. From (2), with $\theta z$
+# in place of $z$, $\frac{d\log p_i}{d\theta} = z_i - \mathbb{E}[z]$, hence $\frac{dp_i}{d\theta} = p_i(z_i - \mathbb{E}[z])$, so
 #
 # $$\frac{d}{d\theta}\,\mathbb{E}[z] = \sum_i p_i\,(z_i - \mathbb{E}[z])\,z_i = \mathrm{Var}[z], \qquad
 # \frac{dH}{d\theta} = \mathbb{E}[z] - \mathbb{E}[z] - \theta\,\mathrm{Var}[z] = -\theta\,\mathrm{Var}[z] .$$
@@ -594,8 +598,8 @@ claim("At T = 1 and T = 4 the other speed limits get at least twice the share of
       kinship[1] > kinship[4] > kinship[20] and kinship[4] > 2 * 7 / 42)
 
 # %% [markdown]
-# That is the answer to this chapter's question. A label says *30*. The distribution adds: *and rather 80 than stop*. At $T = 1$ this knowledge is very pure and too
-# quiet to be heard; at $T = 20$ it is loud and mixed with the teacher's opinion on everything. In between lies what chapter 05 searches for.
+# That is the answer to this chapter's question. A label says *30*. The distribution adds: *and rather 80 than stop*. At $T = 1$ nearly all of the wrong
+# mass says so, but there is too little of it to teach anything; at $T = 20$ there is plenty, and most of it says little more than "not this one". In between lies what chapter 05 searches for.
 
 # %% tags=["nbval-ignore-output"]
 some = np.concatenate([np.flatnonzero(right.numpy() & (limits.labels == c))[::12][:5] for c in (1, 5)])
@@ -604,8 +608,9 @@ widgets.temperature_explorer(limits.images[some], limit_logits[some], limits.lab
 # %% [markdown]
 # ## The 1/T² law
 #
-# At temperature $T$ the student with logits $s$ answers $q(T) = \mathrm{softmax}(s/T)$, the teacher with logits $z$ answers $p(T)$. The gradient that the student's
-# logits receive from KL is (3) times the chain rule's $1/T$:
+# Two networks now, so two letters: $s$ are the student's logits (in (2) and (3), where one network was enough, they were called $z$), $z$ the teacher's. At temperature
+# $T$ the student answers $q(T) = \mathrm{softmax}(s/T)$, the teacher $p(T) = \mathrm{softmax}(z/T)$. The gradient that the student's logits receive from KL is (3), for the
+# logits $s/T$, times the chain rule's $1/T$:
 #
 # $$g_k(T) = \frac{\partial\,\mathrm{KL}(p(T)\,\Vert\,q(T))}{\partial s_k} = \frac1T\,\bigl(q_k(T) - p_k(T)\bigr) . \tag{6}$$
 #
@@ -708,7 +713,7 @@ claim("At T = 1 the law says nothing: "
 # = -\sum_k \varepsilon_k + \frac12 \sum_k \frac{\varepsilon_k^2}{p_k} + O(\varepsilon^3)
 # = \frac12 \sum_k \frac{\varepsilon_k^2}{p_k} + O(\varepsilon^3) .$$
 #
-# For large $T$, $p_k \to \frac1C$, and by (7) $\varepsilon_k = T g_k \approx \frac{d_k}{C\,T}$ with $d_k = (s_k - \bar s) - (z_k - \bar z)$. So
+# For large $T$, $p_k \to \frac1C$, and by (7) $\varepsilon_k = T g_k \approx \frac{d_k}{C\,T}$ with $d_k = (s_k - \bar s) - (z_k - \bar z)$, which sum to 0 as the $\varepsilon_k$ must. So
 #
 # $$T^2\,\mathrm{KL}(p(T)\,\Vert\,q(T)) \;\to\; T^2 \cdot \frac12 \sum_k C \cdot \frac{d_k^2}{C^2 T^2} = \frac{1}{2C}\sum_k d_k^2 \qquad (T \to \infty).$$
 #
@@ -879,7 +884,8 @@ display(Markdown(f"""
 # ## References
 #
 # - C. Shannon 1948, "A mathematical theory of communication", Bell System Technical Journal 27: entropy (section 6), the price that no code beats (theorem 9).
-# - L. Kraft 1949, MSc thesis, MIT: the inequality $\sum 2^{-\ell_i} \le 1$. D. Huffman 1952, "A method for the construction of minimum-redundancy codes", Proc. IRE 40(9).
+# - L. Kraft 1949, MSc thesis, MIT: the inequality $\sum 2^{-\ell_i} \le 1$. D. Huffman 1952, "A method for the construction of minimum-redundancy codes", Proc. IRE 40(9). B. McMillan 1956,
+#   "Two inequalities implied by unique decipherability", IRE Trans. Information Theory 2(4).
 # - S. Kullback, R. Leibler 1951, "On information and sufficiency", Annals of Mathematical Statistics 22(1), section 2. J. Lin 1991, "Divergence measures based on the Shannon
 #   entropy", IEEE Trans. Information Theory 37(1), section IV.
 # - T. Cover, J. Thomas 2006, *Elements of Information Theory*, 2nd ed., theorems 2.6.3 (KL ≥ 0) and 5.4.1 (H ≤ length < H + 1).

@@ -103,6 +103,15 @@ def test_the_figures_stand_side_by_side_with_interval_target_and_a_miss_that_is_
     assert "900 test images; `course bench journey --data gtsrb`, 2026-01-02, Some CPU." in lines[-1]
 
 
+def test_a_target_that_only_the_value_reaches_is_not_called_established(place):
+    file = place["results"] / "journey_gtsrb.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["figures"]["accuracy_drop_points"]["high"] = 1.3
+    file.write_text(json.dumps(content), encoding="utf-8")
+    table = readme.figures_table(readme.recorded_journeys(place["results"]))
+    assert "| points lost | 0.50 [−0.10, 0.80] | 0.50 [−0.10, 1.30] (not established) | ≤ 1.0 |" in table
+
+
 def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told(place):
     lines = readme.distillation_table(place["results"]).splitlines()
     row = "| rendered signs | of a tenth of the signs | 91.00 % | 93.00 % | 1.50 [−0.25, 3.25] (missed) | 2 × 3 |"
