@@ -143,8 +143,9 @@ claim(
 )
 
 # %% [markdown]
-# So at 16×16 the student knows 3×3 pixels around each place, and the teacher 21×21. No training can make the one predict
-# the other: a hint there asks for the impossible, and the gradient of an impossible wish still pulls. Deep pairs fit better.
+# So at 16×16 the student knows 3×3 pixels around each place, and the teacher 21×21. What the teacher takes from
+# farther away the student's layer cannot know, whatever it learns: a hint there asks in part for the impossible, and that part of its
+# gradient never goes away. Deep pairs fit better.
 # FitNets chose the middle of both networks; since then most methods tap the last layer before the pool as well. We shall measure how
 # well each pair fits, below.
 #
@@ -413,7 +414,7 @@ claim(
 # %% [markdown]
 # The rim is no sign: padding puts zeros around the picture, and zeros beside bright pixels are an edge as sharp as any. With stride 2
 # and 32 pixels they are read at the top and at the left only. Attention transfer asks the student to copy the teacher's rims as well as
-# its view of the plate, and to look as far as the teacher does, which with 15 pixels it cannot.
+# its view of the plate, and to look as far as the teacher does, which with 15 pixels it can only in part.
 #
 # Choose the sign, the layers and the power yourself. A large $p$ keeps the peaks only: $|A|^p$ with $p \to \infty$ is one bright place.
 
@@ -526,7 +527,7 @@ claim(
 # %% [markdown]
 # On the diagonal the slope of $\sqrt x$ at 0 is infinite, times 0: NaN. The values were right, so no test of values finds it.
 #
-# **Your turn.** The table of relative distances, with a gradient that is finite: `torch.cdist` and `.norm()` give 0 where the root's slope is infinite. The mean $\mu$ moves with the points, so it carries a gradient, too.
+# **Your turn.** The table of relative distances, with a gradient that is finite: `torch.cdist` and `.norm()` give 0 where the root's slope is infinite. The mean $\mu$ moves with the points, so it carries a gradient, too. Two images may have the same embedding: their distance is 0, and counts.
 
 
 # %%
@@ -540,7 +541,7 @@ check("06.4", relative_distances)
 # %% [markdown]
 # ## Similarity: which images excite a layer alike
 #
-# The last way asks for least. Flatten a layer's output to one row an image, $A$ $(B \times CHW)$. All inner products make a table
+# The last way compares images. Flatten a layer's output to one row an image, $A$ $(B \times CHW)$. All inner products make a table
 # that does not know the layer's shape any more (Tung & Mori 2019):
 #
 # $$G = A A^\top, \quad \tilde G_i = G_i / \lVert G_i \rVert_2 \ \text{(each row)}, \qquad
@@ -549,6 +550,15 @@ check("06.4", relative_distances)
 # **Two images by hand.** $A = \begin{pmatrix}1&0\\1&1\end{pmatrix}$: $G = \begin{pmatrix}1&1\\1&2\end{pmatrix}$, rows of length
 # $\sqrt2$ and $\sqrt5$: $\tilde G = \begin{pmatrix}0.707&0.707\\0.447&0.894\end{pmatrix}$. The table is no longer symmetric: each row
 # says how image $i$ sees the others.
+#
+# None of the four ways asks for less than all others; each is blind to something else:
+#
+# | way | does not see |
+# |---|---|
+# | hint | what a linear map of the channels can undo |
+# | attention | which channel it was, and the strength of the whole map |
+# | distances and angles | a shift, a rotation, a common scale of all images' features |
+# | similarity | a rotation and a common scale, but a shift it sees |
 
 
 # %%
@@ -642,9 +652,38 @@ Markdown(
 )
 
 # %% [markdown]
-# Two lessons. Logits carry relations: whoever answers like the teacher must place the signs like it, since the last layer is linear. And
-# a small attention loss need not mean "sees alike": an untrained network is active everywhere a little, and such a flat map
-# is never very wrong. A loss that falls is not yet a student that learns.
+# Two lessons. Logits carry relations: the last layer is linear, so whoever answers like the teacher tends to place the signs like it (it
+# need not: what that layer maps to 0 is free). And a small attention loss need not mean "sees alike". How much of such a map is the sign at
+# all? Ask controls that see none: one map for all images (the teacher's mean, or a flat one), and a plain grey picture.
+
+# %%
+def attention_gap(q, of="stages.5"):
+    """Mean distance of normalised maps from the teacher's: 0 alike, √2 nothing in common."""
+    return (q - distillation.attention_map(maps["teacher"][of])).norm(dim=1).mean().item()
+
+
+own = distillation.attention_map(maps["teacher"]["stages.5"])  # (N, H·W), each of length 1
+grey = torch.full_like(images[:1], 0.5)
+controls = {
+    "teacher's mean map": F.normalize(own.mean(0, keepdim=True)),
+    "flat map": F.normalize(torch.ones_like(own[:1])),
+}
+for name, layer in (("teacher", "stages.5"), ("untrained", "features.4")):
+    model = teacher if name == "teacher" else students[name]
+    with torch.no_grad(), Taps(model, [layer]) as taps:
+        model(grey)
+        controls[f"{name}, grey picture"] = distillation.attention_map(taps[layer])
+rows = [[name, f"{apart[name]['attention']:.3f}"] for name in apart]
+rows += [[name, f"{attention_gap(q):.3f}"] for name, q in controls.items()]
+print(text_table(["map", "distance from the teacher's"], rows))
+
+# %%
+claim("One constant map is nearer to the teacher than each of the three students",
+      attention_gap(controls["teacher's mean map"]) < min(gaps["attention"] for gaps in apart.values()))
+
+# %% [markdown]
+# So most of this map is place and padding, the same for every picture. A student can come near it without looking at a sign, and the
+# untrained one does: a loss that falls is not yet a student that learns.
 #
 # ## Training with terms
 #
@@ -834,13 +873,14 @@ claim("Every gain lies in its interval, and every verdict follows from it alone"
 # - **With three seeds an interval is wide.** Student's $t$ with 2 degrees of freedom multiplies the standard error by 4.3. "Not shown" means: this
 #   study cannot tell. It does not mean: no effect.
 # - **Overlapping intervals are no ranking.** Do not quote the first row as the best method; the order of neighbours would change with other seeds.
-# - **Hardly any tuning.** Each method ran with one weight, hint and attention with two at most. A method that fails here may only have the wrong
+# - **Hardly any tuning, and not the same for all.** Soft targets were tried with four temperatures and three α; a method on features ran with one weight,
+#   hint and attention with two. These weights do not pull equally hard (see the table of pulls above). A method that fails here may only have the wrong
 #   weight. The more weights you try for one method, the more luck you give it.
 # - **One student, one budget, one data set.** It is an answer about these signs. In the papers, too, gains on features are a point or
 #   two, and often shrink when the control is trained as long.
 #
-# So what would you do in practice? Begin with soft targets: no tap, no dictionary, and logits can be cached. Add one loss on features if the
-# measured gain, with its interval, pays for a teacher that must run in every step.
+# So what would you do in practice? Begin with soft targets: no tap, no dictionary, and logits can be cached. One loss on features beside
+# them is the usual next step; no arm here has both, so whether it pays for the teacher's features (which must be computed in every step, or kept) is open.
 #
 # ## Pitfalls
 #
@@ -862,7 +902,7 @@ Markdown(f"""
    explains {100 * shares["distilled"][2]:.0f} % of the teacher's deepest layer from the distilled
    student's, {100 * shares["distilled"][0]:.0f} % of the earliest pair.
 2. Four ways to compare unequal layers: hint (everything, with a dictionary), attention (where), relations
-   (the shape of the cloud), similarity (which images alike). Each ignores more than the one before.
+   (the shape of the cloud), similarity (which images alike). Each is blind to something else.
 3. Trained on logits only, the distilled student is nearer to the teacher's features than the one trained
    alone by {len(nearer)} of 4 measures; by attention the {closest} student is nearest.
 4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a

@@ -86,7 +86,7 @@ def without_the_library(fn: Callable, logits: Tensor, temperature: float) -> str
     used = torch_calls(fn, logits, temperature) & {"log_softmax", "special_log_softmax", "cross_entropy"}
     if not used:
         return None
-    return f"the numbers are right, and torch's {min(used)} computed them: the task is to write it without"
+    return f"torch's {min(used)} computed your numbers: the task is to write it without"
 
 
 @ex.mistake(

@@ -77,7 +77,7 @@ def without_autograd(fn: Callable, student_logits: Tensor, teacher_logits: Tenso
     """The task says "without autograd"."""
     if not torch_calls(fn, student_logits, teacher_logits, temperature) & {"grad", "backward"}:
         return None
-    return "the numbers are right, and autograd computed them: the task is to write the formula"
+    return "autograd computed your numbers: the task is to write the formula"
 
 
 @ex.mistake(

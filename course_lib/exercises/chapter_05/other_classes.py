@@ -19,13 +19,14 @@ ex = Exercise(
     gradient_of=("student_logits",),
     hints=[
         "Leave the label's class out of each row: C − 1 logits remain. A softmax over them renormalizes by itself.",
-        "A logit of −1000 is as good as left out: its probability is exactly 0.",
+        "A logit of −1000 is as good as left out: e^(−1000/T) rounds to 0 unless T is about 10 or more.",
         "z[~own].view(-1, C − 1) with own = F.one_hot(labels, C).bool(), for both; then KL(teacher ‖ student).",
     ],
     explanation="""
         $\\mathrm{KL}(p \\Vert q) = \\mathrm{KL}_{target} + (1-p_y)\\,\\mathrm{KL}_{others}$ (Zhao et al. 2022, eq. 6).
         The authors' code subtracts 1000 from the label's logit; `course_lib.distillation.decoupled_loss` leaves the
-        class out. Both give the same number, also for a teacher so sure that the others' probabilities round to 0.
+        class out. At the usual T both give the same number, also for a teacher so sure that the others' probabilities
+        round to 0.
     """,
 )
 

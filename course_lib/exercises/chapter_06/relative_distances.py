@@ -56,6 +56,11 @@ def small_cloud() -> tuple[Tensor]:
     return (1 + torch.tensor([[0.0, 1], [2, 0], [0, 3], [1, 5]]) / 32,)
 
 
+@ex.case("two images with the same embedding: their distance is 0, and counts in the mean")
+def two_alike() -> tuple[Tensor]:
+    return (torch.tensor([[0.0, 0], [3, 4], [3, 4], [6, 0]]),)
+
+
 @ex.inputs
 def random_cloud(rng: np.random.Generator) -> tuple[Tensor]:
     """Whole coordinates, so that squares are exact; no two points coincide, no two rows of the table sum alike."""
@@ -174,7 +179,7 @@ def list_of_pairs(embeddings: Tensor) -> Tensor:
 
 @ex.mistake(
     "The distances are right, but their gradient is NaN: on the diagonal you take the square root of 0, whose slope is "
-    "infinite, times 0. Use torch.cdist or .norm(), or leave the diagonal out of the root."
+    "infinite, times 0. Use torch.cdist or .norm(), or leave every 0 out of the root."
 )
 def root_of_zero(embeddings: Tensor) -> Tensor:
     distances = (embeddings[:, None] - embeddings[None]).square().sum(-1).sqrt()
@@ -183,11 +188,30 @@ def root_of_zero(embeddings: Tensor) -> Tensor:
 
 @ex.mistake(
     "The 1e-8 under the root makes the gradient finite and the distances wrong: small features lie 1e-2 apart, and "
-    "your diagonal says 1e-4. Use torch.cdist or .norm(), or leave the diagonal out of the root."
+    "your diagonal says 1e-4. Use torch.cdist or .norm(), or leave every 0 out of the root."
 )
 def tiny_number_under_the_root(embeddings: Tensor) -> Tensor:
     distances = ((embeddings[:, None] - embeddings[None]).square().sum(-1) + 1e-8).sqrt()
     return distances / (distances.sum() / (len(embeddings) * (len(embeddings) - 1)))
+
+
+@ex.mistake(
+    "You kept the diagonal's zeros from the root, and two images with the same embedding bring it another 0: the "
+    "gradient is NaN. Use torch.cdist or .norm(), or leave every 0 out of the root."
+)
+def only_the_diagonal_is_safe(embeddings: Tensor) -> Tensor:
+    own = torch.eye(len(embeddings), dtype=embeddings.dtype)
+    distances = ((embeddings[:, None] - embeddings[None]).square().sum(-1) + own).sqrt() - own
+    return distances / _off_diagonal(distances).mean()
+
+
+@ex.mistake(
+    "Your mean leaves out the distances that are 0. Two images may have the same embedding: their distance counts, and "
+    "only the diagonal does not."
+)
+def zeros_left_out(embeddings: Tensor) -> Tensor:
+    distances = torch.cdist(embeddings, embeddings)
+    return distances / distances[distances > 0].mean()
 
 
 @ex.mistake(
@@ -224,11 +248,11 @@ def each_pair_once_in_double(embeddings: Tensor) -> Tensor:
 
 
 @ex.alternative
-def root_beside_the_diagonal(embeddings: Tensor) -> Tensor:
-    own = torch.eye(len(embeddings))
+def root_of_what_is_not_zero(embeddings: Tensor) -> Tensor:
     squares = (embeddings[:, None] - embeddings[None]).pow(2).sum(2)
-    distances = (squares + own).sqrt() - own  # √1 on the diagonal, taken away again
-    return distances / distances[own == 0].mean()
+    apart = squares > 0
+    distances = torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
+    return distances / _off_diagonal(distances).mean()
 
 
 @ex.alternative

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from course_lib.distillation import Taps
-from course_lib.exercises.chapter_06.traces import Caught, network, output_and_traces, pictures
+from course_lib.exercises.chapter_06.traces import Caught, hooked, network, output_and_traces, pictures
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[nn.Module, str, Tensor]
@@ -124,13 +124,8 @@ def all_hooks_cleared(model: nn.Module, name: str, images: Tensor) -> Tensor:
 )
 def error_swallowed(model: nn.Module, name: str, images: Tensor) -> Tensor:
     caught = Caught()
-    handle = model.get_submodule(name).register_forward_hook(caught)
-    try:
+    with hooked(model.get_submodule(name), caught), contextlib.suppress(Exception):
         model(images)
-    except Exception:
-        pass
-    finally:
-        handle.remove()
     return caught[-1]
 
 
@@ -208,6 +203,16 @@ def no_gradient(model: nn.Module, name: str, images: Tensor) -> Tensor:
     return tap(model, name, images).detach()
 
 
+@ex.mistake(
+    "You tapped a copy. It leaves no trace, and no gradient either: a loss on its output trains the copy alone."
+)
+def on_a_copy(model: nn.Module, name: str, images: Tensor) -> Tensor:
+    twin, caught = copy.deepcopy(model), Caught()
+    dict(twin.named_modules())[name].register_forward_hook(caught)
+    twin(images)
+    return caught.pop()
+
+
 @ex.mistake("You leave the model in evaluation mode. A tap only looks: each module keeps the mode that it was in.")
 def eval_left(model: nn.Module, name: str, images: Tensor) -> Tensor:
     return tap(model.eval(), name, images)
@@ -259,11 +264,8 @@ def global_hook_stays(model: nn.Module, name: str, images: Tensor) -> Tensor:
 )
 def hook_returns(model: nn.Module, name: str, images: Tensor) -> Tensor:
     caught = Caught()
-    handle = model.get_submodule(name).register_forward_hook(caught.replacing)
-    try:
+    with hooked(model.get_submodule(name), caught.replacing):
         model(images)
-    finally:
-        handle.remove()
     return caught[-1]
 
 
@@ -275,10 +277,10 @@ def with_taps(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 
 @ex.alternative
-def on_a_copy(model: nn.Module, name: str, images: Tensor) -> Tensor:
-    twin, caught = copy.deepcopy(model), Caught()
-    dict(twin.named_modules())[name].register_forward_hook(caught)
-    twin(images)
+def from_a_dictionary(model: nn.Module, name: str, images: Tensor) -> Tensor:
+    caught = Caught()
+    with hooked(dict(model.named_modules())[name], caught):
+        model(images)
     return caught.pop()
 
 

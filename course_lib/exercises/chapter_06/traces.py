@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -59,6 +60,16 @@ class Caught(list[Tensor]):
 
 
 @contextlib.contextmanager
+def hooked(module: nn.Module, hook: Callable) -> Iterator[None]:
+    """A forward hook that stays as long as the block."""
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
 def answers_of(model: nn.Module) -> Iterator[list[Tensor]]:
     """What the model itself puts out meanwhile: nothing, if the answer stops it halfway."""
     seen: list[Tensor] = []
@@ -92,6 +103,19 @@ def global_hooks_kept() -> Iterator[Callable[[], str]]:
             hooks.update(kept[name])
 
 
+def _trains(answer: Callable, model: nn.Module, name: str, images: Tensor) -> bool:
+    """Could a loss on what is caught train the model? Asked for its first weight, which is frozen otherwise."""
+    weight = model.get_submodule("stem").weight.requires_grad_(True)  # type: ignore[union-attr]
+    try:
+        with torch.enable_grad():
+            caught = answer(model, name, images)
+            return torch.autograd.grad(caught.sum(), weight, allow_unused=True)[0] is not None
+    except (AttributeError, RuntimeError):  # no tensor, or none that carries a gradient
+        return False
+    finally:
+        weight.requires_grad_(False)
+
+
 def output_and_traces(answer: Callable, model: nn.Module, name: str, images: Tensor) -> dict[str, Any]:
     """What is caught, and what is left behind: after a call, after an error behind the layer, after one before it."""
     before = traits(model)
@@ -104,6 +128,7 @@ def output_and_traces(answer: Callable, model: nn.Module, name: str, images: Ten
         with answers_of(model) as answers:
             reply["output"] = answer(model, name, images)
         reply["left behind"] = left_behind()
+        reply["gradient reaches the model's weights"] = _trains(answer, copy.deepcopy(model), name, images)
         reply["the model's own answer"] = all(torch.equal(seen, model(images)) for seen in answers)
         with contextlib.suppress(Exception):
             answer(model, name, images[..., :1])  # too narrow for the last layer

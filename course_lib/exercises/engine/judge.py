@@ -192,7 +192,8 @@ class _Judgement:
         if case.asks and not case.asks.startswith("example "):
             more.append(f"This case is about {case.asks}.")
         if not case.written_out:
-            more.append(f'arguments("{self.exercise.id}", {case.number}) gives these arguments.')
+            found = f'arguments("{self.exercise.id}", {case.number})'
+            more.append(f"from course_lib.exercises import arguments; {found} gives these arguments.")
         return _verdict(self.exercise, "wrong", "\n".join([reason, text, " ".join(more)]), outcome.printed)
 
 

@@ -44,12 +44,23 @@ class Choice:
     unit: str = ""
 
     def parse(self, guess: Any) -> str:
-        """The option that is meant: "c", "C" and "(c)" alike, or an option's name. Raises: ValueError: none is."""
+        """The option that is meant: "c", "C" and "(c)" alike, or its name, also with a word more ("hint loss").
+
+        Raises: ValueError: none is, or more than one.
+        """
         text = str(guess).strip().strip("()").strip().casefold()
-        for letter, value in self.options.items():
-            if text == letter.casefold() or (isinstance(value, str) and text == value.casefold()):
-                return letter
-        raise ValueError(f"choose one of {', '.join(self.options)}")
+        if found := [letter for letter in self.options if text == letter.casefold()]:
+            return found[0]
+        names = {letter: _letters(value) for letter, value in self.options.items() if isinstance(value, str)}
+        meant = [letter for letter, name in names.items() if name and name in _letters(text)]
+        if len(meant) == 1:
+            return meant[0]
+        raise ValueError(f"choose one of {', '.join(self.shown(letter) for letter in self.options)}")
+
+    def shown(self, guess: Any) -> str:
+        """The option as a learner knows it: its name, or its letter."""
+        name = self.options.get(guess)
+        return name if isinstance(name, str) else f"({guess})" if guess in self.options else str(guess)
 
     def right(self, guess: Any, measured: Any) -> bool:
         """Whether the guess is the option that was measured."""
@@ -67,8 +78,9 @@ class Choice:
 
     def told(self, measured: Any) -> str:
         """The measurement and the option it stands for, in words."""
-        shown = measured if isinstance(measured, str) else f"{float(measured):.3g} {self.unit}".rstrip()
-        return f"{shown}, which is ({self.answer(measured)})"
+        if isinstance(measured, str):
+            return self.shown(self.answer(measured))
+        return f"{float(measured):.3g} {self.unit}".rstrip() + f", which is ({self.answer(measured)})"
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,11 @@ class Number:
 
     def told(self, measured: Any) -> str:
         """The measurement with its unit."""
-        return f"{float(measured):.3g} {self.unit}".rstrip()
+        return self.shown(measured)
+
+    def shown(self, guess: Any) -> str:
+        """A number with its unit."""
+        return f"{float(guess):.3g} {self.unit}".rstrip()
 
 
 Prediction = Choice | Number
@@ -122,20 +138,21 @@ def predict(id: str, guess: Any, sure: float | None = None) -> Note:
     Returns: a note; a guess that cannot be understood is told so and not locked.
     Raises: ValueError: there is no such prediction.
     """
-    asked = prediction(id)
-    if guess is None:
+    asked, locked = prediction(id), _locked(id)
+    if guess is None and locked is None:
         return Note(f"○ {id} No guess yet. Write one and run this cell again; nothing depends on it but your surprise.")
-    locked = _locked(id)
     if locked is None:
         try:
             value, certainty = asked.parse(guess), _certainty(sure)
         except (ValueError, TypeError) as error:
             return Note(f"○ {id} Not locked: {error}. You gave {guess!r}.")
-        entry = {"guess": value, "sure": certainty, "day": datetime.date.today().isoformat()}
+        late = bool(_all().get(id))  # revealed, and not guessed
+        entry = {"guess": value, "sure": certainty, "day": datetime.date.today().isoformat(), "late": late}
         note = _keep(id, entry)
-        return Note(f"● {id} Locked: {_shown(entry, asked)}. The chapter will measure it. {note}".rstrip())
+        then = "The answer was shown before, so it does not count." if late else "The chapter will measure it."
+        return Note(f"● {id} Locked: {_shown(entry, asked)}. {then} {note}".rstrip())
     try:
-        same = asked.parse(guess) == locked["guess"]
+        same = guess is None or asked.parse(guess) == locked["guess"]
     except (ValueError, TypeError):
         same = False
     return Note(f"● {id} Locked: {_shown(locked, asked)}." + ("" if same else " The first guess counts."))
@@ -153,19 +170,50 @@ def reveal(id: str, measured: Any) -> Note:
     asked = prediction(id)
     told, locked = asked.told(measured), _locked(id)
     if locked is None:
+        if not _all().get(id):
+            _keep(id, {"revealed": datetime.date.today().isoformat()})
         return Note(f"○ {id} {asked.question}: {told}.")
     right = asked.right(locked["guess"], measured)
     if locked.get("right") != right:
         _keep(id, {**locked, "right": right})
     mark, verdict = ("✓", "Right.") if right else ("✗", "Not this time: what did you expect, and why?")
+    if locked.get("late"):
+        mark, verdict = "○", "You had seen the answer, so it does not count."
     return Note(f"{mark} {id} {asked.question}: {told}. You said {_shown(locked, asked)}. {verdict}")
 
 
-def scored() -> tuple[int, int, float | None]:
-    """(right, answered, mean per cent sure of those that said so or None) of all predictions that were revealed."""
+@dataclass(frozen=True)
+class Score:
+    """How the guesses did that were made before the answer was shown.
+
+    Args:
+        right: number of right ones.
+        answered: number of those whose answer was shown.
+        sure: mean per cent over those that said how sure; None if none did.
+        right_of_sure: number of right ones among those.
+        told_sure: number of those that said how sure.
+    """
+
+    right: int
+    answered: int
+    sure: float | None
+    right_of_sure: int
+    told_sure: int
+
+
+def scored() -> Score:
+    """The score of all predictions that were revealed."""
     entries = [e for e in _all().values() if isinstance(e, dict) and isinstance(e.get("right"), bool)]
-    sure = [float(e["sure"]) for e in entries if isinstance(e.get("sure"), int | float)]
-    return sum(e["right"] for e in entries), len(entries), sum(sure) / len(sure) if sure else None
+    entries = [e for e in entries if not e.get("late")]
+    told = [e for e in entries if isinstance(e.get("sure"), int | float)]
+    sure = sum(float(e["sure"]) for e in told) / len(told) if told else None
+    right, right_of_sure = (sum(e["right"] for e in some) for some in (entries, told))
+    return Score(right, len(entries), sure, right_of_sure, len(told))
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def _certainty(sure: float | None) -> float | None:
@@ -175,9 +223,7 @@ def _certainty(sure: float | None) -> float | None:
 
 
 def _shown(entry: dict[str, Any], asked: Prediction) -> str:
-    guess = entry["guess"]
-    text = f"({guess})" if isinstance(asked, Choice) else f"{guess:g} {asked.unit}".rstrip()
-    return text + (f", {entry['sure']:g} % sure" if entry.get("sure") is not None else "")
+    return asked.shown(entry["guess"]) + (f", {entry['sure']:g} % sure" if entry.get("sure") is not None else "")
 
 
 def _all() -> dict[str, Any]:

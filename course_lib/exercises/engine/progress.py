@@ -34,11 +34,18 @@ def progress() -> Note:
 
 def _guesses() -> str:
     """How many predictions were right, and how sure the learner was: calibration, not points."""
-    right, answered, sure = scored()
-    if not answered:
+    score = scored()
+    if not score.answered:
         return ""
-    told = "" if sure is None else f"; you were {sure:.0f} % sure on average"
-    return f"Predictions: right in {right} of {answered}{told}."
+    told = f"Predictions: right in {score.right} of {score.answered}"
+    if score.sure is None:
+        return told + "."
+    where = (
+        ""
+        if score.told_sure == score.answered
+        else f" (where you said how sure: {score.right_of_sure} of {score.told_sure})"
+    )
+    return f"{told}; you were {score.sure:.0f} % sure on average{where}."
 
 
 def _text(rows: list[Row], kept: dict[str, str], below: list[str]) -> str:

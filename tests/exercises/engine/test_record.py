@@ -163,6 +163,33 @@ def test_a_guess_is_locked_and_the_first_one_counts(file):
     assert "right in 1 of 1; you were 80 % sure on average" in repr(progress())
 
 
+def test_a_guess_after_the_answer_is_kept_and_does_not_count(file):
+    reveal("02.p", 44.6)
+    assert "does not count" in repr(predict("02.p", "c", sure=90))
+    assert repr(reveal("02.p", 44.6)).startswith("○")
+    assert "Predictions" not in repr(progress())
+
+
+def test_no_guess_later_shows_the_one_that_is_locked(file):
+    predict("00.p1", 0)
+    assert repr(predict("00.p1", None)) == "● 00.p1 Locked: 0 ×."
+
+
+@pytest.mark.parametrize("name", ["decoupled distillation", "Decoupled", "d", "(D)"])
+def test_a_name_is_understood_with_a_word_more_and_shown(file, name):
+    assert "Locked: decoupled." in repr(predict("06.p1", name))
+    assert "hint. You said decoupled." in repr(reveal("06.p1", "hint"))
+
+
+def test_calibration_and_hits_are_of_the_same_guesses(file):
+    predict("00.p1", 51, sure=90)
+    predict("00.p2", 1)
+    reveal("00.p1", 51.1)
+    reveal("00.p2", 25)
+    line = "Predictions: right in 1 of 2; you were 90 % sure on average (where you said how sure: 1 of 1)."
+    assert line in repr(progress())
+
+
 def test_zero_is_a_guess(file):
     predict("00.p3", 0)
     assert content(file)["predictions"]["00.p3"]["guess"] == 0
