@@ -36,7 +36,6 @@ ROWS: Answers = {
     "bytes_over_parameters": lambda a, b: _with(a, b, smaller=a["bytes"] / b["parameters"]),
     "only_bytes_cut": lambda a, b: _with(a, b, smaller=a["bytes"] // b["bytes"]),
     "only_points_rounded": lambda a, b: _with(a, b, lost=round(100 * (a["accuracy"] - b["accuracy"]))),
-    "only_points_to_two_decimals": lambda a, b: _with(a, b, lost=round(100 * (a["accuracy"] - b["accuracy"]), 2)),
     "only_points_to_one_decimal": lambda a, b: _with(a, b, lost=round(100 * (a["accuracy"] - b["accuracy"]), 1)),
     "only_times_rounded": lambda a, b: _with(a, b, faster=round(a["p50_ms"] / b["p50_ms"], 2)),
     "points_without_brackets": lambda a, b: _with(a, b, lost=100 * a["accuracy"] - b["accuracy"]),

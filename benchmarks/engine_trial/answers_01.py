@@ -139,7 +139,6 @@ LEAST: Answers = {
     "harmonic_sum": lambda m, n, p, b: 1e-6 / (p / (2 * m) + b / n),
     "product_of_roofs": lambda m, n, p, b: (2 * m + n) / (p + b) / 1e6,
     "roofs_by_the_ridge_turned_round": lambda m, n, p, b: (2 * m / p if 2 * m / n < p / b else n / b) / 1e6,
-    "ridge_in_macs": lambda m, n, p, b: (2 * m / p if m / n >= p / b else n / b) / 1e6,
     "bits_a_second": lambda m, n, p, b: max(2 * m / p, n / (8 * b)) / 1e6,
     "rounded_up": lambda m, n, p, b: math.ceil(1e3 * least_time_ms(m, n, p, b)) / 1e3,
     "at_least_a_microsecond": lambda m, n, p, b: max(0.001, least_time_ms(m, n, p, b)),

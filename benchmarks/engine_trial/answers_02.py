@@ -110,9 +110,6 @@ TRACKS: Answers = {
     "groups_sorted_in_place": groups_sorted,
     "two_degrees_of_freedom": two_tracks_more,
     "groups_sorted_apart_from_answers": lambda right, groups: track_error(right, np.sort(groups)),
-    "at_least_the_binomial": lambda right, groups: max(
-        track_error(right, groups), math.sqrt(np.mean(right) * (1 - np.mean(right)) / len(right))
-    ),
     "median_for_p": lambda right, groups: float(
         np.sqrt(
             len(np.unique(groups))
