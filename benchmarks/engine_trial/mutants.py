@@ -26,6 +26,14 @@ LIMIT_S = 300.0
 AT_ONCE = 2
 ENGINE, TESTS = Path("course_lib/exercises/engine"), Path("tests/exercises/engine")
 TABLE = Path(__file__).with_name("mutants.txt")
+TESTED_IN = {
+    **dict.fromkeys(("attempt", "cases", "exercise", "proof", "display"), "judge"),
+    **dict.fromkeys(("predict", "progress"), "record"),
+    "insist": "alarm",
+    "printed": "sandbox",
+    "registry": "solution",
+}
+"""Modules without a test module of their own, and the one that runs first for them."""
 COPIED = ("course_lib", "tests", "conftest.py", "pyproject.toml", "notebooks/text")
 
 
@@ -96,7 +104,7 @@ def copy(root: Path) -> Path:
 
 def run_tests(root: Path, first: str, tests: Sequence[str] | None = None) -> tuple[bool, str]:
     """(killed, by what): the tests of the module ``first`` and then the others, in the copy ``root``."""
-    own = TESTS / f"test_{Path(first).stem}.py"
+    own = TESTS / f"test_{TESTED_IN.get(Path(first).stem, Path(first).stem)}.py"
     others = sorted(path.relative_to(root) for path in (root / TESTS).glob("test_*.py") if path.name != own.name)
     own_ones = [own] if (root / own).exists() else []
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no"]

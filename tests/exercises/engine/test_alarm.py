@@ -183,6 +183,45 @@ def test_a_learner_who_takes_the_signal_away_is_stopped_all_the_same():
     assert run(deaf, deaf, 0.2).error is TimeLimit
 
 
+def test_a_signal_that_is_blocked_delays_the_end_by_little():
+    def deaf():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        while True:
+            pass
+
+    handler, start = signal.getsignal(signal.SIGALRM), time.thread_time()
+    try:
+        assert run(deaf, deaf, 0.2).error is TimeLimit
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # forgets the one that waits
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.signal(signal.SIGALRM, handler)
+    assert time.thread_time() - start < 6
+
+
+def test_handlers_that_keep_the_error_and_call_nothing_wait_for_the_next_strike():
+    one = two = None
+    turns = range(3 * 10**8)  # a loop that calls nothing, and ends where it should have been stopped
+
+    def keeping():
+        nonlocal one, two
+        for _ in turns:
+            try:
+                for _ in turns:
+                    try:
+                        for _ in turns:
+                            pass
+                        return "ran on"
+                    except BaseException as error:
+                        one = error
+            except BaseException as error:
+                two = error
+
+    assert run(keeping, keeping, 0.2).error is TimeLimit
+    assert one is None or isinstance(one, TimeLimit)
+    assert isinstance(two, TimeLimit)
+
+
 def test_an_alarm_never_strikes_after_the_call():
     for _ in range(300):
         assert run(lambda: sum(range(10_000)), None, 0.0002).error in (None, TimeLimit)

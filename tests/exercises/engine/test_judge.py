@@ -413,6 +413,19 @@ def test_a_wrong_value_in_a_dict_is_explained_by_the_mistake_in_that_part(exampl
     assert "'high'" in both
 
 
+def test_of_two_wrong_values_in_a_dict_the_first_is_explained(example):
+    three = example(
+        reference=lambda x, factor: {"low": x.min(), "high": x.max(), "sum": x.sum()},
+        mistakes=[
+            Mistake(lambda x, factor: {"low": x.min(), "high": x.max(), "sum": x.mean()}, "The mean."),
+            Mistake(lambda x, factor: {"low": x.min(), "high": x.abs().max(), "sum": x.sum()}, "The largest size."),
+        ],
+        examples=[(torch.tensor([1.0, -2.0]), 3.0)],
+    )
+    message = judge(three, lambda x, factor: {"low": x.min(), "high": x.abs().max(), "sum": x.prod()}).message
+    assert message.startswith("The largest size.\n")
+
+
 # --- time ---
 
 

@@ -88,6 +88,12 @@ def test_a_link_stays_one(file, tmp_path):
     assert list(content(target)["passed"]) == ["01.1"]
 
 
+def test_the_first_day_of_a_pass_stays(file):
+    file.write_text('{"passed": {"01.1": "2020-02-02"}}', encoding="utf-8")
+    assert remember("01.1") == ""
+    assert passed()[0] == {"01.1": "2020-02-02"}
+
+
 def test_an_old_lock_file_costs_nothing(file):
     lock = file.with_name(file.name + ".lock")
     lock.write_text("")
