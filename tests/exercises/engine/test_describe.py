@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises.engine.describe import describe, describe_two, size, written_out
+from course_lib.exercises.engine.describe import bulky, describe, describe_two, size, written_out
 
 
 class Mute:
@@ -71,3 +71,11 @@ def test_arguments_up_to_36_numbers_are_written_out():
 
 def test_a_size_counts_what_there_is_to_read():
     assert size((torch.zeros(2, 3), {"a": [1, 2]}, nn.Linear(2, 1))) == 6 + 2 + 4
+
+
+def test_64_megabytes_of_numbers_or_a_million_items_are_much():
+    assert bulky(torch.zeros(1).expand(2**24))
+    assert not bulky(torch.zeros(1).expand(2**24 - 1))
+    assert bulky(np.broadcast_to(np.zeros(1), (2**23,)))
+    assert bulky("x" * 10**6)
+    assert not bulky(["x" * 10**6])

@@ -108,6 +108,17 @@ def test_arguments_without_an_equality_of_their_own_are_not_taken_for_changed(ex
     assert "changes its argument data" in judge(wrapped, lambda data: data.x.sub_(1).sum() + 3).message
 
 
+def test_arguments_that_cannot_be_copied_are_made_anew_for_each_caller(example):
+    iterators = example(
+        reference=lambda x, factor: factor * sum(x),
+        examples=(),
+        inputs=lambda rng: ((number for number in (1, 2, int(rng.integers(3, 9)))), 2.0),
+        mistakes=[Mistake(lambda x, factor: sum(x), "You forgot the factor.")],
+    )
+    assert judge(iterators, lambda x, factor: sum(factor * number for number in x))
+    assert judge(iterators, lambda x, factor: sum(list(x))).message.startswith("You forgot the factor.")
+
+
 def test_in_place_exercises_compare_the_arguments_after_the_call(example):
     def mask_(model, share):
         model.weight.data[: int(share * 4)] = 0
