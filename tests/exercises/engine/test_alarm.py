@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from course_lib.exercises.engine import alarm
+from course_lib.exercises.engine import alarm, insist
 from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.sandbox import run
 
@@ -248,6 +248,22 @@ def test_a_watched_thread_that_has_ended_does_not_keep_the_others_from_being_sto
     thread.join()
     assert run(loop_forever, None, 0.3).error is TimeLimit
     assert alarm._warden.watches == []
+
+
+def test_what_traced_and_profiled_before_the_strike_goes_on_after_it():
+    def tracer(*arguments):
+        return None
+
+    def profiler(*arguments):
+        return None
+
+    insistence = insist.Insistence(TimeLimit, lambda frame: False)
+    insistence.begin(None)
+    insistence.end(tracer, profiler)
+    found = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    assert found == (tracer, profiler)
 
 
 AFTERWARDS = """

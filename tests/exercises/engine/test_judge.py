@@ -479,6 +479,17 @@ def test_a_huge_result_takes_no_time(example):
     assert time.thread_time() - start < 10
 
 
+def test_a_huge_wrong_result_is_not_asked_for_again(example):
+    calls = []
+
+    def huge(x, factor):
+        calls.append(1)
+        return torch.zeros(1).expand(2**24)
+
+    assert "expected shape" in judge(example(), huge).message
+    assert len(calls) == 1
+
+
 def test_a_machine_that_gives_no_time_is_no_fault_of_the_answer(example, monkeypatch):
     asked = []
 
