@@ -64,6 +64,11 @@ def larger() -> tuple[Row, Row]:
     return _row(0.96, 1000, 240, 5000, 1.0, 1.6), _row(0.96, 3000, 750, 8000, 0.75, 0.8)
 
 
+@ex.case("accuracies of 1,500 images, whose difference is 0.7333… points: not rounded")
+def many_decimals() -> tuple[Row, Row]:
+    return _row(1472 / 1500, 4000, 1000, 60000, 2.0, 2.4), _row(1461 / 1500, 1000, 250, 6000, 1.0, 1.2)
+
+
 @ex.inputs
 def random_rows(rng: np.random.Generator) -> tuple[Row, Row]:
     """A large row and a small one, in either order; either may be the more accurate one."""
@@ -222,6 +227,12 @@ def rounded_to_one_decimal(first: Row, other: Row) -> Comparison:
 def rounded_to_two_decimals(first: Row, other: Row) -> Comparison:
     smaller, faster, lost = compare_rows(first, other)
     return round(smaller, 2), round(faster, 2), round(lost, 2)
+
+
+@ex.mistake("You rounded the points. Return the number as it is, and round where you print it.")
+def points_rounded(first: Row, other: Row) -> Comparison:
+    smaller, faster, lost = compare_rows(first, other)
+    return smaller, faster, round(lost, 2)
 
 
 @ex.mistake("The order: (times smaller, times faster, points lost), so the ratio of bytes comes first.")

@@ -59,6 +59,11 @@ def on_the_ridge() -> tuple[int, int, float, float]:
     return 2_000_000, 1_000_000, 80.0, 20.0
 
 
+@ex.case("a layer a little beyond the ridge: 7.5 FLOP a byte, where the ridge lies at 5")
+def beyond_the_ridge() -> tuple[int, int, float, float]:
+    return 1_500_000, 400_000, 100.0, 20.0
+
+
 @ex.inputs
 def random_layer(rng: np.random.Generator) -> tuple[int, int, float, float]:
     """On either side of the ridge, by at least a factor of 2.5: no two mistakes then agree."""
@@ -81,6 +86,13 @@ def macs_over_roof(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gb
 @ex.mistake("Your intensity counts MACs per byte. It is FLOP per byte, I = 2·MACs / bytes.")
 def intensity_in_macs(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
     return 2 * macs / min(peak_gflops, macs / bytes_moved * bandwidth_gbs) / 1e6
+
+
+@ex.mistake("You compared MACs per byte with the ridge, which counts FLOP per byte: the intensity is 2·MACs / bytes.")
+def ridge_in_macs(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs: float) -> float:
+    if macs / bytes_moved >= peak_gflops / bandwidth_gbs:
+        return 2 * macs / peak_gflops / 1e6
+    return bytes_moved / bandwidth_gbs / 1e6
 
 
 @ex.mistake("Your intensity is upside down: it is operations per byte, 2·MACs / bytes.")

@@ -65,6 +65,11 @@ def one_frame_a_track() -> tuple[np.ndarray, np.ndarray]:
     return np.array([1, 1, 0, 1, 1, 1, 0]), np.array([12, 5, 8, 3, 40, 9, 0])
 
 
+@ex.case("tracks that are alike: less than √(p(1−p)/N) comes out, and may")
+def tracks_alike() -> tuple[np.ndarray, np.ndarray]:
+    return np.array([1, 1, 0, 0, 1, 0, 1, 0, 1]), np.array([5, 5, 5, 2, 2, 2, 7, 7, 7])
+
+
 @ex.case("answers that are all right: 0")
 def all_right() -> tuple[np.ndarray, np.ndarray]:
     return np.array([1, 1, 1, 1, 1]), np.array([8, 3, 8, 8, 5])
@@ -104,6 +109,13 @@ def _from_surplus(surplus: np.ndarray, images: int) -> float:
 )
 def every_frame_a_trial(right: np.ndarray, groups: np.ndarray) -> float:
     return _binomial(right, len(right))
+
+
+@ex.mistake(
+    "You never go below √(p(1−p)/N). Where the tracks are alike, they differ by less than chance, and SE says so."
+)
+def at_least_every_frame_a_trial(right: np.ndarray, groups: np.ndarray) -> float:
+    return max(_binomial(right, len(right)), track_standard_error(right, groups))
 
 
 @ex.mistake(

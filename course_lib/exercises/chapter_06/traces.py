@@ -105,7 +105,7 @@ def global_hooks_kept() -> Iterator[Callable[[], str]]:
 
 def _trains(answer: Callable, model: nn.Module, name: str, images: Tensor) -> bool:
     """Could a loss on what is caught train the model? Asked for its first weight, which is frozen otherwise."""
-    weight = model.get_submodule("stem").weight.requires_grad_(True)  # type: ignore[union-attr]
+    weight = model.get_parameter("stem.weight").requires_grad_(True)
     try:
         with torch.enable_grad():
             caught = answer(model, name, images)

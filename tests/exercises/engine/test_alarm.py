@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from course_lib.exercises.engine import alarm
+from course_lib.exercises.engine import alarm, insist
 from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.sandbox import run
 
@@ -183,6 +183,47 @@ def test_a_learner_who_takes_the_signal_away_is_stopped_all_the_same():
     assert run(deaf, deaf, 0.2).error is TimeLimit
 
 
+def test_a_signal_that_is_blocked_costs_twenty_strikes_and_no_more(monkeypatch):
+    def deaf():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        while True:
+            pass
+
+    watches, start = list[alarm.Watch](), alarm.Watch.start
+    monkeypatch.setattr(alarm.Watch, "start", lambda watch: (watches.append(watch), start(watch))[1])
+    handler = signal.getsignal(signal.SIGALRM)
+    try:
+        assert run(deaf, deaf, 0.2).error is TimeLimit
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # forgets the one that waits
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.signal(signal.SIGALRM, handler)
+    assert alarm.DEAF < watches[0].strikes < 60
+
+
+def test_handlers_that_keep_the_error_and_call_nothing_wait_for_the_next_strike():
+    one = two = None
+    turns = range(3 * 10**8)  # a loop that calls nothing, and ends where it should have been stopped
+
+    def keeping():
+        nonlocal one, two
+        for _ in turns:
+            try:
+                for _ in turns:
+                    try:
+                        for _ in turns:
+                            pass
+                        return "ran on"
+                    except BaseException as error:
+                        one = error
+            except BaseException as error:
+                two = error
+
+    assert run(keeping, keeping, 0.2).error is TimeLimit
+    assert one is None or isinstance(one, TimeLimit)
+    assert isinstance(two, TimeLimit)
+
+
 def test_an_alarm_never_strikes_after_the_call():
     for _ in range(300):
         assert run(lambda: sum(range(10_000)), None, 0.0002).error in (None, TimeLimit)
@@ -207,6 +248,22 @@ def test_a_watched_thread_that_has_ended_does_not_keep_the_others_from_being_sto
     thread.join()
     assert run(loop_forever, None, 0.3).error is TimeLimit
     assert alarm._warden.watches == []
+
+
+def test_what_traced_and_profiled_before_the_strike_goes_on_after_it():
+    def tracer(*arguments):
+        return None
+
+    def profiler(*arguments):
+        return None
+
+    insistence = insist.Insistence(TimeLimit, lambda frame: False)
+    insistence.begin(None)
+    insistence.end(tracer, profiler)
+    found = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    assert found == (tracer, profiler)
 
 
 AFTERWARDS = """

@@ -12,7 +12,11 @@ import time
 import pytest
 
 from course_lib.exercises.engine import clock as clock_module
+from course_lib.exercises.engine import sandbox
+from course_lib.exercises.engine.alarm import TimeLimit
+from course_lib.exercises.engine.attempt import Budget, Starved
 from course_lib.exercises.engine.clock import BEAT_S, MANY_LATE, Clock
+from course_lib.exercises.engine.sandbox import Outcome
 
 
 class Times:
@@ -72,6 +76,17 @@ def test_the_processor_time_is_this_threads_own():
         pass
     clock.beat()
     assert clock.worked >= 0.09
+
+
+def test_a_starved_call_is_told_from_one_that_takes_too_long(monkeypatch):
+    def outcome(starved):
+        return lambda *a: Outcome(error=TimeLimit, starved=starved)
+
+    monkeypatch.setattr(sandbox, "run", outcome(True))
+    with pytest.raises(Starved):
+        Budget(1.0).run(int, None)
+    monkeypatch.setattr(sandbox, "run", outcome(False))
+    assert Budget(1.0).run(int, None).error is TimeLimit
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows cannot stop a process")

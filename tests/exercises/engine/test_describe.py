@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises.engine.describe import describe, describe_two, size, written_out
+from course_lib.exercises.engine.describe import bulky, describe, describe_two, size, written_out
 
 
 class Mute:
@@ -79,3 +79,11 @@ def test_a_size_counts_what_there_is_to_read():
 def test_no_text_holds_an_address(value):
     assert " at 0x" not in describe(value)
     assert " at 0x" not in "".join(describe_two(value, lambda x: x))
+
+
+def test_64_megabytes_of_numbers_or_a_million_items_are_much():
+    assert bulky(torch.zeros(1).expand(2**24))
+    assert not bulky(torch.zeros(1).expand(2**24 - 1))
+    assert bulky(np.broadcast_to(np.zeros(1), (2**23,)))
+    assert bulky("x" * 10**6)
+    assert not bulky(["x" * 10**6])

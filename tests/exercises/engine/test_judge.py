@@ -108,6 +108,17 @@ def test_arguments_without_an_equality_of_their_own_are_not_taken_for_changed(ex
     assert "changes its argument data" in judge(wrapped, lambda data: data.x.sub_(1).sum() + 3).message
 
 
+def test_arguments_that_cannot_be_copied_are_made_anew_for_each_caller(example):
+    iterators = example(
+        reference=lambda x, factor: factor * sum(x),
+        examples=(),
+        inputs=lambda rng: ((number for number in (1, 2, int(rng.integers(3, 9)))), 2.0),
+        mistakes=[Mistake(lambda x, factor: sum(x), "You forgot the factor.")],
+    )
+    assert judge(iterators, lambda x, factor: sum(factor * number for number in x))
+    assert judge(iterators, lambda x, factor: sum(list(x))).message.startswith("You forgot the factor.")
+
+
 def test_in_place_exercises_compare_the_arguments_after_the_call(example):
     def mask_(model, share):
         model.weight.data[: int(share * 4)] = 0
@@ -300,10 +311,11 @@ def test_the_smallest_failing_case_is_shown(example):
 
 
 def test_a_small_case_is_looked_for_when_all_that_fail_are_large(example):
-    large = example(inputs=lambda rng: (torch.randn(int(rng.choice([3, 50, 60, 70, 80]))), 2.0), examples=(), trials=2)
+    large = example(inputs=lambda rng: (torch.randn(int(rng.choice([3, *[50] * 9]))), 2.0), examples=(), trials=2)
     message = judge(large, lambda x, factor: 0.0).message
     assert "x=tensor([" in message
     assert "arguments(" not in message
+    assert int(message.split()[1].rstrip(",")) > 2, "the two cases of the check are large"
 
 
 def test_a_case_that_cannot_be_written_out_can_be_had(example):
@@ -413,6 +425,19 @@ def test_a_wrong_value_in_a_dict_is_explained_by_the_mistake_in_that_part(exampl
     assert "'high'" in both
 
 
+def test_of_two_wrong_values_in_a_dict_the_first_is_explained(example):
+    three = example(
+        reference=lambda x, factor: {"low": x.min(), "high": x.max(), "sum": x.sum()},
+        mistakes=[
+            Mistake(lambda x, factor: {"low": x.min(), "high": x.max(), "sum": x.mean()}, "The mean."),
+            Mistake(lambda x, factor: {"low": x.min(), "high": x.abs().max(), "sum": x.sum()}, "The largest size."),
+        ],
+        examples=[(torch.tensor([1.0, -2.0]), 3.0)],
+    )
+    message = judge(three, lambda x, factor: {"low": x.min(), "high": x.abs().max(), "sum": x.prod()}).message
+    assert message.startswith("The largest size.\n")
+
+
 # --- time ---
 
 
@@ -453,6 +478,17 @@ def test_a_huge_result_takes_no_time(example):
     start = time.thread_time()
     assert not judge(example(), lambda x, factor: [0.0] * 30_000_000)
     assert time.thread_time() - start < 10
+
+
+def test_a_huge_wrong_result_is_not_asked_for_again(example):
+    calls = []
+
+    def huge(x, factor):
+        calls.append(1)
+        return torch.zeros(1).expand(2**24)
+
+    assert "expected shape" in judge(example(), huge).message
+    assert len(calls) == 1
 
 
 def test_a_machine_that_gives_no_time_is_no_fault_of_the_answer(example, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 from course_lib.exercises import predict, progress, reveal
 from course_lib.exercises.engine import predict as predictions
 from course_lib.exercises.engine import record as kept
+from course_lib.exercises.engine.predict import Choice, Number
 from course_lib.exercises.engine.record import passed, remember
 
 
@@ -86,6 +87,12 @@ def test_a_link_stays_one(file, tmp_path):
     assert remember("01.1") == ""
     assert file.is_symlink()
     assert list(content(target)["passed"]) == ["01.1"]
+
+
+def test_the_first_day_of_a_pass_stays(file):
+    file.write_text('{"passed": {"01.1": "2020-02-02"}}', encoding="utf-8")
+    assert remember("01.1") == ""
+    assert passed()[0] == {"01.1": "2020-02-02"}
 
 
 def test_an_old_lock_file_costs_nothing(file):
@@ -197,7 +204,8 @@ def test_zero_is_a_guess(file):
 
 
 @pytest.mark.parametrize(
-    ("id", "guess", "sure"), [("02.p", "d", 70), ("00.p1", "many", 70), ("00.p1", float("nan"), 70), ("02.p", "a", 300)]
+    ("id", "guess", "sure"),
+    [("02.p", "d", 70), ("00.p1", "many", 70), ("00.p1", float("nan"), 70), ("00.p1", True, 70), ("02.p", "a", 300)],
 )
 def test_what_is_no_answer_is_told_and_not_locked(file, id, guess, sure):
     assert "Not locked" in repr(predict(id, guess, sure=sure))
@@ -212,6 +220,25 @@ def test_what_is_no_answer_is_told_and_not_locked(file, id, guess, sure):
 def test_a_guess_is_scored_by_the_measurement(file, id, guess, measured, mark):
     predict(id, guess)
     assert repr(reveal(id, measured)).startswith(mark)
+
+
+def test_an_option_holds_its_lower_end():
+    asked = Choice("99.p", "How many?", {"a": (0, 10), "b": (10, 20)})
+    assert (asked.answer(0), asked.answer(10)) == ("a", "b")
+    with pytest.raises(ValueError, match="no option holds 20"):
+        asked.answer(20)
+
+
+def test_a_guess_is_near_on_both_sides():
+    asked = Number("99.p", "How many?", factor=2.0)
+    assert [asked.right(guess, 10) for guess in (4.9, 5.1, 19.9, 20.1)] == [False, True, True, False]
+
+
+def test_a_guess_that_was_not_answered_yet_is_not_scored(file):
+    predict("02.p", "c")
+    predict("00.p1", 1e6)
+    reveal("02.p", 44.6)
+    assert "right in 1 of 1" in repr(progress())
 
 
 def test_where_nothing_is_kept_a_guess_lasts_for_the_session(monkeypatch):

@@ -134,6 +134,22 @@ def test_streams_that_were_replaced_are_put_back():
     assert "sys.stdin" in outcome.left
 
 
+def test_an_error_can_print_what_it_is_after_its_stream_was_replaced():
+    class Loud(Exception):
+        def __str__(self):
+            print("asked")
+            return "why"
+
+    def replacing():
+        sys.stdout = None
+        sys.stderr = object()
+        raise Loud
+
+    outcome = run(replacing, replacing, 5)
+    assert outcome.problem == "Loud: why"
+    assert outcome.printed == "asked\n"
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_threads_that_run_on_are_ended():
     def starting():

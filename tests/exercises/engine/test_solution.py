@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+import sys
 
 import pytest
 
@@ -79,3 +81,67 @@ def test_a_function_is_renamed_also_where_it_calls_itself_and_nowhere_else():
     source = "def f(n):\n    return 1 if n == 0 else n * f(n - 1)  # f\n\n\ng = 'f'"
     renamed = _renamed(source, "f", "factorial")
     assert renamed == "def factorial(n):\n    return 1 if n == 0 else n * factorial(n - 1)  # f\n\n\ng = 'f'"
+
+
+WRITTEN = """
+import math
+from collections import deque as queue
+from course_lib.exercises import Exercise
+
+ex = Exercise("99.1", "Sum", points=1, hints=["a", "b"])
+LIMIT: int = 3
+
+
+def smaller(n):
+    return min(n, LIMIT)
+
+
+def helper(n):
+    return math.floor(smaller(n))
+
+
+class Kept:
+    items = queue()
+
+
+@ex.reference
+def total(n):
+    return helper(n) + len(Kept.items)
+
+
+@ex.solution
+def written_out(n):
+    return 1 + written_out(n - 1) if n else 0
+"""
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A chapter's module as a file, and its exercise."""
+    (tmp_path / "written_for_a_test.py").write_text(WRITTEN, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "written_for_a_test", raising=False)
+    return importlib.import_module("written_for_a_test")
+
+
+def test_a_written_out_solution_bears_the_reference_s_name(written):
+    source = solution_source(written.ex)
+    assert source == "def total(n):\n    return 1 + total(n - 1) if n else 0"
+
+
+def test_what_a_helper_needs_is_printed_too(written):
+    written.ex.solution_fn = None
+    source, space = solution_source(written.ex), {}
+    exec(source, space)
+    assert space["total"](7) == 3
+    assert source.startswith("import math\nfrom collections import deque as queue\n\n\nLIMIT: int = 3")
+    assert "ex." not in source
+
+
+def test_a_solution_that_needs_the_exercises_is_refused(tmp_path, written):
+    text = WRITTEN.replace("return helper(n)", "Exercise\n    return helper(n)")
+    (tmp_path / "another_for_a_test.py").write_text(text, encoding="utf-8")
+    another = importlib.import_module("another_for_a_test")
+    another.ex.solution_fn = None
+    with pytest.raises(ValueError, match=r"exercise 99\.1: its solution needs"):
+        solution_source(another.ex)

@@ -105,6 +105,15 @@ def test_a_verdict_does_not_depend_on_the_notebooks_settings():
         torch.set_grad_enabled(True)
 
 
+def test_a_verdict_does_not_depend_on_the_notebooks_device():
+    torch.set_default_device("meta")
+    try:
+        assert run(lambda: torch.ones(1), None, 5).value.device.type == "cpu"
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
 def test_a_folder_that_is_gone_costs_nothing(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -1,0 +1,78 @@
+"""How far the exercise engine may be trusted: benchmarks/results/engine.json.
+
+    python benchmarks/engine.py                     print the figures (about an hour on two cores)
+    python benchmarks/engine.py --only faults       one part: faults, verdicts, answers or mutants
+    python benchmarks/engine.py --record            also write the file (all parts)
+
+* **faults**: code that may hurt the notebook's process, each in a process of its own; how many does it survive?
+* **verdicts**: is the verdict on the same answer the same in 20 rounds?
+* **answers**: wrong answers that are planted nowhere; how many are accepted?
+* **mutants**: the engine, broken in one place; how many do its tests find?
+
+The parts stand in ``engine_trial``. At most two processes run at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+from engine_trial import answers, faults, mutants, verdicts
+
+from course_lib.measure import Measurement, record
+
+Figures = dict[str, Measurement]
+
+
+def _faults() -> Figures:
+    return faults.figures(faults.try_all(list(faults.load().values())))
+
+
+def _verdicts() -> Figures:
+    return verdicts.figures(verdicts.try_all())
+
+
+def _answers() -> Figures:
+    return answers.figures(answers.try_all(answers.load()))
+
+
+def _mutants() -> Figures:
+    table = mutants.load()
+    mutants.check_table(table)
+    return mutants.figures(mutants.try_all(table))
+
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "faults": _faults,
+    "answers": _answers,
+    "verdicts": _verdicts,
+    "mutants": _mutants,
+}
+
+
+def main() -> None:
+    """Measure, print, and record if asked."""
+    parser = argparse.ArgumentParser(description="Measure how far the exercise engine may be trusted.")
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine.json")
+    parser.add_argument("--only", choices=PARTS, help="one part; nothing is recorded then")
+    options = parser.parse_args()
+    if options.record and options.only:
+        parser.error("--record needs all parts: leave out --only")
+    os.environ["COURSE_PROGRESS"] = "off"
+    figures: Figures = {}
+    for name in [options.only] if options.only else PARTS:
+        start = time.monotonic()
+        figures |= PARTS[name]()
+        print(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+    for name, figure in figures.items():
+        note = f" ({figure.note})" if figure.note else ""
+        print(f"{name}: {figure.value:g}, target {figure.target}, n = {figure.n}{note}")
+    if options.record:
+        seeds = list(range(verdicts.ROUNDS))
+        print(f"Written: {record('engine', 'python benchmarks/engine.py --record', figures, seeds=seeds, threads=1)}")
+
+
+if __name__ == "__main__":
+    main()
