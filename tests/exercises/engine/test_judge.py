@@ -311,11 +311,17 @@ def test_the_smallest_failing_case_is_shown(example):
 
 
 def test_a_small_case_is_looked_for_when_all_that_fail_are_large(example):
-    large = example(inputs=lambda rng: (torch.randn(int(rng.choice([3, *[50] * 9]))), 2.0), examples=(), trials=2)
-    message = judge(large, lambda x, factor: 0.0).message
+    def sizes(rng):
+        return torch.randn(int(rng.choice([3, *[50] * 9]))), 2.0
+
+    for number in range(1, 21):  # of some exercises both cases of the check are large
+        large = example(id=f"99.{number}", inputs=sizes, examples=(), trials=2)
+        message = judge(large, lambda x, factor: 0.0).message
+        if int(message.split()[1].rstrip(",")) > 2:
+            break
+    assert number < 20
     assert "x=tensor([" in message
     assert "arguments(" not in message
-    assert int(message.split()[1].rstrip(",")) > 2, "the two cases of the check are large"
 
 
 def test_a_case_that_cannot_be_written_out_can_be_had(example):

@@ -36,12 +36,12 @@ def test_a_stub_that_earns_points_or_another_text_is_found(example, monkeypatch)
 
 def test_too_little_that_is_planted_is_found(example):
     whole = example()
-    assert proof.enough_is_planted(whole) == ""
-    assert proof.enough_is_planted(example(mistakes=whole.mistakes[:5])) == "5 mistakes, 3 alternatives, 1 cases"
-    assert (
-        proof.enough_is_planted(example(alternatives=whole.alternatives[:2])) == "6 mistakes, 2 alternatives, 1 cases"
-    )
-    assert proof.enough_is_planted(example(examples=())) == "6 mistakes, 3 alternatives, 0 cases"
+    assert whole.problems() == []
+    assert example(mistakes=whole.mistakes[:5]).problems() == ["exercise '99.1': mistakes must be at least 6"]
+    assert example(alternatives=whole.alternatives[:2]).problems() == [
+        "exercise '99.1': alternatives must be at least 3"
+    ]
+    assert example(examples=()).problems() == ["exercise '99.1': a function needs a fixed case"]
 
 
 def test_a_mistake_that_gets_another_ones_message_is_found(example):
