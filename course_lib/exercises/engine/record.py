@@ -87,7 +87,7 @@ def change(update: Callable[[dict[str, Any]], None], failed: str) -> str:
                 with atomic_path(file) as written:
                     written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         return note
-    except (CourseError, OSError, ValueError, RecursionError) as error:
+    except (CourseError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
         return f"{failed}: {error}"
 
 

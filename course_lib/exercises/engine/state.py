@@ -30,7 +30,9 @@ from course_lib.exercises.engine import insist
 
 Setting = tuple[str, Callable[[], Any], Callable[[Any], Any]]
 _SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM")
+    if hasattr(signal, name)
 )
 _GLOBAL_HOOKS = tuple(
     name for name, value in vars(torch_module).items() if name.startswith("_global_") and isinstance(value, dict)
@@ -178,6 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("torch's print options", _shown_numbers, lambda options: vars(PRINT_OPTS).update(options)),
     ("torch's hooks on all modules", _global_hooks, _set_global_hooks),
     ("NumPy's error settings", np.geterr, lambda settings: np.seterr(**settings)),
+    ("NumPy's error function", np.geterrcall, np.seterrcall),
     ("NumPy's print options", np.get_printoptions, lambda options: np.set_printoptions(**options)),
     ("the warning filters", lambda: list(warnings.filters), _set_filters),
     ("the display of warnings", *_attribute(warnings, "showwarning")),
@@ -186,6 +189,9 @@ SETTINGS: tuple[Setting, ...] = (
     ("the trace function", sys.gettrace, sys.settrace),
     ("the profile function", sys.getprofile, insist.set_profiler),
     ("the threads' trace function", threading.gettrace, threading.settrace),
+    ("the threads' profile function", threading.getprofile, threading.setprofile),
+    ("the switch interval", sys.getswitchinterval, sys.setswitchinterval),
+    ("the digits of whole numbers", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     ("the thresholds of garbage collection", gc.get_threshold, lambda counts: gc.set_threshold(*counts)),
     ("the decimal context", _decimal, lambda options: decimal.setcontext(decimal.Context(**options))),

@@ -253,3 +253,8 @@ def test_an_unknown_prediction_is_refused_with_those_near_it():
         predict("00.p9", 1)
     with pytest.raises(ValueError, match="must name a prediction"):
         predict("99.p", 1)
+
+
+def test_a_link_to_itself_is_said_and_costs_no_points(file):
+    file.symlink_to(file)
+    assert "could not be saved" in remember("01.1")
