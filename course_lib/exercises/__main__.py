@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from course_lib.exercises.engine.proof import CLAIMS, prove
@@ -10,7 +11,9 @@ from course_lib.exercises.engine.registry import chapter, chapters
 
 def main(arguments: list[str]) -> int:
     """Print one line an exercise, and what failed under it."""
-    wanted = [f"{int(argument):02d}" for argument in arguments] or chapters()
+    parser = argparse.ArgumentParser(prog="python -m course_lib.exercises", description="Prove every exercise.")
+    parser.add_argument("chapters", nargs="*", type=int, metavar="CHAPTER", help="such as 4; all without")
+    wanted = [f"{number:02d}" for number in parser.parse_args(arguments).chapters] or chapters()
     unknown = sorted(set(wanted) - set(chapters()))
     if unknown:
         print(f"no exercises for chapter {', '.join(unknown)}; there are: {', '.join(chapters())}", file=sys.stderr)
