@@ -22,7 +22,7 @@ from pathlib import Path
 from course_lib.measure import Measurement
 from course_lib.storage.files import ROOT
 
-CPU_LIMIT_S, LIMIT_S = 240, 1200.0
+CPU_LIMIT_S, LIMIT_S = 180, 1200.0
 """Processor time and wall time of one run of pytest: all of the engine's tests take one minute on an idle core."""
 _PYTEST = (
     "import resource, sys, pytest; resource.setrlimit(resource.RLIMIT_CPU, ({0}, {0})); "
