@@ -52,7 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--download", action="store_true", help="let torchvision download GTSRB (about 500 MB)")
 
     train = add("train", _train, "train the shipped networks again; continues where it was stopped")
-    train.add_argument("what", nargs="*", choices=["teacher", "student", []], help="default: both, the teacher first")
+    train.add_argument(
+        "what",
+        nargs="*",
+        choices=["teacher", "student", []],
+        metavar="{teacher,student}",
+        help="default: both, the teacher first",
+    )
     _data_option(train)
     train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
 

@@ -14,11 +14,12 @@ its result is true only when the answer passed.
 
 How an answer is judged
 -----------------------
-The learner's function and the reference get the same inputs: first the exercise's ``examples``, then fresh random
-ones at every call, so that a hard-coded answer fails. If the results differ, each *planted mistake* (a wrong
-implementation with the message it deserves) is run on the same inputs: an answer that behaves like one of them on
-all of them gets its message. Otherwise the learner sees the inputs, what was expected and what came back. The
-explanation of a mistake thus stands beside the code that makes it, and nobody writes code that guesses at causes.
+The learner's function and the reference get the same inputs: first the exercise's cases, then random ones, the same in
+every check, so that a verdict can be repeated and a hard-coded answer fails. If the results differ, each *planted
+mistake* (a wrong implementation with the message it deserves) is run on the same inputs: an answer that behaves like
+one of them on all of them gets its message. Otherwise the learner sees the inputs, what was expected and what came
+back. The explanation of a mistake thus stands beside the code that makes it, and nobody writes code that guesses at
+causes.
 What industrial graders do differently: they isolate in a process or a container, because their learners are
 adversaries. Ours are at their own machine, and want to reach the function they wrote in the cell above.
 

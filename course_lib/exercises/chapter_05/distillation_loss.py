@@ -89,68 +89,65 @@ def _kl(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1), reduction="batchmean")
 
 
+def _by_hand(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same for each image, written out; turned round, its gradient differs from F.kl_div's where q is 0."""
+    log_p, log_q = F.log_softmax(teacher, 1), F.log_softmax(student, 1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
 def _soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """The right soft term."""
     return temperature**2 * _kl(student / temperature, teacher / temperature)
 
 
 @ex.mistake("The factor T² is missing: the soft term's gradient shrinks as 1/T², and so would its weight.")
-def no_t_squared(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = _kl(student_logits / temperature, teacher_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def no_t_squared(s, t, labels, temperature, alpha):
+    return alpha * _kl(s / temperature, t / temperature) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("The factor is T², not T: the gradient of the soft term shrinks as 1/T² when T grows.")
-def t_not_squared(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature * _kl(student_logits / temperature, teacher_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def t_not_squared(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) / temperature + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("T² stands before the label's term, too. It belongs to the soft term alone, whose gradient T has shrunk.")
-def t_squared_before_both(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = _kl(student_logits / temperature, teacher_logits / temperature)
-    return temperature**2 * (alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels))
+def t_squared_before_both(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) + temperature**2 * (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("α and 1 − α are swapped: here α is the weight of the teacher. (Packages differ: always read which.)")
-def alpha_swapped(student_logits, teacher_logits, labels, temperature, alpha):
-    return (1 - alpha) * _soft(student_logits, teacher_logits, temperature) + alpha * F.cross_entropy(
-        student_logits, labels
-    )
+def alpha_swapped(s, t, labels, temperature, alpha):
+    return (1 - alpha) * _soft(s, t, temperature) + alpha * F.cross_entropy(s, labels)
 
 
 @ex.mistake("The label's term has no weight: multiply it by 1 − α, so that α = 1 means the teacher alone.")
-def label_without_weight(student_logits, teacher_logits, labels, temperature, alpha):
-    return alpha * _soft(student_logits, teacher_logits, temperature) + F.cross_entropy(student_logits, labels)
+def label_without_weight(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) + F.cross_entropy(s, labels)
 
 
 @ex.mistake("The soft term has no weight: multiply it by α.")
-def soft_without_weight(student_logits, teacher_logits, labels, temperature, alpha):
-    return _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def soft_without_weight(s, t, labels, temperature, alpha):
+    return _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You divided by T in the label's term, too. The student answers at T = 1 when it is used: take it there.")
-def label_at_t(student_logits, teacher_logits, labels, temperature, alpha):
-    hard = F.cross_entropy(student_logits / temperature, labels)
-    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
+def label_at_t(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(s / temperature, labels)
 
 
 @ex.mistake("F.cross_entropy takes logits and applies log_softmax itself; given probabilities, softmax runs twice.")
-def cross_entropy_of_probabilities(student_logits, teacher_logits, labels, temperature, alpha):
-    hard = F.cross_entropy(F.softmax(student_logits, 1), labels)
-    return alpha * _soft(student_logits, teacher_logits, temperature) + (1 - alpha) * hard
+def cross_entropy_of_probabilities(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(F.softmax(s, 1), labels)
 
 
 @ex.mistake("reduction='mean' divides by B·C, so the soft term weighs C times too little. 'batchmean' divides by B.")
-def mean_over_classes(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = _soft(student_logits, teacher_logits, temperature) / student_logits.shape[1]
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def mean_over_classes(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) / s.shape[1] + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You summed the soft term over the batch, and not the label's: take the mean of both.")
-def sum_over_batch(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = len(labels) * _soft(student_logits, teacher_logits, temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def sum_over_batch(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) * len(labels) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You summed both terms over the batch: a batch twice as large would cost twice as much. Take the mean.")
@@ -162,9 +159,14 @@ def both_summed(student_logits, teacher_logits, labels, temperature, alpha):
     "KL is turned round: you computed KL(student ‖ teacher). F.kl_div takes the student's log-probabilities first and "
     "the teacher's probabilities second."
 )
-def kl_turned_round(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(teacher_logits / temperature, student_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def kl_turned_round(s, t, labels, temperature, alpha):
+    return alpha * _soft(t, s, temperature) + (1 - alpha) * F.cross_entropy(s, labels)
+
+
+@ex.mistake("KL is turned round: you computed KL(student ‖ teacher). The teacher's probabilities weigh: Σ p ln(p/q).")
+def kl_turned_round_by_hand(s, t, labels, temperature, alpha):
+    soft = temperature**2 * _by_hand(t / temperature, s / temperature).mean()
+    return alpha * soft + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You gave F.kl_div the student's probabilities. Its first argument must be log-probabilities.")
@@ -182,20 +184,18 @@ def log_target_not_told(student_logits, teacher_logits, labels, temperature, alp
 
 
 @ex.mistake("The temperature does nothing in your loss: divide both networks' logits by T before the softmax.")
-def no_temperature(student_logits, teacher_logits, labels, temperature, alpha):
-    return alpha * _kl(student_logits, teacher_logits) + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def no_temperature(s, t, labels, temperature, alpha):
+    return alpha * _kl(s, t) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You divided only the teacher's logits by T. Both answers are compared at the same temperature.")
-def teacher_alone_at_t(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits, teacher_logits / temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def teacher_alone_at_t(s, t, labels, temperature, alpha):
+    return alpha * temperature**2 * _kl(s, t / temperature) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("You divided only the student's logits by T. Both answers are compared at the same temperature.")
-def student_alone_at_t(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = temperature**2 * _kl(student_logits / temperature, teacher_logits)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def student_alone_at_t(s, t, labels, temperature, alpha):
+    return alpha * temperature**2 * _kl(s / temperature, t) + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("Your softmax runs over the images (axis 0). Each image has a distribution over the classes: axis 1.")
@@ -254,15 +254,13 @@ def clamped(student_logits, teacher_logits, labels, temperature, alpha):
 
 
 @ex.mistake("The value is right, but only the labels teach: the soft term is cut off from the student (detach, item).")
-def soft_detached(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = _soft(student_logits, teacher_logits, temperature).detach()
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+def soft_detached(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature).detach() + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("The value is right, but only the teacher teaches: the label's term is cut off from the student.")
-def hard_detached(student_logits, teacher_logits, labels, temperature, alpha):
-    soft = _soft(student_logits, teacher_logits, temperature)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels).item()
+def hard_detached(s, t, labels, temperature, alpha):
+    return alpha * _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(s, labels).item()
 
 
 @ex.mistake(
@@ -275,8 +273,7 @@ def no_gradient(student_logits, teacher_logits, labels, temperature, alpha):
 
 @ex.alternative
 def written_out(student_logits, teacher_logits, labels, temperature, alpha):
-    log_p, log_q = (F.log_softmax(z / temperature, 1) for z in (teacher_logits, student_logits))
-    soft = temperature**2 * (log_p.exp() * (log_p - log_q)).sum(1)
+    soft = temperature**2 * _by_hand(student_logits / temperature, teacher_logits / temperature)
     hard = -F.log_softmax(student_logits, 1)[torch.arange(len(labels)), labels]
     return (alpha * soft + (1 - alpha) * hard).mean()
 

@@ -6,6 +6,7 @@ can be repeated by its number. Whoever is called gets arguments of their own: no
 
 from __future__ import annotations
 
+import numbers
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -79,10 +80,11 @@ def further(exercise: Exercise, seed: int = 0) -> Iterator[Asked]:
 def numbered(exercise: Exercise, number: int) -> Asked:
     """The case that a message calls by this number.
 
-    Raises: ValueError: the number is below 1, or the exercise asks for a value.
+    Raises: ValueError: the number is not whole or below 1, or the exercise asks for a value.
     """
-    if exercise.is_value or number < 1:
-        raise ValueError(f"exercise {exercise.id} has no case {number}")
+    whole = isinstance(number, numbers.Integral) and not isinstance(number, bool)
+    if exercise.is_value or not whole or number < 1:
+        raise ValueError(f"exercise {exercise.id} has no case {number!r}")
     return sandbox.value_of(partial(_case, exercise, number, 0), exercise.id, COURSE_LIMIT_S)
 
 

@@ -30,6 +30,8 @@ from course_lib.exercises.engine.stub import untouched
 
 PATIENCE_S = 60.0
 """How long a check waits for another one, in another thread, before it gives up."""
+AFTERWARDS_S = 0.3
+"""Seconds to look at what was answered before the time was up."""
 _one_at_a_time = threading.RLock()
 
 
@@ -107,7 +109,7 @@ class _Judgement:
         for case in self.cases:
             reply = self.questions.reply(case)
             if reply.outcome.error is TimeLimit:
-                return self._wrong("", case, Complaint(self._too_slow(reply.outcome)), reply.outcome)
+                return self._stopped(case, reply.outcome)
             self.replies.append(reply)
             if bulky(reply.value) and (complaint := self.questions.complaint(case, reply)):
                 return self._wrong("", case, complaint, reply.outcome)  # 26 of them may not fit into memory
@@ -117,9 +119,22 @@ class _Judgement:
         if not failed:
             points = self.exercise.points
             return _verdict(self.exercise, "right", f"{points} of {points} points.", self.replies[0].outcome.printed)
-        at = min(failed, key=lambda index: self.cases[index].rank)
+        at = self._easiest(failed)
         reason = self._planted(at, failed[at]) if self.budget.left_s > 0 else ""
         return self._wrong(reason, *self._smallest(self.cases[at], failed[at], self.replies[at]))
+
+    def _stopped(self, case: Asked, outcome: Outcome) -> Verdict:
+        """The time was up in this case; what was answered before may be wrong, too, and is then shown instead."""
+        slow = self._too_slow(outcome)
+        self.budget.left_s = AFTERWARDS_S
+        failed = self._failed()
+        if failed and self.budget.left_s <= 0:
+            failed.popitem()  # this one may say no more than that the time was up
+        if not failed:
+            return self._wrong("", case, Complaint(slow), outcome)
+        at = self._easiest(failed)
+        reason = f"{_sentence(slow[0].upper() + slow[1:])} What it gave before is wrong, too."
+        return self._wrong(reason, self.cases[at], failed[at], self.replies[at].outcome)
 
     def _too_slow(self, outcome: Outcome) -> str:
         """A slow function uses up the time of all cases, an endless loop that of one."""
@@ -131,12 +146,15 @@ class _Judgement:
     def _failed(self) -> dict[int, Complaint]:
         """The complaint about each case that shows a fault, by its index; up to the one that used up the time."""
         failed = {}
-        for index, (case, reply) in enumerate(zip(self.cases, self.replies, strict=True)):
+        for index, (case, reply) in enumerate(zip(self.cases, self.replies, strict=False)):
             if failed and self.budget.left_s <= 0:
                 break
             if complaint := self.questions.complaint(case, reply):
                 failed[index] = complaint
         return failed
+
+    def _easiest(self, failed: dict[int, Complaint]) -> int:
+        return min(failed, key=lambda index: self.cases[index].rank)
 
     def _smallest(self, case: Asked, complaint: Complaint, reply: Reply) -> tuple[Asked, Complaint, Outcome]:
         """The fault in a case that can be read: further draws are looked through if none of the cases can."""

@@ -165,9 +165,11 @@ def reveal(id: str, measured: Any) -> Note:
         id: the prediction.
         measured: the number (or, for named options, the name) that the chapter has just found.
     Returns: a note that tells the measurement, and whether the guess was right.
-    Raises: ValueError: there is no such prediction, or no option holds the measurement.
+    Raises: ValueError: there is no such prediction, the measurement is not finite, or no option holds it.
     """
     asked = prediction(id)
+    if not isinstance(measured, str) and not math.isfinite(float(measured)):
+        raise ValueError(f"{id}: {measured} is no measurement")
     told, locked = asked.told(measured), _locked(id)
     if locked is None:
         if not _all().get(id):

@@ -76,7 +76,7 @@ def change(update: Callable[[dict[str, Any]], None], failed: str) -> str:
     try:
         file = path()
         if file is None:
-            return ""
+            return f"{failed}: COURSE_PROGRESS is off."
         file = file.resolve()  # a link stays one: what it points to is replaced
         file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(file):

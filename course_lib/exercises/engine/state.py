@@ -25,6 +25,8 @@ import numpy as np
 import torch
 from torch._tensor_str import PRINT_OPTS
 from torch.nn.modules import module as torch_module
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
 
 from course_lib.exercises.engine import insist
 
@@ -103,6 +105,15 @@ def _set_device(device: torch.device) -> None:
         torch.set_default_device(None if device == torch.device("cpu") else device)
 
 
+def _put_back_device(device: torch.device) -> None:
+    torch.set_default_device(None)
+    modes = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    for mode in reversed(modes):
+        if not isinstance(mode, DeviceContext):  # entered, and never left
+            _push_mode(mode)
+    _set_device(device)
+
+
 def _deterministic() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
@@ -119,6 +130,27 @@ def _set_signals(handlers: list) -> None:
     for number, handler in zip(_SIGNALS, handlers, strict=True):
         if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+def _clock_runs() -> bool:
+    return hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def _stop_clock(runs: bool) -> None:
+    if not runs:  # one of the notebook's that was stopped cannot be wound up again
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _blocked() -> set[int] | None:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else None
+
+
+def _set_blocked(numbers: set[int]) -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    if handler is not None and signal.SIGALRM in signal.sigpending():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # forgets the one that waits: by default it ends the process
+        signal.signal(signal.SIGALRM, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
 
 
 def _set_environment(variables: dict[str, str]) -> None:
@@ -150,7 +182,7 @@ def _set_global_hooks(hooks: list[dict]) -> None:
 
 def _flushed() -> bool:
     """True if numbers below the smallest normal one become 0."""
-    return not bool((torch.tensor(1e-39) * 1.0).item())
+    return not bool((torch.tensor(1e-39, device="cpu") * 1.0).item())
 
 
 def _decimal() -> dict[str, Any]:
@@ -167,7 +199,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", torch.get_default_device, _set_device),
+    ("torch's default device", torch.get_default_device, _put_back_device),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     (
         "torch's deterministic mode",
@@ -203,5 +235,7 @@ SETTINGS: tuple[Setting, ...] = (
     ("sys.excepthook", *_attribute(sys, "excepthook")),
     ("sys.unraisablehook", *_attribute(sys, "unraisablehook")),
     ("the built-in names", lambda: dict(vars(builtins)), _set_builtins),
+    ("the alarm clock", _clock_runs, _stop_clock),
     ("the signal handlers", lambda: [signal.getsignal(number) for number in _SIGNALS], _set_signals),
+    ("the blocked signals", _blocked, _set_blocked),
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import Mistake
+from course_lib.exercises import Mistake, arguments
 from course_lib.exercises.engine import exercise as exercise_module
 from course_lib.exercises.engine import judge as judge_module
 from course_lib.exercises.engine.display import Verdict
@@ -474,10 +474,27 @@ def test_all_questions_of_a_check_share_one_time_limit(example):
     def twice(fn, x, factor):
         return None if fn(x, factor) == fn(x, factor) else "not repeatable"
 
+    judge(example(), scaled_sum)  # what PyTorch imports at first is not counted
     start = time.thread_time()
     verdict = judge(example(trials=30, rules=[twice]), slow, time_limit_s=0.5)
     assert time.thread_time() - start < 2
     assert "your function is too slow: after" in verdict.message
+
+
+def test_a_slow_answer_that_is_wrong_besides_is_told_both(example):
+    calls = []
+
+    def slow(x, factor):
+        calls.append(x)
+        while len(calls) > 3:
+            pass
+        return x.sum() + 7 * factor
+
+    found = judge(example(), slow, time_limit_s=1)
+    assert "Still running when its time was up" in found.message
+    assert "What it gave before is wrong, too." in found.message
+    assert "Case 1, with" in found.message
+    assert "expected" in found.message
 
 
 def test_a_huge_result_takes_no_time(example):
@@ -637,3 +654,9 @@ def test_an_object_that_claims_to_equal_everything_is_wrong(example, value_examp
 
     assert not judge(example(), lambda x, factor: mock.ANY)
     assert not judge(value_example(), mock.ANY)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "1"])
+def test_what_numbers_no_case_is_refused(number):
+    with pytest.raises(ValueError, match="has no case"):
+        arguments("00.1", number)

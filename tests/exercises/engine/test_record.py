@@ -145,7 +145,7 @@ def test_a_place_that_cannot_be_written_costs_the_record_only(monkeypatch, tmp_p
 def test_off_keeps_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
     monkeypatch.chdir(tmp_path)
-    assert remember("01.1") == ""
+    assert remember("01.1") == "Passed, but your progress could not be saved: COURSE_PROGRESS is off."
     assert list(tmp_path.iterdir()) == []
 
 
@@ -244,8 +244,14 @@ def test_a_guess_that_was_not_answered_yet_is_not_scored(file):
 def test_where_nothing_is_kept_a_guess_lasts_for_the_session(monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
     monkeypatch.setattr(predictions, "_session", {})
-    predict("02.p", "a")
+    assert "this session only: COURSE_PROGRESS is off." in repr(predict("02.p", "a"))
     assert "You said (a)" in repr(reveal("02.p", 44.6))
+
+
+@pytest.mark.parametrize("measured", [float("nan"), float("inf")])
+def test_what_is_no_measurement_is_refused(measured):
+    with pytest.raises(ValueError, match=r"00\.p1: (nan|inf) is no measurement"):
+        reveal("00.p1", measured)
 
 
 def test_an_unknown_prediction_is_refused_with_those_near_it():

@@ -57,7 +57,9 @@ VANDALS = {
     "sys.excepthook": lambda: setattr(sys, "excepthook", print),
     "sys.unraisablehook": lambda: setattr(sys, "unraisablehook", print),
     "the built-in names": lambda: setattr(builtins, "sum", max),
+    "the alarm clock": lambda: signal.setitimer(signal.ITIMER_REAL, 60),
     "the signal handlers": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "the blocked signals": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}),
 }
 
 
@@ -67,6 +69,8 @@ def test_every_setting_has_a_vandal():
 
 @pytest.mark.parametrize("name", VANDALS)
 def test_a_setting_is_put_back_and_named(name, monkeypatch, tmp_path):
+    if name in ("the alarm clock", "the blocked signals") and not hasattr(signal, "pthread_sigmask"):
+        pytest.skip("this system has none")
     monkeypatch.chdir(tmp_path)
     read = next(read for setting, read, _ in state.SETTINGS if setting == name)
     before = read()
@@ -74,6 +78,13 @@ def test_a_setting_is_put_back_and_named(name, monkeypatch, tmp_path):
         VANDALS[name]()
     assert state._same(read(), before)
     assert name in changed  # the first use of the deterministic mode imports what sets variables of its own
+
+
+def test_a_device_that_was_entered_and_never_left_is_left():
+    with state.kept() as changed:
+        torch.device("meta").__enter__()
+    assert torch.ones(1).device.type == "cpu"
+    assert changed == ["torch's default device"]
 
 
 def test_code_that_changes_nothing_is_not_blamed():
