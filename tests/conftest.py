@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from course_lib.evaluation import Estimate
-from course_lib.measure import Ledger, Row
+from course_lib.measure import IN_TURN, Ledger, Row, Times
 from course_lib.storage.files import ROOT
 
 # A learner's own choice of data must not change what the tests see.
@@ -51,14 +51,18 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
     return run
 
 
+def ledger_times(ms: float) -> Times:
+    """30 rounds of one call, of which three are twice as slow, so that p95 is 2·ms."""
+    return Times(IN_TURN.name, (((ms,),) * 27 + ((2 * ms,),) * 3,), busy=1.0)
+
+
 def ledger_row(name: str, *, ms: float, kb: float, right: float) -> Row:
     """A ledger's row with these three values; the rest is of no interest here."""
     accuracy = Estimate(right, right - 0.01, right + 0.005, 2000, clusters=300)
     common = {"runtime": "ONNX Runtime", "provider": "CPU", "requested_provider": "CPU", "file": f"{name}.onnx"}
     return Row(
         name=name, accuracy=accuracy, agreement=1.0, accuracy_change=None, size_bytes=round(1000 * kb), size_ratio=1.0,
-        parameters=1, nonzeros=1, macs=1, latency_ms_p50=ms, latency_ms_p95=2 * ms, latency_samples_ms=(ms,) * 30,
-        calls_per_sample=1, speedup=None, **common,
+        parameters=1, nonzeros=1, macs=1, times=(ledger_times(ms),), **common,
     )  # fmt: skip
 
 
@@ -70,4 +74,5 @@ def ledger() -> Ledger:
         ledger_row("student distilled FP32", ms=0.2, kb=400, right=0.97),
         ledger_row("student pruned INT8", ms=0.1, kb=90, right=0.93),
     )
-    return Ledger("Test", "rendered", rows, (1, 3, 32, 32), 1, 5, 30, 0, "2026-01-01", {}, {})
+    again = (ledger_times(2.0),)
+    return Ledger("Test", "rendered", rows, (1, 3, 32, 32), (IN_TURN,), again, 1, 5, 0, "2026-01-01", {}, {})

@@ -34,6 +34,7 @@ What industry does differently: evaluation suites mostly print the bare number, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -129,6 +130,31 @@ def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level:
     low, high = np.quantile(np.median(log_ratio[draws], axis=1), [tail, 1 - tail])
     value, low, high = (float(np.exp(v)) for v in (np.median(log_ratio), low, high))
     return Estimate(value, low, high, len(a), "×")
+
+
+def ratio_over_sessions(ratios: Sequence[Estimate], level: float = LEVEL) -> Estimate:
+    """One ratio from several sessions (fresh processes), with an interval that covers sessions.
+
+    Memory lies elsewhere in each process, and neighbours change between them, so two sessions differ by more than their
+    rounds do: exp(mean ± t·s/√k) over the k sessions' log ratios, Student's t with k − 1 degrees of freedom. One
+    session has no spread between sessions: its own estimate is given back.
+
+    Args: ratios: the sessions' own, as ``bootstrap_ratio`` gives them.
+    Returns: n: all rounds; clusters: the sessions, where there are several.
+    Raises: ValueError: no session.
+
+    >>> sessions = [Estimate(value, value, value, 50, "×") for value in (1.9, 2.0, 2.1)]
+    >>> found = ratio_over_sessions(sessions)
+    >>> round(found.value, 2), round(found.low, 2), round(found.high, 2), found.n, found.clusters
+    (2.0, 1.76, 2.26, 150, 3)
+    """
+    if not ratios:
+        raise ValueError("ratios must hold at least one session, got none")
+    if len(ratios) == 1:
+        return ratios[0]
+    logs = seed_interval([math.log(ratio.value) for ratio in ratios], level)
+    value, low, high = (math.exp(v) for v in (logs.value, logs.low, logs.high))
+    return Estimate(value, low, high, sum(ratio.n for ratio in ratios), "×", clusters=len(ratios))
 
 
 def seed_interval(scores: ArrayLike, level: float = LEVEL, *, unit: str = "") -> Estimate:

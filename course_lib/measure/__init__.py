@@ -1,11 +1,12 @@
 """Measuring: what a network costs, how long it takes, and the Ledger that puts variants side by side.
 
-``counting`` (parameters, MACs, bytes), ``latency``, ``roofline``, ``machine``, ``variant`` and ``benchmark`` (variants
-become a ``ledger``), ``records`` (numbers that are quoted), ``claim``. Nothing here knows a runtime: ``deploy`` makes
-variants of its files.
+``counting`` (parameters, MACs, bytes), ``cadence`` and ``latency``, ``roofline``, ``machine``, ``variant`` and
+``benchmark`` (variants become a ``ledger``), ``sessions`` (several ledgers become one), ``records`` (numbers that are
+quoted), ``claim``. Nothing here knows a runtime: ``deploy`` makes variants of its files.
 """
 
 from course_lib.measure.benchmark import measure_ledger
+from course_lib.measure.cadence import BACK_TO_BACK, CADENCES, IN_TURN, THIRTY_A_SECOND, Cadence
 from course_lib.measure.claim import Claim, claim
 from course_lib.measure.counting import (
     LayerCount,
@@ -16,7 +17,7 @@ from course_lib.measure.counting import (
     total_macs,
 )
 from course_lib.measure.latency import LatencyReport, latency
-from course_lib.measure.ledger import MARKS, Ledger, Row, Twin
+from course_lib.measure.ledger import MARKS, Ledger
 from course_lib.measure.machine import (
     Peak,
     cpu_features,
@@ -29,11 +30,19 @@ from course_lib.measure.machine import (
     versions,
 )
 from course_lib.measure.records import Measurement, load_result, record
+from course_lib.measure.row import Row, Twin
+from course_lib.measure.sessions import pool_sessions
 from course_lib.measure.tables import quantity, three_digits
+from course_lib.measure.times import Times, ratio_of
 from course_lib.measure.variant import Variant, predict_classes
 
 __all__ = [
+    "BACK_TO_BACK",
+    "CADENCES",
+    "IN_TURN",
     "MARKS",
+    "THIRTY_A_SECOND",
+    "Cadence",
     "Claim",
     "LatencyReport",
     "LayerCount",
@@ -41,6 +50,7 @@ __all__ = [
     "Measurement",
     "Peak",
     "Row",
+    "Times",
     "Twin",
     "Variant",
     "claim",
@@ -56,9 +66,11 @@ __all__ = [
     "peak_bandwidth_gbs",
     "peak_compute_gflops",
     "peak_memory_bytes",
+    "pool_sessions",
     "predict_classes",
     "process_memory_bytes",
     "quantity",
+    "ratio_of",
     "record",
     "three_digits",
     "torch_threads",

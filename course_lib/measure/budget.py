@@ -6,7 +6,7 @@ however well it does on the other two. Limits are included: a file of exactly th
 
 from __future__ import annotations
 
-from course_lib.measure.ledger import Row
+from course_lib.measure.row import Row
 
 
 def require_budget(latency_ms: float, size_kb: float, accuracy: float) -> None:

@@ -2,15 +2,18 @@
 
 Time variant A a hundred times, then variant B a hundred times, and the clock has changed in between: the processor
 warmed up, a neighbour woke, a battery saver stepped in. The quotient of the two measures the day as much as the code.
-Here every *round* runs every variant once, in an order shuffled anew each round, so that each meets the same weather
-and none always runs after the one that empties the cache. Ratios are taken inside rounds (``measure.statistics``).
+Here every *round* runs every variant, in an order shuffled anew each round, so that each meets the same weather and
+none always runs after the one that empties the cache. Ratios are taken inside rounds (``evaluation.bootstrap_ratio``).
 
 Choices, each against a common mistake:
 
 * Warm-up calls are thrown away: the first calls allocate memory, pick kernels and fill caches.
 * The median (p50) is the typical call, p95 the slow ones; a mean mixes both, and one interruption moves it.
-* A call of a few microseconds is timed in a loop that lasts at least 1 ms, and the sample is the loop's mean: the
-  clock and the loop then cost nothing, but p95 is that of means, milder than that of single calls. ``calls`` tells.
+* One sample is one call, for every variant. A sample that averages a loop of calls hides the slow ones, and on a busy
+  machine a long loop is interrupted more often than a short call: the same file twice then gives another ratio than 1.
+  Reading the clock costs under 0.1 µs; calls shorter than about 10 µs need a loop inside the function.
+* How calls follow one another is part of the result: ``cadence``.
+* A process that was not let run has used less processor time than has passed: ``busy`` tells.
 * Python's garbage collector is off while the clock runs.
 * The number of threads is stated and recorded, because it is part of the result. Nothing here can set it for every
   runtime: give it to the session or use ``torch_threads``.
@@ -21,18 +24,17 @@ clocks; on a laptop or a shared server that is not to be had, and interleaving i
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from course_lib.evaluation import Estimate, bootstrap_ratio
+from course_lib.measure.cadence import IN_TURN, Cadence, timed_calls
 from course_lib.measure.tables import html_table, text_table, three_digits
-
-SHORTEST_SAMPLE_NS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -40,34 +42,38 @@ class LatencyReport:
     """Raw samples of every variant and how they were taken.
 
     Args:
-        samples_ms: variant -> (repeats,) ms per call, in the order of rounds: entry i of all belongs to one round.
-        calls: variant -> calls averaged in one sample.
+        samples_ms: variant -> (repeats, cadence.calls) ms, one a call; row i of all variants belongs to one round.
+        busy: variant -> processor time of the process / wall time, during its timed calls.
         warmup: calls of each variant before the clock started.
         repeats: rounds.
         threads: that the variants used.
         seed: of the order within rounds and of the bootstrap.
+        cadence: how calls followed one another.
     """
 
     samples_ms: dict[str, np.ndarray]
-    calls: dict[str, int]
+    busy: dict[str, float]
     warmup: int
     repeats: int
     threads: int
     seed: int
+    cadence: Cadence = IN_TURN
 
     def p50(self, name: str) -> float:
-        """Median, in ms per call."""
-        return float(np.percentile(self._samples(name), 50))
+        """Median over all calls, in ms."""
+        return float(np.percentile(self.samples(name), 50))
 
     def p95(self, name: str) -> float:
-        """The time, in ms per call, that 5 % of the samples exceed."""
-        return float(np.percentile(self._samples(name), 95))
+        """The time, in ms, that 5 % of the calls exceed."""
+        return float(np.percentile(self.samples(name), 95))
 
     def ratio(self, reference: str, other: str) -> Estimate:
         """How many times faster ``other`` is than ``reference``: median of the rounds' ratios, 95 % interval."""
-        return bootstrap_ratio(self._samples(reference), self._samples(other), seed=self.seed)
+        medians = (np.median(self.samples(name), axis=1) for name in (reference, other))
+        return bootstrap_ratio(*medians, seed=self.seed)
 
-    def _samples(self, name: str) -> np.ndarray:
+    def samples(self, name: str) -> np.ndarray:
+        """(repeats, calls) ms of one variant. Raises: ValueError: there is none of this name."""
         if name not in self.samples_ms:
             raise ValueError(f"no variant {name!r}; there are {', '.join(map(repr, self.samples_ms))}")
         return self.samples_ms[name]
@@ -83,7 +89,11 @@ class LatencyReport:
         return ["variant", "p50, ms", "p95, ms", f"times faster than {first}", "mark"], rows
 
     def _caption(self) -> str:
-        return f"{self.repeats} interleaved rounds after {self.warmup} warm-up calls, {self.threads} thread(s)"
+        calls = f" of {self.cadence.calls} calls" if self.cadence.calls > 1 else ""
+        return (
+            f"{self.repeats} interleaved rounds{calls}, {self.cadence.name}, after {self.warmup} warm-up calls, "
+            f"{self.threads} thread(s)"
+        )
 
     def __str__(self) -> str:
         return f"{text_table(*self._cells())}\n{self._caption()}"
@@ -93,16 +103,23 @@ class LatencyReport:
 
 
 def latency(
-    variants: Mapping[str, Callable[[], Any]], *, warmup: int, repeats: int, threads: int, seed: int
+    variants: Mapping[str, Callable[[], Any]],
+    *,
+    warmup: int,
+    repeats: int,
+    threads: int,
+    seed: int,
+    cadence: Cadence = IN_TURN,
 ) -> LatencyReport:
-    """Milliseconds per call of every variant, measured in interleaved rounds.
+    """Milliseconds of single calls of every variant, measured in interleaved rounds.
 
     Args:
         variants: name -> a function without arguments that does the work once.
         warmup: calls of each variant before the clock starts, ≥ 1.
-        repeats: rounds; each gives one sample per variant, ≥ 2 (30 or more for a useful p95).
+        repeats: rounds; each gives ``cadence.calls`` samples per variant, ≥ 2 (30 or more for a useful p95).
         threads: how many threads the variants use: recorded, not set.
         seed: of the order within rounds and of the bootstrap.
+        cadence: how calls follow one another.
     Raises:
         ValueError: no variants, or warmup, repeats or threads too small.
         RuntimeError: a variant raised; the message names it.
@@ -112,38 +129,35 @@ def latency(
     if warmup < 1 or repeats < 2 or threads < 1:
         raise ValueError(f"need warmup ≥ 1, repeats ≥ 2, threads ≥ 1, got {warmup}, {repeats}, {threads}")
     rng = np.random.default_rng(seed)
-    samples_ns: dict[str, list[float]] = {name: [] for name in variants}
-    for name in variants:
-        _run(name, variants[name], warmup)
-    calls = {name: _calls_per_sample(name, variants[name]) for name in variants}
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
+    wall: dict[str, list[np.ndarray]] = {name: [] for name in variants}
+    busy = dict.fromkeys(variants, 0)
+    for name, function in variants.items():
+        _round(name, function, Cadence("warm-up", warmup))
+    with _without_garbage_collection():
         for _ in range(repeats):
             for name in rng.permutation(list(variants)).tolist():
-                samples_ns[name].append(_run(name, variants[name], calls[name]) / calls[name])
-    finally:
-        if collecting:
-            gc.enable()
-    samples_ms = {name: np.array(ns) / 1e6 for name, ns in samples_ns.items()}
-    return LatencyReport(samples_ms, calls, warmup, repeats, threads, seed)
+                calls, used = _round(name, variants[name], cadence)
+                wall[name].append(calls)
+                busy[name] += used
+    samples_ms = {name: np.array(rounds) / 1e6 for name, rounds in wall.items()}
+    shares = {name: busy[name] / max(1.0, 1e6 * ms.sum()) for name, ms in samples_ms.items()}
+    return LatencyReport(samples_ms, shares, warmup, repeats, threads, seed, cadence)
 
 
-def _run(name: str, function: Callable[[], Any], calls: int) -> int:
-    """Nanoseconds of ``calls`` calls in a row."""
+def _round(name: str, function: Callable[[], Any], cadence: Cadence) -> tuple[np.ndarray, int]:
     try:
-        start = time.perf_counter_ns()
-        for _ in range(calls):
-            function()
-        return time.perf_counter_ns() - start
+        return timed_calls(function, cadence)
     except Exception as error:
         raise RuntimeError(f"variant {name!r} raised {type(error).__name__}: {error}") from error
 
 
-def _calls_per_sample(name: str, function: Callable[[], Any]) -> int:
-    """The smallest power of two of calls that together last at least 1 ms."""
-    calls = 1
-    while _run(name, function, calls) < SHORTEST_SAMPLE_NS:
-        calls *= 2
-    return calls
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

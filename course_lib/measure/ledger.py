@@ -1,12 +1,15 @@
 """The Ledger: one row per variant of a model, all measured in one run, and marks for what may not be claimed.
 
 Compression is a trade, and a trade is honest only when both sides stand in one table: accuracy on the same images,
-bytes of the file that is shipped, latency on one machine in one interleaved run. The first row is the reference that
-every ratio and difference refers to. Rows where compression lost stay in the table.
+bytes of the file that is shipped, latency on one machine in one interleaved run, in each cadence that matters. The
+first row is the reference that every ratio and difference refers to; it is timed twice, and the second time stands
+below the others as an A/A row. Rows where compression lost stay in the table.
 
 A number can be right and still not support a sentence. So a row carries *marks*:
 
 * ``interval includes 1``: the speed-up may be none at all;
+* ``A/A misses 1``: the first row, timed a second time, is not as fast as itself: neither are the others' ratios true;
+* ``starved``: the process was not let run while its calls were timed;
 * ``outputs disagree``: a variant that should compute the same function as its twin does not;
 * ``provider fell back``: another backend ran than the one that was asked for;
 * ``emulated machine``: outputs are valid, times mean nothing;
@@ -14,33 +17,36 @@ A number can be right and still not support a sentence. So a row carries *marks*
 
 This module knows nothing about a runtime. A variant is a name, a callable from a batch to logits, a file and its counts
 (``measure.variant``), ``measure.benchmark`` makes the rows; ONNX files become variants in ``deploy.onnx``. A ledger
-saves to JSON and loads back exactly, raw latency samples included, so that any pair of rows can be compared later.
+saves to JSON and loads back exactly, every timed call included, so that any pair of rows can be compared later.
+``measure.ledger_table`` writes it out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.evaluation import Estimate, bootstrap_ratio
-from course_lib.measure.tables import html_table, markdown_table, quantity, text_table, three_digits
+from course_lib.evaluation import Estimate
+from course_lib.measure.cadence import Cadence
+from course_lib.measure.ledger_table import LedgerTable
+from course_lib.measure.row import Row, Twin
+from course_lib.measure.times import Times, ratio_of
 from course_lib.storage.files import read_json, write_json
 
-SCHEMA = 2
+SCHEMA = 3
 # Below these a mark is set. 1,000 independent images near 98 % give ± 0.9 point; a p95 of 20 rounds is its slowest.
 FEW_CLUSTERS, FEW_ROUNDS = 100, 20
 FEW_IMAGES = 1000
-
-HEADER = ("variant", "accuracy, %", "change, points", "same class, %", "size", "× smaller", "parameters")
-HEADER += ("MACs", "p50, ms", "p95, ms", "× faster", "marks")
-WORTH = ("variant", "accuracy, %", "change, points", "same class, %", "parameters", "MACs")
-COST = ("variant", "size", "× smaller", "p50, ms", "p95, ms", "× faster", "marks")
+STARVED = 0.9
+"""Processor time over wall time; reading both clocks and rounding cost less than the tenth that is left."""
 MARKS = {
     "interval includes 1": "the speed-up may be none at all: do not call the variant faster or slower",
+    "A/A misses 1": "the first row timed twice is not as fast as itself: the machine was not quiet, measure again",
+    "starved": f"the process ran for less than {STARVED:.0%} of the time of its calls: the machine was busy",
     "outputs disagree": "the outputs differ from the twin's by more than was stated: not the same function",
     "provider fell back": "another execution provider ran than the one that was asked for",
     "emulated machine": "the processor is emulated: outputs are valid, times and ratios of times are not",
@@ -49,70 +55,8 @@ MARKS = {
 }
 
 
-@dataclass(frozen=True)
-class Twin:
-    """Another row that this variant should agree with.
-
-    Args:
-        name: of the other row.
-        expected_agreement: the least fraction of equal predictions.
-        agreement: the fraction that was found.
-    """
-
-    name: str
-    expected_agreement: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured variant; the first row is the reference of all.
-
-    Args:
-        name: the variant's.
-        file: its file's name.
-        accuracy: fraction right on the test images.
-        agreement: fraction of test images with the same predicted class as the first row; 1.0 in the first.
-        accuracy_change: accuracy minus the first row's, in points, paired; None in the first.
-        size_bytes: all files that must be shipped.
-        size_ratio: the first row's bytes over these.
-        parameters: None where the file does not tell, as for the next two.
-        nonzeros: parameters that are not 0.
-        macs: multiply-accumulates for one image.
-        latency_ms_p50: median, ms per call.
-        latency_ms_p95: what 5 % of the samples exceed, ms per call.
-        latency_samples_ms: one a round, ms per call.
-        calls_per_sample: calls that one sample averages.
-        speedup: the first row's latency over this one's, ×; None in the first.
-        runtime: name and version.
-        provider: the backend that ran.
-        requested_provider: the backend that was asked for.
-        twin: the row that it should agree with, or None.
-    """
-
-    name: str
-    file: str
-    accuracy: Estimate
-    agreement: float
-    accuracy_change: Estimate | None
-    size_bytes: int
-    size_ratio: float
-    parameters: int | None
-    nonzeros: int | None
-    macs: int | None
-    latency_ms_p50: float
-    latency_ms_p95: float
-    latency_samples_ms: tuple[float, ...]
-    calls_per_sample: int
-    speedup: Estimate | None
-    runtime: str
-    provider: str
-    requested_provider: str
-    twin: Twin | None = None
-
-
 @dataclass(frozen=True, repr=False)  # the generated repr would print every latency sample
-class Ledger:
+class Ledger(LedgerTable):
     """Rows measured together, and the conditions that they share. The first row is the reference.
 
     Args:
@@ -120,9 +64,10 @@ class Ledger:
         data: name of the data, "rendered" or "gtsrb".
         rows: one a variant.
         input_shape: of the timed call, batch first.
+        cadences: how calls followed one another; one or more, the first is the one that is meant where none is named.
+        again: the times of the first row's file under a second name, one for each cadence: the A/A row.
         threads: of every variant.
-        warmup: calls of each variant before the clock started.
-        repeats: interleaved rounds.
+        warmup: calls of each variant before the clock started, in each cadence.
         seed: of the rounds' order and the bootstrap.
         date: ISO.
         machine: as ``measure.machine_summary`` tells it.
@@ -133,9 +78,10 @@ class Ledger:
     data: str
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
+    cadences: tuple[Cadence, ...]
+    again: tuple[Times, ...]
     threads: int
     warmup: int
-    repeats: int
     seed: int
     date: str
     machine: dict[str, Any]
@@ -154,22 +100,49 @@ class Ledger:
                 return row
         raise ValueError(f"no row {name!r}; there are {', '.join(repr(row.name) for row in self.rows)}")
 
-    def speedup(self, reference: str, other: str) -> Estimate:
-        """How many times faster ``other`` is than ``reference``, from the paired rounds of this run."""
-        times = (self[name].latency_samples_ms for name in (reference, other))
-        return bootstrap_ratio(*times, seed=self.seed)
+    def speedup(self, reference: str, other: str, cadence: str | None = None) -> Estimate:
+        """How many times faster ``other`` is than ``reference``, from the paired rounds of this run.
+
+        Args: cadence: a name; None: the first. Raises: ValueError: there is no such row or cadence.
+        """
+        at = self.index(cadence)
+        return ratio_of(self[reference].times[at], self[other].times[at], self.seed)
+
+    def index(self, cadence: str | None) -> int:
+        """Place among ``cadences`` of the one with this name; None: the first. Raises: ValueError: there is none."""
+        names = [c.name for c in self.cadences]
+        if cadence is not None and cadence not in names:
+            raise ValueError(f"no cadence {cadence!r}; there are {', '.join(map(repr, names))}")
+        return 0 if cadence is None else names.index(cadence)
+
+    @property
+    def sessions(self) -> int:
+        """Processes that the times come from."""
+        return len(self.rows[0].times[0].sessions)
 
     def marks(self, row: Row) -> tuple[str, ...]:
         """What may not be claimed from this row: keys of ``MARKS``."""
         found = {
-            "interval includes 1": row.speedup is not None and row.speedup.includes(1),
+            **self._marks_of(row.times),
+            "A/A misses 1": not all(t.speedup is None or t.speedup.includes(1) for t in self.again),
             "outputs disagree": row.twin is not None and row.twin.agreement < row.twin.expected_agreement,
             "provider fell back": row.provider != row.requested_provider,
             "emulated machine": bool(self.machine.get("emulated")),
             "few images": row.accuracy.n < FEW_IMAGES or row.accuracy.independent < FEW_CLUSTERS,
-            "few rounds": len(row.latency_samples_ms) < FEW_ROUNDS,
         }
-        return tuple(mark for mark, holds in found.items() if holds)
+        return tuple(mark for mark in MARKS if found[mark])
+
+    def time_marks(self, times: Times) -> tuple[str, ...]:
+        """What may not be claimed from these times alone."""
+        found = self._marks_of((times,))
+        return tuple(mark for mark in MARKS if found.get(mark))
+
+    def _marks_of(self, times: Sequence[Times]) -> dict[str, bool]:
+        return {
+            "interval includes 1": any(t.speedup is not None and t.speedup.includes(1) for t in times),
+            "starved": any(t.busy < STARVED for t in times),
+            "few rounds": any(t.rounds < FEW_ROUNDS for t in times),
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the ledger as JSON, atomically."""
@@ -191,93 +164,35 @@ class Ledger:
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise CourseError(f"the ledger is incomplete ({error})", path=path, mend=mend) from error
 
-    def caption(self) -> str:
-        """Where and how the rows were measured, in one line."""
-        m, first = self.machine, self.rows[0]
-        isa = ", ".join(m.get("isa", [])[-4:]) or "no known vector instructions"
-        tracks = f" of {first.accuracy.clusters:,} tracks" if first.accuracy.clusters else ""
-        return (
-            f"{self.data}: {first.accuracy.n:,} test images{tracks}. Latency: batch {self.input_shape[0]}, "
-            f"{self.threads} thread(s), {self.repeats} interleaved rounds after {self.warmup} warm-up calls, "
-            f"{', '.join(dict.fromkeys(row.runtime for row in self.rows))}, "
-            f"{m.get('cpu', 'unknown')} ({isa}), {self.date}. Brackets: 95 % intervals."
-        )
-
     def notes(self) -> list[str]:
         """One line per mark that occurs: its letter in the table, and what may not be claimed."""
-        letters = self._letters()
+        letters = self.letters()
         return [f"{letters[mark]}: {mark}. {MARKS[mark]}" for mark in letters]
 
-    def __str__(self) -> str:
-        """Two tables, one below the other, so that both fit a terminal: what a variant is worth, what it costs."""
-        header, rows = self._cells()
-        worth, cost = (text_table(*_columns(header, rows, part)) for part in (WORTH, COST))
-        return "\n".join([self.title, "", worth, "", cost, "", self.caption(), *self.notes()])
-
-    __repr__ = __str__
-
-    def to_markdown(self) -> str:
-        """The table for a README, its caption below, then one line per mark."""
-        notes = "".join(f"\n- {note}" for note in self.notes())
-        return f"{markdown_table(*self._cells())}\n\n{self.caption()}\n{notes}".rstrip() + "\n"
-
-    def _repr_html_(self) -> str:
-        return html_table(*self._cells(), caption=self.title, notes=[self.caption(), *self.notes()])
-
-    def _letters(self) -> dict[str, str]:
+    def letters(self) -> dict[str, str]:
         """Mark -> letter, for the marks that occur."""
         found = {mark for row in self.rows for mark in self.marks(row)}
-        return dict(zip((mark for mark in MARKS if mark in found), "abcdef", strict=False))
-
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
-        letters = self._letters()
-        return list(HEADER), [
-            _cells(row, "".join(letters[mark] for mark in self.marks(row)), first=i == 0)
-            for i, row in enumerate(self.rows)
-        ]
+        found |= {mark for times in self.again for mark in self.time_marks(times) if mark != "interval includes 1"}
+        return dict(zip((mark for mark in MARKS if mark in found), "abcdefgh", strict=False))
 
 
-def _columns(header: list[str], rows: list[list[str]], names: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
-    index = [header.index(name) for name in names]
-    return [header[i] for i in index], [[row[i] for i in index] for row in rows]
-
-
-def _cells(row: Row, marks: str, *, first: bool) -> list[str]:
-    a, change, speed = row.accuracy, row.accuracy_change, row.speedup
-    return [
-        row.name,
-        f"{100 * a.value:.2f} [{100 * a.low:.1f}, {100 * a.high:.1f}]",
-        "–" if change is None else _signed(f"{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"),
-        "–" if first else f"{100 * row.agreement:.1f}",
-        quantity(row.size_bytes, "B"),
-        "–" if first else f"{row.size_ratio:.1f}",
-        quantity(row.parameters) + _nonzero_part(row),
-        quantity(row.macs),
-        three_digits(row.latency_ms_p50),
-        three_digits(row.latency_ms_p95),
-        "–" if speed is None else f"{speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}]",
-        marks,
-    ]
-
-
-def _signed(text: str) -> str:
-    """With the minus sign of mathematics, which is as wide as the plus."""
-    return text.replace("-", "−")
-
-
-def _nonzero_part(row: Row) -> str:
-    """Says how many are not zero, where it matters (under 99 %)."""
-    if row.nonzeros is None or not row.parameters or row.nonzeros >= 0.99 * row.parameters:
-        return ""
-    return f" ({100 * row.nonzeros / row.parameters:.0f} % ≠ 0)"
+def _times(raw: dict[str, Any]) -> Times:
+    sessions = tuple(tuple(tuple(calls) for calls in rounds) for rounds in raw["sessions"])
+    speedup = None if raw["speedup"] is None else Estimate(**raw["speedup"])
+    found = Times(**{**raw, "sessions": sessions, "speedup": speedup})
+    if not found.rounds:
+        raise ValueError("no timed calls")
+    return found
 
 
 def _from_json(raw: dict[str, Any]) -> Ledger:
     rows = []
     for r in raw["rows"]:
-        nested = {"accuracy": Estimate, "accuracy_change": Estimate, "speedup": Estimate, "twin": Twin}
+        nested = {"accuracy": Estimate, "accuracy_change": Estimate, "twin": Twin}
         parts = {key: kind(**r[key]) for key, kind in nested.items() if r[key] is not None}
-        rows.append(Row(**{**r, **parts, "latency_samples_ms": tuple(r["latency_samples_ms"])}))
-    if not rows:
-        raise ValueError("no rows")
-    return Ledger(**{**raw, "rows": tuple(rows), "input_shape": tuple(raw["input_shape"])})
+        rows.append(Row(**{**r, **parts, "times": tuple(map(_times, r["times"]))}))
+    cadences, again = tuple(Cadence(**c) for c in raw["cadences"]), tuple(map(_times, raw["again"]))
+    if not rows or not cadences or any(len(times) != len(cadences) for times in (again, *(r.times for r in rows))):
+        raise ValueError("no rows, or a row without times in each cadence")
+    shared = {"rows": tuple(rows), "cadences": cadences, "again": again, "input_shape": tuple(raw["input_shape"])}
+    return Ledger(**{**raw, **shared})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from html import escape
+import tempfile
+from html import escape, unescape
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,20 @@ from torch import nn
 from course_lib.deploy.onnx import export_onnx, onnx_counts, onnx_variant, onnx_variants, open_session
 from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate, accuracy, accuracy_difference, bootstrap_ratio
-from course_lib.measure import MARKS, Ledger, Twin, Variant, measure_ledger, predict_classes
+from course_lib.measure import (
+    BACK_TO_BACK,
+    IN_TURN,
+    MARKS,
+    Cadence,
+    Ledger,
+    Times,
+    Twin,
+    Variant,
+    measure_ledger,
+    predict_classes,
+    ratio_of,
+    three_digits,
+)
 from course_lib.plots import alt_text, ledger_figure
 
 RNG = np.random.default_rng(0)
@@ -63,11 +77,30 @@ def test_every_column_of_a_row_equals_what_its_own_function_says(ledger):
     assert student.accuracy == accuracy(own, LABELS, TRACKS)
     assert student.accuracy_change == accuracy_difference(own, reference, LABELS, TRACKS)
     assert student.agreement == (own == reference).mean()
-    times = student.latency_samples_ms
+    times = student.times[0].ms
     assert (student.latency_ms_p50, student.latency_ms_p95) == tuple(np.percentile(times, [50, 95]))
-    assert student.speedup == bootstrap_ratio(teacher.latency_samples_ms, times, seed=ledger.seed)
+    assert student.speedup == bootstrap_ratio(teacher.times[0].ms, times, seed=ledger.seed)
     assert student.size_ratio == teacher.size_bytes / student.size_bytes
     assert (student.file, len(times)) == ("student.onnx", 24)
+
+
+def test_the_first_row_is_timed_a_second_time_and_is_about_as_fast_as_itself(ledger):
+    (again,) = ledger.again
+    assert again.speedup == bootstrap_ratio(ledger["teacher"].times[0].ms, again.ms, seed=ledger.seed)
+    assert again.rounds == 24
+    assert 0.5 < again.speedup.value < 2
+
+
+def test_another_opening_of_the_first_file_serves_the_second_time():
+    seen = []
+
+    def counting(x: np.ndarray) -> np.ndarray:
+        seen.append(len(x))
+        return logits(x)
+
+    found = measured([fake("a")], again=fake("a", predict=counting))
+    assert len(seen) == 24 + 1  # rounds and a warm-up call
+    assert found["a"].times[0].rounds == found.again[0].rounds == 24
 
 
 def test_the_first_row_is_the_reference_and_has_no_ratio_to_itself(ledger):
@@ -88,34 +121,57 @@ def test_an_unknown_row_is_refused_with_the_names_that_exist(ledger):
 
 
 def test_the_conditions_of_the_run_are_recorded(ledger):
-    assert (ledger.threads, ledger.warmup, ledger.repeats, ledger.input_shape) == (1, 1, 24, (1, 3, 4, 4))
+    assert (ledger.threads, ledger.warmup, ledger.input_shape) == (1, 1, (1, 3, 4, 4))
+    assert (ledger.cadences, ledger.sessions) == ((IN_TURN,), 1)
     assert ledger.machine["threads"] == 1
     assert "torch" in ledger.versions
     assert "1,200 test images of 200 tracks" in ledger.caption()
 
 
-def marks_after(ledger: Ledger, name: str, machine: dict | None = None, **changes) -> tuple[str, ...]:
-    row = dataclasses.replace(ledger[name], **changes)
-    return dataclasses.replace(ledger, machine={**ledger.machine, **(machine or {})}).marks(row)
+def changed(ledger: Ledger, name: str, again: dict | None = None, machine: dict | None = None, **changes) -> Ledger:
+    """The ledger with one row changed; fields of ``Times`` go to the row's times."""
+    row, timed = ledger[name], {field.name for field in dataclasses.fields(Times)}
+    of_times = {key: value for key, value in changes.items() if key in timed}
+    times = tuple(dataclasses.replace(t, **of_times) for t in row.times)
+    row = dataclasses.replace(row, times=times, **{k: v for k, v in changes.items() if k not in timed})
+    rows = tuple(row if r.name == name else r for r in ledger.rows)
+    second = tuple(dataclasses.replace(t, **(again or {})) for t in ledger.again)
+    return dataclasses.replace(ledger, rows=rows, again=second, machine={**ledger.machine, **(machine or {})})
 
 
-def test_a_sound_row_carries_no_mark(ledger):
-    assert marks_after(ledger, "student") == ()
+def marks_after(ledger: Ledger, name: str, **changes) -> tuple[str, ...]:
+    found = changed(ledger, name, **changes)
+    return found.marks(found[name])
+
+
+@pytest.fixture(scope="module")
+def quiet(ledger) -> Ledger:
+    """The measured ledger as a quiet machine would have given it."""
+    again = {"speedup": Estimate(1.0, 0.99, 1.01, 24, "×"), "busy": 1.0}
+    sure = {"busy": 1.0, "speedup": Estimate(2.0, 1.9, 2.1, 24, "×")}
+    found = changed(ledger, "student", again=again, **sure)
+    return changed(changed(found, "copy", **sure), "teacher", busy=1.0)
+
+
+def test_a_sound_row_carries_no_mark(quiet):
+    assert marks_after(quiet, "student") == ()
 
 
 CASES = {
     "interval includes 1": {"speedup": Estimate(1.1, 0.9, 1.3, 24, "×")},
+    "A/A misses 1": {"again": {"speedup": Estimate(1.02, 1.01, 1.03, 24, "×")}},
+    "starved": {"busy": 0.899},
     "outputs disagree": {"twin": Twin("teacher", 0.99, 0.98)},
     "provider fell back": {"requested_provider": "CUDAExecutionProvider"},
     "emulated machine": {"machine": {"emulated": True}},
     "few images": {"accuracy": Estimate(0.9, 0.8, 1.0, 999, clusters=999)},
-    "few rounds": {"latency_samples_ms": (1.0,) * 19},
+    "few rounds": {"sessions": (((1.0,),) * 19,)},
 }
 
 
 @pytest.mark.parametrize(("mark", "change"), CASES.items())
-def test_each_overreach_sets_its_own_mark_and_no_other(ledger, mark, change):
-    assert marks_after(ledger, "student", **change) == (mark,)
+def test_each_overreach_sets_its_own_mark_and_no_other(quiet, mark, change):
+    assert marks_after(quiet, "student", **change) == (mark,)
 
 
 def test_there_is_a_case_for_every_mark():
@@ -127,17 +183,19 @@ def test_there_is_a_case_for_every_mark():
     [
         {"speedup": Estimate(1.1, 1.01, 1.3, 24, "×")},
         {"speedup": Estimate(0.5, 0.4, 0.6, 24, "×")},
+        {"again": {"speedup": Estimate(1.01, 1.0, 1.02, 24, "×")}},
+        {"busy": 0.9},
         {"twin": Twin("teacher", 0.99, 0.99)},
         {"accuracy": Estimate(0.9, 0.8, 1.0, 1000, clusters=100)},
-        {"latency_samples_ms": (1.0,) * 20},
+        {"sessions": (((1.0,),) * 10,) * 2},
     ],
 )
-def test_at_the_boundary_no_mark_is_set(ledger, change):
-    assert marks_after(ledger, "student", **change) == ()
+def test_at_the_boundary_no_mark_is_set(quiet, change):
+    assert marks_after(quiet, "student", **change) == ()
 
 
-def test_many_frames_of_few_tracks_are_few_images(ledger):
-    assert marks_after(ledger, "student", accuracy=Estimate(0.9, 0.8, 1.0, 30_000, clusters=99)) == ("few images",)
+def test_many_frames_of_few_tracks_are_few_images(quiet):
+    assert marks_after(quiet, "student", accuracy=Estimate(0.9, 0.8, 1.0, 30_000, clusters=99)) == ("few images",)
 
 
 def test_a_twin_that_computes_something_else_is_found_by_measuring():
@@ -164,14 +222,18 @@ def _drop(key: str):
 
 
 BREAKS = {
-    "another schema": lambda raw: raw.update(schema=1),
+    "another schema": lambda raw: raw.update(schema=2),
     "no schema": lambda raw: raw.pop("schema"),
     "no rows": lambda raw: raw.update(rows=[]),
     "rows are numbers": lambda raw: raw.update(rows=[1]),
     "row without accuracy": _drop("accuracy"),
-    "row without samples": _drop("latency_samples_ms"),
+    "row without times": _drop("times"),
+    "no timed calls": lambda raw: raw["rows"][1]["times"][0].update(sessions=[]),
+    "a cadence without times": lambda raw: raw["rows"][1].update(times=[]),
+    "no cadence": lambda raw: raw.update(cadences=[]),
+    "no A/A row": lambda raw: raw.pop("again"),
     "an unknown field": lambda raw: raw.update(surprise=1),
-    "half an interval": lambda raw: raw["rows"][1]["speedup"].pop("low"),
+    "half an interval": lambda raw: raw["rows"][1]["times"][0]["speedup"].pop("low"),
     "no machine": lambda raw: raw.pop("machine"),
 }
 
@@ -205,15 +267,86 @@ def test_the_text_table_fits_a_terminal_and_shows_each_row_in_both_halves(ledger
     assert "(50 % ≠ 0)" in text
 
 
-def test_a_mark_is_a_letter_in_the_row_and_a_sentence_below_in_every_rendering(ledger):
-    row = dataclasses.replace(ledger["student"], speedup=Estimate(1.0, 0.9, 1.1, 24, "×"))
-    marked = dataclasses.replace(ledger, rows=(ledger.rows[0], row))
+def test_a_mark_is_a_letter_in_the_row_and_a_sentence_below_in_every_rendering(quiet):
+    marked = changed(quiet, "student", speedup=Estimate(1.0, 0.9, 1.1, 24, "×"))
+    marked = dataclasses.replace(marked, rows=marked.rows[:2])
     note = f"a: interval includes 1. {MARKS['interval includes 1']}"
     assert marked.notes() == [note]
     for rendering in (str(marked), marked.to_markdown(), marked._repr_html_()):
         assert note in rendering
     assert next(line for line in marked.to_markdown().splitlines() if line.startswith("| student")).endswith("| a |")
     assert next(line for line in marked.to_markdown().splitlines() if line.startswith("| teacher")).endswith("|  |")
+
+
+def test_an_a_a_row_stands_below_the_others_with_its_mark_in_every_rendering(quiet):
+    missed = changed(quiet, "student", again={"speedup": Estimate(1.02, 1.01, 1.03, 24, "×")})
+    for rendering in (str(missed), missed.to_markdown()):
+        (line,) = (line for line in rendering.splitlines() if line.startswith(("A/A: teacher", "| A/A: teacher")))
+        assert "1.02 [1.01, 1.03]" in line
+        assert line.rstrip(" |").endswith(" a")
+    assert "1.02 [1.01, 1.03]" in missed._repr_html_()
+
+
+PACES = {
+    BACK_TO_BACK: 20,
+    IN_TURN: 24,
+    Cadence("slow", calls=2, settle=1, period_s=0.001, finds="a core that slept"): 20,
+}
+
+
+@pytest.fixture(scope="module")
+def paced() -> Ledger:
+    return measured([fake("teacher", 0.3, work=40), fake("student")], cadences=PACES)
+
+
+def test_every_cadence_gives_times_of_its_own_and_the_first_is_meant_where_none_is_named(paced):
+    student = paced["student"]
+    assert paced.cadences == tuple(PACES)
+    assert [t.cadence for t in student.times] == ["back to back", "in turn", "slow"]
+    assert [t.rounds for t in student.times] == list(PACES.values())
+    assert [len(t.ms) for t in student.times] == [20 * 20, 24, 20 * 2]
+    assert student.speedup == student.times[0].speedup == paced.speedup("teacher", "student")
+    assert paced.speedup("teacher", "student", "slow") == student.times[2].speedup
+    with pytest.raises(ValueError, match="no cadence 'fast'; there are 'back to back', 'in turn', 'slow'"):
+        paced.speedup("teacher", "student", "fast")
+
+
+def test_every_rendering_of_several_cadences_names_each_and_what_a_call_finds(paced):
+    for rendering in (str(paced), paced.to_markdown(), paced._repr_html_()):
+        for cadence in PACES:
+            assert cadence.name in rendering
+            assert cadence.finds in unescape(rendering)
+    text = str(paced)
+    tables = text.split("\n\n")[1:-1]
+    assert all(len(line) <= 100 for table in tables for line in table.splitlines())
+    assert sum(line.startswith("A/A: teacher") for line in text.splitlines()) == 3
+    found = Ledger.load(_saved(paced))
+    assert found == paced
+
+
+def _saved(ledger: Ledger) -> Path:
+    path = Path(tempfile.mkdtemp()) / "l.json"
+    ledger.save(path)
+    return path
+
+
+def test_the_far_tail_is_told_from_a_thousand_calls_on_and_the_slowest_call_always():
+    few = Times("in turn", (tuple((float(ms),) for ms in range(1, 1000)),), busy=1.0)
+    many = Times("in turn", (tuple((float(ms),) for ms in range(1, 1001)),), busy=1.0)
+    assert (few.p999, few.worst, many.worst) == (None, 999.0, 1000.0)
+    assert many.p999 == pytest.approx(np.percentile(np.arange(1, 1001), 99.9))
+
+
+def test_the_tails_show_every_row_in_every_cadence(paced):
+    lines = paced.tails().splitlines()
+    assert len(lines) == 2 + 2 * 3
+    assert three_digits(paced["student"].times[0].worst) in lines[5]
+
+
+def test_times_of_two_cadences_are_not_compared(paced):
+    teacher, student = paced
+    with pytest.raises(ValueError, match="'in turn' in 1 and 'slow' in 1 sessions"):
+        ratio_of(teacher.times[1], student.times[2], 0)
 
 
 def test_a_row_name_cannot_break_the_page(ledger):
@@ -273,6 +406,8 @@ def test_a_twin_that_does_not_exist_is_refused(twins):
 def test_inconsistent_variants_are_refused():
     with pytest.raises(ValueError, match="different names"):
         measure_ledger([fake("a"), fake("a")], IMAGES, LABELS, None, title="t", data="d")
+    with pytest.raises(ValueError, match="none of them 'A/A'"):
+        measured([fake("A/A")])
     with pytest.raises(ValueError, match="both twin and twin_agreement"):
         measured([fake("a", twin="a")])
     with pytest.raises(ValueError, match="at least one"):
@@ -344,7 +479,7 @@ def test_each_point_of_the_figure_stands_at_its_row_and_is_hollow_if_marked(ledg
 @pytest.mark.parametrize("spread", [1.0, 1.3, 50.0])
 def test_the_time_axis_has_readable_ticks_however_close_the_variants_are(ledger, spread):
     rows = tuple(
-        dataclasses.replace(row, latency_ms_p50=p50, latency_ms_p95=1.05 * p50)
+        dataclasses.replace(row, times=(Times(IN_TURN.name, (((p50,),) * 30,), busy=1.0),))
         for row, p50 in zip(ledger.rows, (0.131, 0.131 * spread, 0.14), strict=True)
     )
     (axes,) = ledger_figure(dataclasses.replace(ledger, rows=rows)).axes

@@ -1,11 +1,9 @@
-"""Counting, latency, machine, recorded figures and claims."""
+"""Counting, machine, recorded figures and claims."""
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
-import types
 
 import numpy as np
 import onnx
@@ -25,7 +23,6 @@ from course_lib.measure import (
     count_nonzeros,
     count_parameters,
     cpu_features,
-    latency,
     load_result,
     machine,
     machine_summary,
@@ -44,7 +41,6 @@ from course_lib.measure import (
 from course_lib.measure.tables import html_table, markdown_table, text_table
 
 # The package gives the function's name to the function, so the module is looked up by its path.
-latency_module = importlib.import_module("course_lib.measure.latency")
 
 
 def torchvision_model(name: str) -> nn.Module:
@@ -257,131 +253,6 @@ def test_a_file_that_is_not_onnx_is_one_line_with_its_name_and_a_mend(content, t
     with pytest.raises(CourseError, match=r"broken\.onnx: .*Mend: ") as caught:
         onnx_counts(path)
     assert "\n" not in str(caught.value)
-
-
-class FakeClock:
-    """A clock that only the variants advance: latencies are then exact and the test needs no real time."""
-
-    def __init__(self, monkeypatch):
-        self.now, self.log = 0, []
-        monkeypatch.setattr(latency_module, "time", types.SimpleNamespace(perf_counter_ns=lambda: self.now))
-
-    def variant(self, name: str, ms) -> callable:
-        def call():
-            self.log.append(name)
-            self.now += round(1e6 * (ms(self) if callable(ms) else ms))
-
-        return call
-
-
-def test_latency_reports_the_true_median_tail_and_ratio_of_a_fake_clock(monkeypatch):
-    clock = FakeClock(monkeypatch)
-    slow_every_tenth = iter([2.0] * 4 + ([2.0] * 9 + [8.0]) * 10)
-    variants = {"a": clock.variant("a", 3.0), "b": clock.variant("b", lambda _: next(slow_every_tenth))}
-    report = latency(variants, warmup=3, repeats=100, threads=1, seed=0)
-    assert (report.p50("a"), report.p95("a")) == (3.0, 3.0)
-    assert (report.p50("b"), report.p95("b")) == (2.0, 8.0)
-    assert report.ratio("a", "b").value == pytest.approx(1.5)
-    assert report.samples_ms["b"].shape == (100,)
-
-
-def test_rounds_are_interleaved_each_variant_once_in_an_order_that_changes(monkeypatch):
-    clock = FakeClock(monkeypatch)
-    names = ["a", "b", "c"]
-    latency({n: clock.variant(n, 5.0) for n in names}, warmup=2, repeats=40, threads=1, seed=0)
-    rounds = np.array(clock.log[3 * (2 + 1) :]).reshape(40, 3)  # after warm-up and one calibrating call each
-    assert all(sorted(r) == names for r in rounds)
-    assert len({tuple(r) for r in rounds}) == 6
-    assert clock.log[:6] == ["a", "a", "b", "b", "c", "c"]
-
-
-def test_a_slowing_machine_does_not_move_the_ratio(monkeypatch):
-    clock = FakeClock(monkeypatch)
-
-    def drifting(ms):
-        return lambda c: ms * (1 + c.now / 1e9)  # twice as slow after one second
-
-    variants = {"a": clock.variant("a", drifting(3.0)), "b": clock.variant("b", drifting(1.5))}
-    ratio = latency(variants, warmup=1, repeats=400, threads=1, seed=0).ratio("a", "b")
-    assert ratio.value == pytest.approx(2.0, rel=0.01)
-    assert 1.98 < ratio.low <= ratio.high < 2.02
-
-
-def test_a_fast_function_is_timed_in_loops_of_at_least_one_millisecond(monkeypatch):
-    clock = FakeClock(monkeypatch)
-    variants = {"fast": clock.variant("fast", 0.003), "slow": clock.variant("slow", 4.0)}
-    report = latency(variants, warmup=1, repeats=5, threads=1, seed=0)
-    assert report.calls == {"fast": 512, "slow": 1}
-    assert report.p50("fast") == pytest.approx(0.003)
-
-
-def test_the_same_seed_gives_the_same_order_and_another_seed_another(monkeypatch):
-    logs = []
-    for seed in (0, 0, 1):
-        clock = FakeClock(monkeypatch)
-        latency({n: clock.variant(n, 2.0) for n in "abcd"}, warmup=1, repeats=10, threads=1, seed=seed)
-        logs.append(clock.log)
-    assert logs[0] == logs[1] != logs[2]
-
-
-def test_more_work_takes_measurably_longer_on_the_real_clock():
-    small, large = np.ones((40, 40)), np.ones((400, 400))
-    variants = {"large": lambda: large @ large, "small": lambda: small @ small}
-    report = latency(variants, warmup=3, repeats=15, threads=1, seed=0)
-    assert report.ratio("large", "small").low > 3  # 1000 times the work
-
-
-def test_the_garbage_collector_rests_while_the_clock_runs_and_returns_afterwards_also_after_an_error():
-    seen = []
-    latency({"a": lambda: seen.append(gc.isenabled())}, warmup=1, repeats=2, threads=1, seed=0)
-    assert seen[-1] is False
-    assert gc.isenabled()
-
-    def fails_later(left=iter([1] * 50)):  # noqa: B008
-        next(left)
-
-    with pytest.raises(RuntimeError):
-        latency({"a": fails_later, "b": lambda: None}, warmup=1, repeats=500, threads=1, seed=0)
-    assert gc.isenabled()
-
-
-def test_a_variant_that_raises_is_named_with_its_error():
-    def broken():
-        raise KeyError("images")
-
-    with pytest.raises(RuntimeError, match="variant 'student' raised KeyError: 'images'"):
-        latency({"teacher": lambda: None, "student": broken}, warmup=1, repeats=2, threads=1, seed=0)
-
-
-def test_an_interrupt_is_not_swallowed():
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        latency({"a": interrupted}, warmup=1, repeats=2, threads=1, seed=0)
-
-
-@pytest.mark.parametrize("wrong", [{"warmup": 0}, {"repeats": 1}, {"threads": 0}])
-def test_latency_refuses_no_warmup_one_round_or_no_threads(wrong):
-    with pytest.raises(ValueError, match="warmup ≥ 1, repeats ≥ 2, threads ≥ 1"):
-        latency({"a": lambda: None}, **({"warmup": 1, "repeats": 2, "threads": 1, "seed": 0} | wrong))
-    with pytest.raises(ValueError, match="at least one"):
-        latency({}, warmup=1, repeats=2, threads=1, seed=0)
-
-
-def test_the_report_marks_a_ratio_that_proves_nothing_and_names_unknown_variants(monkeypatch):
-    clock = FakeClock(monkeypatch)
-    noise = np.random.default_rng(0).lognormal(1, 0.2, 1000).tolist()
-    variants = {n: clock.variant(n, lambda _: noise.pop()) for n in ("a", "twin")}
-    variants["fast"] = clock.variant("fast", 1.0)
-    report = latency(variants, warmup=1, repeats=30, threads=2, seed=0)
-    text = str(report).splitlines()
-    assert "interval includes 1" in next(line for line in text if line.startswith("twin"))
-    assert "interval includes 1" not in next(line for line in text if line.startswith("fast"))
-    assert "30 interleaved rounds after 1 warm-up calls, 2 thread(s)" in str(report)
-    assert "<td" in report._repr_html_()
-    with pytest.raises(ValueError, match="no variant 'b'; there are 'a', 'twin', 'fast'"):
-        report.p50("b")
 
 
 X86 = (
