@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = add("bench", _bench, "measure the main job's recorded figures (benchmarks/results/journey_*.json)")
     bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
+    bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
     _data_option(bench)
     return parser
 
@@ -129,15 +130,17 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from course_lib.experiments import main_job
+    from course_lib.experiments import main_job, main_job_record
     from course_lib.experiments.shipped_networks import data_key
 
     data, started = _data_name(options), time.perf_counter()
     key = data_key(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
-    ledger = main_job.run(data, quick=True, out=Path("build") / f"journey_{key}", repeats=500, say=_say(started))
-    print(f"\n{ledger}\n")
-    print(f"Written: {main_job.record_main_job(ledger, key, f'course bench journey --data {shown}')}")
+    out, say = Path("build") / f"journey_{key}", _say(started)
+    files, title = main_job.prepare(data, quick=True, out=out, say=say)
+    ledger = main_job_record.measure_sessions(data, files, title, out, options.sessions, say)
+    print(f"\n{ledger}\n\n{ledger.tails()}\n")
+    print(f"Written: {main_job_record.record_main_job(ledger, key, f'course bench journey --data {shown}')}")
 
 
 def _say(started: float):

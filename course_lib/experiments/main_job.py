@@ -12,9 +12,8 @@ loads the shipped ones, which ``recipes.FULL`` made. The teacher is always loade
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +21,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.data import Splits, load
-from course_lib.deploy.onnx import export_onnx, onnx_variants
+from course_lib.data import SignDataset, Splits, load
+from course_lib.deploy.onnx import export_onnx, onnx_variant, onnx_variants
 from course_lib.experiments.shipped_networks import FULL, LIVE, Plan, data_key, prune_and_finetune, train_student
-from course_lib.measure import Ledger, Measurement, measure_ledger, record
+from course_lib.measure import (
+    BACK_TO_BACK,
+    IN_TURN,
+    THIRTY_A_SECOND,
+    Cadence,
+    Ledger,
+    measure_ledger,
+)
 from course_lib.models import SignStudent, checkpoints
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
 TEACHER, FINAL = "teacher FP32", "student pruned INT8"
 MAIN_ROWS = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
 """The way from the teacher to the final network, without the variants that stand beside it."""
+PACES = {BACK_TO_BACK: 30, IN_TURN: 200, THIRTY_A_SECOND: 20}
+"""Rounds of each cadence in a demo: about a minute and a half, half of it asleep."""
 Say = Callable[[str], None]
 
 
@@ -57,7 +65,7 @@ def run(
     *,
     quick: bool = False,
     out: str | Path = "demo",
-    repeats: int = 200,
+    paces: Mapping[Cadence, int] = PACES,
     progress: bool = True,
     say: Say = lambda line: None,
 ) -> Ledger:
@@ -66,11 +74,27 @@ def run(
     Args:
         data: "rendered", "gtsrb" or the path of an .npz; see ``data.load``.
         quick: load the shipped students instead of training them.
-        out: folder for the files. repeats: timed rounds of each variant.
+        out: folder for the files. paces: cadence -> timed rounds.
         progress: show progress bars. say: is told what begins.
     Raises: CourseError: data or checkpoints are missing, broken, or the teacher was trained on another split.
     """
-    key, out = data_key(data), Path(out)
+    files, title, test = _prepared(data, quick, Path(out), progress, say)
+    say("measuring every variant on the test part, interleaved, one thread, in three cadences")
+    ledger = measure_files(files, test, title, paces)
+    ledger.save(Path(out) / "ledger.json")
+    return ledger
+
+
+def prepare(
+    data: str = "rendered", *, quick: bool, out: str | Path, progress: bool = True, say: Say = lambda line: None
+) -> tuple[dict[str, Path], str]:
+    """All of ``run`` before the measurement: the ONNX files, name -> path with the teacher first, and the title."""
+    files, title, _ = _prepared(data, quick, Path(out), progress, say)
+    return files, title
+
+
+def _prepared(data: str, quick: bool, out: Path, progress: bool, say: Say) -> tuple[dict[str, Path], str, SignDataset]:
+    key = data_key(data)
     say(f"data: {data}")
     splits = load(data)
     teacher, card = checkpoints.load(f"teacher_{key}")
@@ -79,19 +103,25 @@ def run(
     students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
     files = export_files(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
-    say("measuring every variant on the test part, interleaved, one thread")
-    test = splits.test
-    ledger = measure_ledger(
+    title = f"Main job on {splits.test.name} signs; students {students.origin}"
+    return files, title, splits.test
+
+
+def measure_files(
+    files: Mapping[str, str | Path], test: SignDataset, title: str, paces: Mapping[Cadence, int]
+) -> Ledger:
+    """The ledger of ONNX files on one thread, the first one opened twice: name -> path; paces: cadence -> rounds."""
+    first, path = next(iter(files.items()))
+    return measure_ledger(
         onnx_variants(files, threads=1),
         test.batch(np.arange(len(test)))[0].numpy(),
         test.labels,
         test.groups,
-        title=f"Main job on {test.name} signs; students {students.origin}",
+        title=title,
         data=test.name,
-        repeats=repeats,
+        cadences=paces,
+        again=onnx_variant(first, path, threads=1),
     )
-    ledger.save(out / "ledger.json")
-    return ledger
 
 
 def shipped_students(splits: Splits, key: str) -> Students:
@@ -150,57 +180,3 @@ def half_zeros(student: SignStudent) -> SignStudent:
             weight = layer.weight
             weight[weight.abs() <= weight.abs().median()] = 0.0
     return twin
-
-
-def record_main_job(ledger: Ledger, key: str, command: str, seed: int = 0) -> Path:
-    """Write ``benchmarks/results/journey_<key>.json`` from a ledger of the main job."""
-    first, last = ledger[TEACHER], ledger[FINAL]
-    n, change, speed = first.accuracy.n, last.accuracy_change, last.speedup
-    assert change is not None  # the final row is not the first
-    assert speed is not None
-    where = f"on the test part of {ledger.data}"
-    figures = {
-        "teacher_accuracy": _accuracy_figure(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),
-        "final_accuracy": _accuracy_figure(last.accuracy, f"final INT8 {where}; interval by bootstrap over signs"),
-        "accuracy_drop_points": Measurement(
-            -change.value,
-            "points",
-            n,
-            f"teacher FP32 − final INT8, the same images {where}, paired by sign",
-            low=-change.high,
-            high=-change.low,
-            target="≤ 1.0",
-        ),
-        "size_ratio": Measurement(
-            last.size_ratio, "×", 1, "bytes of the teacher's FP32 ONNX file / of the final INT8 file", target="≥ 50"
-        ),
-        "latency_ratio": Measurement(
-            speed.value,
-            "×",
-            ledger.repeats,
-            "teacher FP32 / final INT8, batch 1, 1 thread, ONNX Runtime, interleaved",
-            low=speed.low,
-            high=speed.high,
-            target="≥ 15",
-        ),
-    }
-    rows = [
-        {k: v for k, v in dataclasses.asdict(row).items() if k != "latency_samples_ms"} | {"marks": ledger.marks(row)}
-        for row in ledger
-    ]
-    extra = {"ledger": {"title": ledger.title, "caption": ledger.caption(), "rows": rows}}
-    return record(
-        f"journey_{key}", command, _with_notes(figures, ledger), seeds=[seed], threads=ledger.threads, extra=extra
-    )
-
-
-def _accuracy_figure(accuracy, meaning: str) -> Measurement:
-    return Measurement(accuracy.value, "", accuracy.n, meaning, low=accuracy.low, high=accuracy.high)
-
-
-def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Measurement]:
-    """A missed target is recorded too; its note says at which step the points were lost."""
-    values = [100 * ledger[name].accuracy.value for name in MAIN_ROWS]
-    steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
-    note = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
-    return {k: dataclasses.replace(f, note=note) if f.met is False else f for k, f in figures.items()}

@@ -21,15 +21,17 @@ from course_lib.measure.ledger import MARKS, Ledger
 from course_lib.measure.machine import (
     Peak,
     cpu_features,
+    has_dot_product,
     machine_summary,
     peak_bandwidth_gbs,
     peak_compute_gflops,
     peak_memory_bytes,
     process_memory_bytes,
+    processor_key,
     torch_threads,
     versions,
 )
-from course_lib.measure.records import Measurement, load_result, record
+from course_lib.measure.records import Measurement, load_result, load_results, record
 from course_lib.measure.row import Row, Twin
 from course_lib.measure.sessions import pool_sessions
 from course_lib.measure.tables import quantity, three_digits
@@ -58,8 +60,10 @@ __all__ = [
     "count_nonzeros",
     "count_parameters",
     "cpu_features",
+    "has_dot_product",
     "latency",
     "load_result",
+    "load_results",
     "machine_summary",
     "macs_by_layer",
     "measure_ledger",
@@ -69,6 +73,7 @@ __all__ = [
     "pool_sessions",
     "predict_classes",
     "process_memory_bytes",
+    "processor_key",
     "quantity",
     "ratio_of",
     "record",

@@ -23,10 +23,11 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ MACOS_FLAGS = {
     "hw.optional.avx2_0": "avx2",
     "hw.optional.avx512f": "avx512f",
 }
+DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm")
+"""Instructions that multiply and add four or more 8-bit numbers at once: with one of them INT8 buys time."""
 VERSIONED = ("torch", "torchvision", "onnxruntime", "onnx", "numpy")
 
 
@@ -110,6 +113,29 @@ def cpu_features() -> dict[str, Any]:
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
         "emulated": emulated,
     }
+
+
+def has_dot_product(isa: Iterable[str]) -> bool:
+    """True if one of these instruction sets has 8-bit dot products.
+
+    >>> has_dot_product(["avx2", "fma"]), has_dot_product(["avx2", "avx_vnni"])
+    (False, True)
+    """
+    return not set(isa).isdisjoint(DOT_PRODUCTS)
+
+
+def processor_key(machine: Mapping[str, Any]) -> str:
+    """A processor's name as a part of a file's name, with what decides about INT8: its 8-bit dot product, or none.
+
+    Args: machine: as ``machine_summary`` gives it.
+
+    >>> processor_key({"cpu": "AMD EPYC", "isa": ["avx2", "avx512_vnni"]})
+    'amd_epyc_avx512_vnni'
+    >>> processor_key({"cpu": "AMD EPYC", "isa": ["avx2"]})
+    'amd_epyc_no_dot_product'
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", str(machine["cpu"]).lower()).strip("_") or "unknown"
+    return f"{name}_{next((flag for flag in DOT_PRODUCTS if flag in machine['isa']), 'no_dot_product')}"
 
 
 def machine_summary(threads: int | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.measure.machine import machine_summary, versions
+from course_lib.measure.machine import machine_summary, processor_key, versions
 from course_lib.storage.files import RESULTS, read_json, write_json
 
 _TARGET = re.compile(r"(≤|≥|<|>)\s*(-?\d+(?:\.\d+)?)")
@@ -101,12 +101,14 @@ def record(
     seeds: Sequence[int],
     threads: int | None = None,
     extra: Mapping[str, Any] | None = None,
+    by_processor: bool = False,
     folder: str | Path = RESULTS,
 ) -> Path:
     """Write ``folder``/<name>.json with the figures, this machine, the versions, date, seeds and the command.
 
     Args: name: lower case letters, digits, underscores; command: repeats the run; threads: used by the measurement;
-        extra: further keys, such as a ledger's rows.
+        extra: further keys, such as a ledger's rows; by_processor: times decide, so write <name>__<processor>.json
+        and leave other processors' files as they are.
     Raises: ValueError: a bad name, no figures, an extra key that is taken, or a missed target without a note.
     """
     if not _NAME.fullmatch(name):
@@ -116,27 +118,29 @@ def record(
     for key, figure in figures.items():
         if figure.met is False and not figure.note:
             raise ValueError(f"{key} = {figure.value:g} misses its target {figure.target}: give a note that says why")
+    machine = machine_summary(threads)
     content = {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine_summary(threads),
+        "machine": machine,
         "versions": versions(),
         "seeds": list(seeds),
         "figures": {key: _as_json(figure) for key, figure in figures.items()},
     }
     if taken := set(extra or {}) & set(content):
         raise ValueError(f"extra must not hold the keys {sorted(taken)}")
-    path = Path(folder) / f"{name}.json"
+    path = Path(folder) / f"{name}{f'__{processor_key(machine)}' if by_processor else ''}.json"
     write_json(path, {**content, **(extra or {})})
     return path
 
 
 def load_result(name: str, folder: str | Path = RESULTS) -> dict[str, Any]:
-    """The recorded content, with ``figures`` as name -> Measurement.
+    """The recorded content, with ``figures`` as name -> Measurement; of several processors' the first by name.
 
     Raises: CourseError: missing, not JSON, or without the fields of a recorded result.
     """
-    path, mend = Path(folder) / f"{name}.json", f"git checkout -- benchmarks/results/{name}.json"
+    path = next(iter(_recorded(name, folder)), Path(folder) / f"{name}.json")
+    mend = f"git checkout -- benchmarks/results/{path.name}"
     content = read_json(path, mend=mend)
     try:
         known = {field.name for field in dataclasses.fields(Measurement)}
@@ -145,6 +149,20 @@ def load_result(name: str, folder: str | Path = RESULTS) -> dict[str, Any]:
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise CourseError(f"not a recorded result ({error})", path=path, mend=mend) from error
     return {**content, "figures": figures}
+
+
+def load_results(name: str, folder: str | Path = RESULTS) -> list[dict[str, Any]]:
+    """What each processor recorded under this name, [] if none did.
+
+    Raises: CourseError: one of the files is broken.
+    """
+    return [load_result(path.stem, folder) for path in _recorded(name, folder)]
+
+
+def _recorded(name: str, folder: str | Path) -> list[Path]:
+    """The file of this name, and those that processors wrote under it, by name."""
+    own = Path(folder) / f"{name}.json"
+    return [*([own] if own.is_file() else []), *sorted(Path(folder).glob(f"{name}__*.json"))]
 
 
 def _as_json(figure: Measurement) -> dict[str, Any]:

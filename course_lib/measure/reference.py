@@ -2,15 +2,17 @@
 
 A number that a learner's machine is compared with is recorded by a run (``benchmarks/results/<name>.json``), never
 typed into a chapter. A record that is missing or broken must not stop a chapter: the claim then shows only what was
-measured here.
+measured here. Of several processors' records the one is taken that, like this machine, has 8-bit dot products or none.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.measure.records import load_result
+from course_lib.measure.machine import cpu_features, has_dot_product
+from course_lib.measure.records import load_results
 from course_lib.measure.tables import three_digits
 from course_lib.storage.files import RESULTS
 
@@ -21,10 +23,16 @@ def reference(name: str, figure: str, *, folder: str | Path = RESULTS) -> str | 
     Args: name: of the recorded result, "measuring"; figure: its key in that file.
     """
     try:
-        content = load_result(name, folder)
+        content = _nearest(load_results(name, folder))
         found, machine = content["figures"][figure], content["machine"]
         where = f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
-    except (CourseError, KeyError, TypeError):
+    except (CourseError, KeyError, TypeError, IndexError):
         return None
     interval = "" if found.low is None else f" [{three_digits(found.low)}, {three_digits(found.high)}]"
     return f"{three_digits(found.value)}{interval} {found.unit}".rstrip() + f" ({where})"
+
+
+def _nearest(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of a processor of this machine's kind, else the first. Raises: IndexError: there is none."""
+    here = has_dot_product(cpu_features()["isa"])
+    return next((r for r in results if has_dot_product(r["machine"].get("isa", ())) == here), results[0])

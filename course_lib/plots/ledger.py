@@ -33,7 +33,8 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
     axes.margins(x=0.12, y=0.12)
-    axes.set_xlabel(f"latency, ms (batch {ledger.input_shape[0]}, {ledger.threads} thread(s); point p50, bar to p95)")
+    how = f"{ledger.cadences[0].name}, batch {ledger.input_shape[0]}, {ledger.threads} thread(s)"
+    axes.set_xlabel(f"latency, ms ({how}; point p50, bar to p95)")
     axes.set_ylabel(f"accuracy on {ledger.data} test images, %")
     axes.set_title(ledger.title)
     # Markers of one size in the legend: the bytes are written there.

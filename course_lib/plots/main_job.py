@@ -41,7 +41,7 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
     edges = _accuracy_limits([row for r in results.values() for row in r["ledger"]["rows"]])
     for (key, result), axes in zip(results.items(), np.atleast_1d(panels), strict=True):
         rows = {row["name"]: row for row in result["ledger"]["rows"]}
-        line = [(rows[n]["latency_ms_p50"], 100 * rows[n]["accuracy"]["value"]) for n in MAIN_ROWS if n in rows]
+        line = [(_ms(rows[n]), 100 * rows[n]["accuracy"]["value"]) for n in MAIN_ROWS if n in rows]
         axes.plot(*zip(*line, strict=True), color=SIDE, linewidth=1, zorder=1)
         for name, row in rows.items():
             _recorded_point(axes, row, names.index(name), edges[0], filled=name in MAIN_ROWS)
@@ -50,15 +50,20 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         axes.margins(x=0.12)
         axes.set_ylim(*edges)
         title = DATA_TITLES.get(key, key)
-        axes.set(xlabel="latency p50, ms (batch 1, one thread)", ylabel="accuracy on test images, %", title=title)
-        points = (
-            f"{name} {100 * row['accuracy']['value']:.1f} % at {row['latency_ms_p50']:.3g} ms"
-            for name, row in rows.items()
+        pace = next(iter(rows.values()))["times"][0]["cadence"]
+        axes.set(
+            xlabel=f"latency p50, ms (batch 1, one thread, {pace})", ylabel="accuracy on test images, %", title=title
         )
+        points = (f"{name} {100 * row['accuracy']['value']:.1f} % at {_ms(row):.3g} ms" for name, row in rows.items())
         words.append(f"{title}: {', '.join(points)}")
     handles = {handle.get_label(): handle for axes in np.atleast_1d(panels) for handle in axes.collections}
     figure.legend([handles[name] for name in names], names, loc="outside right upper")
     return finish(figure, alt=f"Accuracy over latency, from the teacher to the final network. {'. '.join(words)}.")
+
+
+def _ms(row: Mapping[str, Any]) -> float:
+    """Median latency in the first cadence of a recorded row, ms."""
+    return row["times"][0]["p50_ms"]
 
 
 def _accuracy_limits(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
@@ -73,7 +78,7 @@ def _accuracy_limits(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 def _recorded_point(axes: Axes, row: Mapping[str, Any], index: int, edge: float, *, filled: bool) -> None:
     """One variant with its interval; on the lower edge, with its number, where it lies below."""
-    x, accuracy, colour = row["latency_ms_p50"], row["accuracy"], COLOURS[index % 7]
+    x, accuracy, colour = _ms(row), row["accuracy"], COLOURS[index % 7]
     y = 100 * accuracy["value"]
     style: dict[str, Any] = {
         "marker": MARKERS[index % 8],

@@ -24,7 +24,7 @@ from typing import Any
 from course_lib.errors import CourseError
 from course_lib.exercises.engine.registry import chapter as exercises_of
 from course_lib.exercises.engine.registry import chapters as chapters_with_exercises
-from course_lib.measure import Measurement, load_result, quantity, three_digits
+from course_lib.measure import Measurement, has_dot_product, load_result, load_results, quantity, three_digits
 from course_lib.measure.tables import markdown_table
 from course_lib.publishing.curriculum import PARTS, Page, written
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
@@ -36,24 +36,57 @@ ROWS = {
     "final_accuracy": "final network, accuracy",
     "accuracy_drop_points": "points lost",
     "size_ratio": "times smaller",
-    "latency_ratio": "times faster",
 }
+SPEEDS = {
+    "latency_ratio": "back to back: the network alone, call after call",
+    "latency_ratio_single": "in turn: single calls, other networks between",
+    "latency_ratio_30_hz": "30 a second: a camera, asleep between",
+}
+KINDS = {False: "without 8-bit dot products", True: "with"}
 Results = Mapping[str, Mapping[str, Any]]
 
 
 def recorded_journeys(folder: str | Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Data key → the recorded main job, for each ``journey_<key>.json`` in ``folder``.
+    """Data key → the recorded main job of one processor, one without 8-bit dot products where there is one.
 
     Raises: CourseError: there is none, or one is broken.
     """
-    keys = [key for key in DATA if (Path(folder) / f"journey_{key}.json").is_file()]
-    if not keys:
+    found = {key: load_results(f"journey_{key}", folder) for key in DATA}
+    if not any(found.values()):
         raise CourseError("no recorded main job here", path=folder, mend="make bench NAME=journey")
-    return {key: load_result(f"journey_{key}", folder) for key in keys}
+    return {key: min(results, key=_kind) for key, results in found.items() if results}
+
+
+def _kind(result: Mapping[str, Any]) -> bool:
+    """Whether the processor that recorded this has 8-bit dot products."""
+    return has_dot_product(result["machine"].get("isa", ()))
+
+
+def speeds_table(folder: str | Path = RESULTS) -> str:
+    """How many times faster the final network is, by cadence, data set and kind of processor, as Markdown."""
+    columns = {
+        (key, kind): next((r for r in load_results(f"journey_{key}", folder) if _kind(r) is kind), None)
+        for key in recorded_journeys(folder)
+        for kind in KINDS
+    }
+    header = ["times faster, teacher FP32 / final INT8", *(f"{DATA[key]}, {KINDS[kind]}" for key, kind in columns)]
+    rows = []
+    for name, words in SPEEDS.items():
+        pairs = [(words, name), (f"A/A {words.partition(':')[0]}: the teacher over itself", f"{name}_aa")]
+        for label, figure in pairs:
+            cells = ["not measured here" if r is None else _value(r["figures"][figure], 2) for r in columns.values()]
+            rows.append([label, *cells])
+    ran = dict.fromkeys(f"{r['machine'].get('cpu', 'unknown CPU')}, {r['date']}" for r in columns.values() if r)
+    sessions = max(r["ledger"]["sessions"] for r in columns.values() if r)
+    note = (
+        f"Batch 1, one thread, ONNX Runtime, one call a sample, {sessions} sessions (fresh processes); brackets: 95 % "
+        f"intervals over sessions. {'; '.join(ran)}."
+    )
+    return "\n".join([markdown_table(header, rows), "", note])
 
 
 def figures_table(results: Results) -> str:
-    """The five figures of the main job, one column a data set, with intervals and targets, as Markdown."""
+    """The figures of the main job but the speeds, one column a data set, with intervals and targets, as Markdown."""
     header = ["", *(DATA[key] for key in results), "target"]
     rows = []
     for name, words in ROWS.items():
@@ -78,10 +111,13 @@ def ledger_table(results: Results) -> str:
     header = ["network"]
     for key in results:
         short = key if key == "rendered" else "real"
-        header += [f"{short}: accuracy, %", "points", "size", "× smaller", "p50, ms", "× faster"]
+        header += [f"{short}: accuracy, %", "points", "size", "× smaller", "p50, ms", *_paces(results[key])]
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
-    cells = [[name, *(cell for rows in ledgers.values() for cell in _cells(rows.get(name)))] for name in names]
+    cells = [
+        [name, *(c for key, rows in ledgers.items() for c in _cells(rows.get(name), len(_paces(results[key]))))]
+        for name in names
+    ]
     captions = [
         f"- {_capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
         for key, result in results.items()
@@ -136,6 +172,7 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
     return {
         "distillation": distillation_table(folder),
         "figures": figures_table(results),
+        "speeds": speeds_table(folder),
         "picture": picture_block(results),
         "ledger": ledger_table(results),
         "chapters": chapter_table(written()),
@@ -194,13 +231,13 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _value(figure: Measurement) -> str:
-    """The number as README shows it: fractions as per cent, the interval in brackets.
+def _value(figure: Measurement, digits: int | None = None) -> str:
+    """The number as README shows it: fractions as per cent, the interval in brackets; digits: behind the point.
 
     A target that is missed, or that the interval goes beyond, is marked.
     """
-    factor, unit, digits = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
-    digits = 2 if figure.unit == "points" else digits
+    factor, unit, usual = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
+    digits = digits or (2 if figure.unit == "points" else usual)
     text = f"{factor * figure.value:.{digits}f}{unit}"
     if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
@@ -208,15 +245,20 @@ def _value(figure: Measurement) -> str:
     return (text + mark).replace("-", "−")
 
 
-def _cells(row: Mapping[str, Any] | None) -> list[str]:
+def _paces(result: Mapping[str, Any]) -> list[str]:
+    """Headings of the ratios, one a cadence."""
+    return [f"× faster, {times['cadence']}" for times in result["ledger"]["rows"][0]["times"]]
+
+
+def _cells(row: Mapping[str, Any] | None, paces: int) -> list[str]:
     if row is None:
-        return ["–"] * 6
-    change, speed = row["accuracy_change"], row["speedup"]
+        return ["–"] * (5 + paces)
+    change, speeds = row["accuracy_change"], [times["speedup"] for times in row["times"]]
     return [
         f"{100 * row['accuracy']['value']:.2f}",
-        "–" if change is None else f"{change['points']:+.2f}".replace("-", "−"),
+        "–" if change is None else f"{change['value']:+.2f}".replace("-", "−"),
         quantity(row["size_bytes"], "B"),
         "–" if change is None else f"{row['size_ratio']:.1f}",
-        three_digits(row["latency_ms_p50"]),
-        "–" if speed is None else f"{speed['value']:.2f}",
+        three_digits(row["times"][0]["p50_ms"]),
+        *("–" if speed is None else f"{speed['value']:.2f}" for speed in speeds),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,10 +13,20 @@ import torch
 from course_lib.data import SignDataset, Splits
 from course_lib.deploy.onnx import onnx_variants, open_session, run_session
 from course_lib.errors import CourseError
-from course_lib.experiments import main_job
+from course_lib.experiments import main_job, main_job_record
 from course_lib.experiments.shipped_networks import Plan
-from course_lib.measure import Ledger, measure_ledger
+from course_lib.measure import (
+    BACK_TO_BACK,
+    IN_TURN,
+    THIRTY_A_SECOND,
+    Ledger,
+    measure_ledger,
+    processor_key,
+    records,
+)
 from course_lib.models import SignTeacher, checkpoints, sign_student
+
+PACES = ["back to back", "in turn", "30 a second"]
 
 
 def part(split: str, first_group: int) -> SignDataset:
@@ -53,7 +65,7 @@ def ledger(files, splits) -> Ledger:
         title="toy",
         data="toy",
         warmup=1,
-        repeats=5,
+        cadences={BACK_TO_BACK: 5, IN_TURN: 5, THIRTY_A_SECOND: 2},
     )
 
 
@@ -89,28 +101,71 @@ def test_half_of_the_weights_are_zero_and_the_file_is_as_large_as_before(files, 
 
 
 def test_recorded_figures_are_the_ledgers_own(ledger, tmp_path, monkeypatch):
-    from course_lib.measure import records
-
     monkeypatch.setattr(records.record, "__kwdefaults__", {**records.record.__kwdefaults__, "folder": tmp_path})
-    path = main_job.record_main_job(ledger, "toy", "a command")
+    path = main_job_record.record_main_job(ledger, "toy", "a command")
+    assert path.name == f"journey_toy__{processor_key(ledger.machine)}.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     first, last = ledger[main_job.TEACHER], ledger[main_job.FINAL]
     figures = content["figures"]
-    assert set(figures) == {
-        "teacher_accuracy",
-        "final_accuracy",
-        "accuracy_drop_points",
-        "size_ratio",
-        "latency_ratio",
-    }
+    speeds = {"latency_ratio", "latency_ratio_single", "latency_ratio_30_hz"}
+    worth = {"teacher_accuracy", "final_accuracy", "accuracy_drop_points", "size_ratio"}
+    assert set(figures) == worth | speeds | {f"{name}_aa" for name in speeds}
     assert figures["teacher_accuracy"]["value"] == first.accuracy.value
     drop = 100 * (first.accuracy.value - last.accuracy.value)
     assert figures["accuracy_drop_points"]["value"] == pytest.approx(drop)
     assert figures["accuracy_drop_points"]["low"] <= drop <= figures["accuracy_drop_points"]["high"]
     assert figures["size_ratio"]["value"] == first.size_bytes / last.size_bytes
-    assert figures["latency_ratio"]["value"] == last.speedup.value
+    for name, cadence in zip(("latency_ratio", "latency_ratio_single", "latency_ratio_30_hz"), PACES, strict=True):
+        assert figures[name]["value"] == ledger.speedup(main_job.TEACHER, main_job.FINAL, cadence).value
+    assert [figures[f"{name}_aa"]["value"] for name in ("latency_ratio",)] == [ledger.again[0].speedup.value]
     assert all(figure.get("met") is not False or figure["note"] for figure in figures.values())
-    assert len(content["ledger"]["rows"]) == len(ledger)
+    rows = content["ledger"]["rows"]
+    assert len(rows) == len(ledger)
+    assert [times["cadence"] for times in rows[-1]["times"]] == PACES
+    assert rows[-1]["times"][2]["slowest_ms"] == last.times[2].worst
+    assert "sessions" not in rows[0]["times"][0]  # single calls are not kept in git
+
+
+@pytest.mark.parametrize(("isa", "target"), [(["avx2"], "≥ 25"), (["avx2", "avx512_vnni"], "≥ 50")])
+def test_the_speed_that_is_asked_for_depends_on_the_processor_s_8_bit_products(ledger, isa, target):
+    other = dataclasses.replace(ledger, machine={**ledger.machine, "isa": isa})
+    figures = main_job_record._time_figures(other)
+    assert figures["latency_ratio"].target == target
+    assert figures["latency_ratio_30_hz"].target is None
+
+
+def test_sessions_run_in_processes_of_their_own_and_are_pooled(files, tmp_path, monkeypatch, ledger):
+    started = []
+
+    def pretend(command, **options):
+        started.append(command)
+        ledger.save(tmp_path / f"session_{command[-1]}.json")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(main_job_record.subprocess, "run", pretend)
+    found = main_job_record.measure_sessions("toy.npz", files, "title", tmp_path, sessions=3)
+    assert found.sessions == 3
+    assert [command[3:] for command in started] == [["toy.npz", str(tmp_path), str(n)] for n in (1, 2, 3)]
+    what = json.loads((tmp_path / "sessions.json").read_text(encoding="utf-8"))
+    assert list(what["files"]) == list(files)
+    with pytest.raises(ValueError, match="sessions must be at least 1"):
+        main_job_record.measure_sessions("toy.npz", files, "title", tmp_path, sessions=0)
+
+
+def test_a_session_measures_the_files_that_are_named_and_saves_its_ledger(files, splits, tmp_path, monkeypatch):
+    two = {name: str(files[name]) for name in (main_job.TEACHER, main_job.FINAL)}
+    (tmp_path / "sessions.json").write_text(json.dumps({"title": "t", "files": two}), encoding="utf-8")
+    monkeypatch.setattr(main_job_record, "load", lambda data: splits)
+    monkeypatch.setattr(main_job_record, "PACES", {BACK_TO_BACK: 2, IN_TURN: 3})
+    main_job_record.main(["toy", str(tmp_path), "4"])
+    found = Ledger.load(tmp_path / "session_4.json")
+    assert [row.name for row in found] == list(two)
+    assert [times.rounds for times in found.rows[0].times] == [2, 3]
+
+
+def test_a_session_that_fails_says_its_last_words(files, tmp_path):
+    with pytest.raises(CourseError, match=r"session 1 failed: .*nowhere"):
+        main_job_record.measure_sessions(str(tmp_path / "nowhere.npz"), files, "title", tmp_path, sessions=1)
 
 
 def shipped(folder, networks, splits, key="rendered"):
@@ -137,7 +192,9 @@ def test_the_main_job_runs_both_ways_and_says_which(shop, quick, monkeypatch):
     )
     monkeypatch.setattr(main_job, "FULL", Plan(calibration=20))
     said = []
-    ledger = main_job.run("rendered", quick=quick, out=shop / "out", repeats=3, progress=False, say=said.append)
+    ledger = main_job.run(
+        "rendered", quick=quick, out=shop / "out", paces={IN_TURN: 3}, progress=False, say=said.append
+    )
     assert ("shipped" if quick else "trained live") in ledger.title
     assert ("student alone FP32" in [row.name for row in ledger]) == quick
     assert any(("shipped (" if quick else "trained live") in line for line in said)

@@ -444,7 +444,7 @@ def test_a_session_on_another_provider_than_asked_for_is_marked(onnx_files):
     wanted = "CUDAExecutionProvider"
     variant = onnx_variant("small", onnx_files["small"], threads=1, session=session, requested_provider=wanted)
     found = measured([variant])
-    assert found.marks(found["small"]) == ("provider fell back",)
+    assert "provider fell back" in found.marks(found["small"])
 
 
 def test_a_file_that_is_not_onnx_is_refused(onnx_files, tmp_path):
@@ -465,12 +465,12 @@ def test_the_figure_is_labelled_with_units_on_a_logarithmic_axis_and_described_i
     assert escape(text) in figure._repr_mimebundle_()["text/html"]
 
 
-def test_each_point_of_the_figure_stands_at_its_row_and_is_hollow_if_marked(ledger):
-    row = dataclasses.replace(ledger["student"], requested_provider="CUDA")
-    (axes,) = ledger_figure(dataclasses.replace(ledger, rows=(ledger.rows[0], row))).axes
+def test_each_point_of_the_figure_stands_at_its_row_and_is_hollow_if_marked(quiet):
+    row = dataclasses.replace(quiet["student"], requested_provider="CUDA")
+    (axes,) = ledger_figure(dataclasses.replace(quiet, rows=(quiet.rows[0], row))).axes
     points = [c for c in axes.collections if c.get_label().startswith(("teacher", "student"))]
     where = [tuple(p.get_offsets()[0]) for p in points]
-    rows = (ledger.rows[0], row)
+    rows = (quiet.rows[0], row)
     assert where == [(r.latency_ms_p50, pytest.approx(100 * r.accuracy.value)) for r in rows]
     hollow = [bool((p.get_facecolor()[0][:3] == 1).all()) for p in points]
     assert hollow == [False, True]

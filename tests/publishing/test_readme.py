@@ -14,20 +14,23 @@ from course_lib.publishing import readme
 from course_lib.publishing.curriculum import CHAPTERS, PARTS, written
 from course_lib.storage.files import RESULTS, ROOT
 
-CHANGE = {"points": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
+CHANGE = {"value": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
 NAMES = ("teacher FP32", "student pruned INT8")
 
 
 def row_of(name: str, index: int) -> dict:
-    """One row as ``journey.record_journey`` writes it, as far as README reads it."""
+    """One row as ``main_job_record.record_main_job`` writes it, as far as README reads it."""
+    faster = [{"value": v, "low": v - 0.4, "high": v + 0.4, "n": 500} if index else None for v in (20.5, 12.5, 6.25)]
     return {
         "name": name,
         "accuracy": {"value": 0.985 - 0.005 * index, "low": 0.97, "high": 0.99, "n": 900, "clusters": 200},
         "accuracy_change": CHANGE if index else None,
         "size_bytes": 5_700_000 // 60**index,
         "size_ratio": 60.0**index,
-        "latency_ms_p50": 1.5 / 20**index,
-        "speedup": {"value": 20.5, "low": 20.1, "high": 20.9, "n": 500} if index else None,
+        "times": [
+            {"cadence": name, "p50_ms": 1.5 / 20**index, "speedup": speedup}
+            for name, speedup in zip(("back to back", "in turn", "30 a second"), faster, strict=True)
+        ],
     }
 
 
@@ -43,28 +46,32 @@ def place(tmp_path):
         content = {
             "command": f"course bench journey --data {key}",
             "date": "2026-01-02",
-            "machine": {"cpu": "Some CPU"},
+            "machine": {"cpu": "Some CPU", "isa": ["avx2"]},
             "figures": {
                 "teacher_accuracy": figure(0.985, "", low=0.97, high=0.99),
                 "final_accuracy": figure(0.98, "", low=0.965, high=0.988),
                 "accuracy_drop_points": figure(0.5, "points", low=-0.1, high=0.8, target="≤ 1.0"),
                 "size_ratio": figure(48.0, "×", target="≥ 50", note="why"),
-                "latency_ratio": figure(20.5, "×", low=20.1, high=20.9, target="≥ 15"),
+                "latency_ratio": figure(20.5, "×", low=20.1, high=20.9, target="≥ 25", note="why"),
+                "latency_ratio_single": figure(12.5, "×", low=12.1, high=12.9),
+                "latency_ratio_30_hz": figure(6.25, "×", low=6.0, high=6.5),
+                **{f"{name}_aa": figure(1.0, "×", low=0.99, high=1.01) for name in readme.SPEEDS},
             },
             "ledger": {
                 "title": "t",
+                "sessions": 5,
                 "caption": f"{key}: how it was measured.",
                 "rows": [row_of(n, i) for i, n in enumerate(NAMES)],
             },
         }
-        (tmp_path / f"journey_{key}.json").write_text(json.dumps(content), encoding="utf-8")
+        (tmp_path / f"journey_{key}__some_cpu_no_dot_product.json").write_text(json.dumps(content), encoding="utf-8")
         gain = {"value": 1.5, "low": -0.25, "high": 3.25, "unit": "points", "n": 3, "meaning": "m", "target": "≥ 2"}
         arms = [f"{arm}{part}_accuracy" for arm in ("alone", "soft_targets") for part in ("", "_tenth")]
         distilled = {name: {"value": 90.0 + i, "unit": "%", "n": 3, "meaning": "m"} for i, name in enumerate(arms)}
         distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
         recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
         (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
-    names = ("figures", "picture", "ledger", "distillation", "chapters")
+    names = ("figures", "speeds", "picture", "ledger", "distillation", "chapters")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -72,7 +79,7 @@ def place(tmp_path):
 
 def change_result(place, key: str, change) -> None:
     """Apply ``change`` to a recorded file's content."""
-    path = place["results"] / f"journey_{key}.json"
+    path = place["results"] / f"journey_{key}__some_cpu_no_dot_product.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -90,7 +97,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 4
+    assert before.count("\nprose\n") == 5
     assert before.endswith("\nend\n")
 
 
@@ -103,8 +110,25 @@ def test_the_figures_stand_side_by_side_with_interval_target_and_a_miss_that_is_
     assert "900 test images; `course bench journey --data gtsrb`, 2026-01-02, Some CPU." in lines[-1]
 
 
+def test_speeds_stand_by_cadence_and_kind_of_processor_and_what_nobody_measured_is_said(place):
+    lines = readme.speeds_table(place["results"]).splitlines()
+    assert lines[0].count("without 8-bit dot products") == 2
+    row = next(line for line in lines if line.startswith("| 30 a second"))
+    assert row.endswith(2 * "| 6.25 × [6.00, 6.50] | not measured here " + "|")
+    assert sum(line.startswith("| A/A") for line in lines) == 3
+    assert "5 sessions" in lines[-1]
+    file = place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["machine"]["isa"] = ["avx2", "avx512_vnni"]
+    content["figures"]["latency_ratio_30_hz"] |= {"value": 7.7, "low": 7.5, "high": 7.9}
+    (place["results"] / "journey_gtsrb__a_cpu_avx512_vnni.json").write_text(json.dumps(content), encoding="utf-8")
+    row = next(line for line in readme.speeds_table(place["results"]).splitlines() if line.startswith("| 30 a second"))
+    assert row.endswith("| 6.25 × [6.00, 6.50] | 7.70 × [7.50, 7.90] |")
+    assert not readme._kind(readme.recorded_journeys(place["results"])["gtsrb"])
+
+
 def test_a_target_that_only_the_value_reaches_is_not_called_established(place):
-    file = place["results"] / "journey_gtsrb.json"
+    file = place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["figures"]["accuracy_drop_points"]["high"] = 1.3
     file.write_text(json.dumps(content), encoding="utf-8")
@@ -124,8 +148,10 @@ def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told
 def test_the_ledger_shows_every_network_on_both_sets(place):
     change_result(place, "gtsrb", lambda content: content["ledger"]["rows"].pop())
     lines = readme.ledger_table(readme.recorded_journeys(place["results"])).splitlines()
-    assert lines[2] == "| teacher FP32 | 98.50 | – | 5.70 MB | – | 1.50 | – | 98.50 | – | 5.70 MB | – | 1.50 | – |"
-    last = "| student pruned INT8 | 98.00 | −0.50 | 95.0 kB | 60.0 | 0.0750 | 20.50 | – | – | – | – | – | – |"
+    assert lines[0].count("× faster, 30 a second") == 2
+    assert lines[2] == "| teacher FP32" + 2 * " | 98.50 | – | 5.70 MB | – | 1.50 | – | – | –" + " |"
+    ours = "98.00 | −0.50 | 95.0 kB | 60.0 | 0.0750 | 20.50 | 12.50 | 6.25"
+    last = f"| student pruned INT8 | {ours}{8 * ' | –'} |"
     assert lines[3] == last
     assert "- Real signs (GTSRB): how it was measured." in lines
 
@@ -135,7 +161,7 @@ def test_the_ledger_shows_every_network_on_both_sets(place):
     [
         (lambda c: c["figures"]["size_ratio"].update(value=55.0), ["block figures differs"]),
         (
-            lambda c: c["ledger"]["rows"][1].update(latency_ms_p50=0.08),
+            lambda c: c["ledger"]["rows"][1]["times"][0].update(p50_ms=0.08),
             ["block picture differs", "block ledger differs", "journey.png was drawn from other figures"],
         ),
         (lambda c: c["ledger"].update(caption="Otherwise."), ["block ledger differs"]),
@@ -156,9 +182,9 @@ def test_an_edited_number_and_a_missing_picture_are_found(place):
 
 
 def test_one_recorded_set_is_enough_and_none_is_refused(place):
-    (place["results"] / "journey_gtsrb.json").unlink()
+    (place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json").unlink()
     assert list(readme.recorded_journeys(place["results"])) == ["rendered"]
-    (place["results"] / "journey_rendered.json").unlink()
+    (place["results"] / "journey_rendered__some_cpu_no_dot_product.json").unlink()
     with pytest.raises(CourseError, match=r"no recorded main job here\. Mend: make bench NAME=journey"):
         readme.recorded_journeys(place["results"])
 
