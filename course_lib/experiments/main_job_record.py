@@ -27,6 +27,7 @@ from course_lib.measure import (
     Times,
     has_dot_product,
     pool_sessions,
+    ratio_of,
     record,
 )
 
@@ -132,7 +133,20 @@ def _time_figures(ledger: Ledger) -> dict[str, Measurement]:
         assert again.speedup is not None
         found[name] = _ratio(times.speedup, f"teacher FP32 / final INT8, {how}", goal)
         found[f"{name}_aa"] = _ratio(again.speedup, f"A/A: teacher FP32 / the same file under a second name, {how}")
+    found["aa_furthest_percent"] = _furthest(ledger)
     return found
+
+
+def _furthest(ledger: Ledger) -> Measurement:
+    """How far the A/A ratio of a single session lies from 1, at most, over sessions and cadences."""
+    off = []
+    for times, again in zip(ledger[TEACHER].times, ledger.again, strict=True):
+        for one, other in zip(times.sessions, again.sessions, strict=True):
+            pair = (dataclasses.replace(t, sessions=(s,)) for t, s in ((times, one), (again, other)))
+            ratio = ratio_of(*pair, seed=ledger.seed).value
+            off.append(100 * (max(ratio, 1 / ratio) - 1))
+    meaning = "the same file under two names, the session and cadence in which they differ most"
+    return Measurement(max(off), "%", len(off), meaning, target="≤ 2")
 
 
 def _ratio(ratio: Estimate, meaning: str, target: str | None = None) -> Measurement:
@@ -160,7 +174,7 @@ def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Me
     values = [100 * ledger[name].accuracy.value for name in MAIN_ROWS]
     steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
     lost = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
-    notes = {name: lost if f.unit == "points" else "missed on this processor" for name, f in figures.items()}
+    notes = {name: lost if f.unit == "points" else "missed in this measurement" for name, f in figures.items()}
     return {k: dataclasses.replace(f, note=notes[k]) if f.met is False else f for k, f in figures.items()}
 
 

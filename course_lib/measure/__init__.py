@@ -18,6 +18,7 @@ from course_lib.measure.counting import (
 )
 from course_lib.measure.latency import LatencyReport, latency
 from course_lib.measure.ledger import MARKS, Ledger
+from course_lib.measure.ledger_table import ratio_text
 from course_lib.measure.machine import (
     Peak,
     cpu_features,
@@ -76,6 +77,7 @@ __all__ = [
     "processor_key",
     "quantity",
     "ratio_of",
+    "ratio_text",
     "record",
     "three_digits",
     "torch_threads",

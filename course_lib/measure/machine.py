@@ -195,20 +195,22 @@ def peak_compute_gflops(threads: int, seconds: float, size: int = 1024) -> Peak:
     return _peak(2 * size**3 / times / 1e9, "GFLOP/s", f"matmul {size}×{size}×{size} FP32, {threads} thread(s)")
 
 
-def peak_bandwidth_gbs(threads: int, seconds: float, array_mib: int = 256) -> Peak:
+def peak_bandwidth_gbs(threads: int, seconds: float, array_mib: float = 256) -> Peak:
     """GB/s of a ← b + 2·c over three FP32 arrays ("triad", 3 bytes moved per array byte): the roof for memory.
 
-    Args: threads: PyTorch's; seconds: how long to sample; array_mib: MiB of each of the three arrays, at least four
-        times the last-level cache, or the cache is measured instead.
-    Raises: ValueError: threads, seconds or array_mib not positive.
+    Args: threads: PyTorch's; seconds: how long to sample; array_mib: MiB of each of the three arrays, at least 1/64:
+        four times the last-level cache for main memory's roof; less measures a cache's (1/8: three arrays of 128 KiB,
+        which a second-level cache holds).
+    Raises: ValueError: threads or seconds not positive, or array_mib too small.
     """
-    if seconds <= 0 or array_mib < 1:
-        raise ValueError(f"seconds and array_mib must be positive, got {seconds} and {array_mib}")
+    if seconds <= 0 or array_mib < 1 / 64:
+        raise ValueError(f"seconds must be positive and array_mib at least 1/64, got {seconds} and {array_mib}")
     # ones, not empty: pages are mapped when first written, and that must not be timed.
-    a, b, c = (torch.ones(array_mib * 2**20 // 4) for _ in range(3))
+    a, b, c = (torch.ones(round(array_mib * 2**20) // 4) for _ in range(3))
     with torch_threads(threads), torch.no_grad():
         times = _sample(lambda: torch.add(b, c, alpha=2.0, out=a), seconds)
-    return _peak(3 * array_mib * 2**20 / times / 1e9, "GB/s", f"triad over 3 × {array_mib} MiB, {threads} thread(s)")
+    size = f"{array_mib:g} MiB" if array_mib >= 1 else f"{1024 * array_mib:g} KiB"
+    return _peak(3 * 4 * len(a) / times / 1e9, "GB/s", f"triad over 3 × {size}, {threads} thread(s)")
 
 
 def _sample(function: Callable[[], Any], seconds: float) -> np.ndarray:

@@ -14,7 +14,11 @@ from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_f
 
 @styled
 def roofline_figure(
-    peak_gflops: float, bandwidth_gbs: float, points: Mapping[str, Sequence[RooflinePoint]]
+    peak_gflops: float,
+    bandwidth_gbs: float,
+    points: Mapping[str, Sequence[RooflinePoint]],
+    *,
+    cache_gbs: float | None = None,
 ) -> CourseFigure:
     """Speed (GFLOP/s) over arithmetic intensity (FLOP/byte), both logarithmic: the roof and what layers achieve.
 
@@ -22,12 +26,15 @@ def roofline_figure(
         peak_gflops: the flat roof.
         bandwidth_gbs: the slanted roof, GB/s.
         points: model → its layers; the slowest layer of each model is named.
+        cache_gbs: a second slanted roof, that of a cache, GB/s; None: none.
     """
     figure, axes = new_figure(7.5, 4.4)
     everything = [p for layers in points.values() for p in layers]
     left, right = min([0.1, *(p.intensity / 2 for p in everything)]), max([200, *(2 * p.intensity for p in everything)])
     bottom = min([attainable_gflops(left, peak_gflops, bandwidth_gbs), *(p.gflops for p in everything)]) / 2
     _roof(axes, peak_gflops, bandwidth_gbs, (left, right, bottom))
+    if cache_gbs is not None:
+        _cache_roof(axes, peak_gflops, cache_gbs, (left, right))
     for i, (model, layers) in enumerate(points.items()):
         xy = [(p.intensity, p.gflops) for p in layers]
         axes.plot(*zip(*xy, strict=True), MARKERS[i], color=COLOURS[i], alpha=0.8, markersize=7, label=model)
@@ -49,7 +56,8 @@ def roofline_figure(
     return finish(
         figure,
         alt=f"Roofline: compute roof {peak_gflops:.3g} GFLOP/s, memory roof {bandwidth_gbs:.3g} GB/s, "
-        f"ridge at {ridge_intensity(peak_gflops, bandwidth_gbs):.3g} FLOP/byte. {parts}.",
+        + ("" if cache_gbs is None else f"cache roof {cache_gbs:.3g} GB/s, ")
+        + f"ridge at {ridge_intensity(peak_gflops, bandwidth_gbs):.3g} FLOP/byte. {parts}.",
     )
 
 
@@ -63,3 +71,11 @@ def _roof(axes: Axes, peak_gflops: float, bandwidth_gbs: float, edges: tuple[flo
     axes.text(right, peak_gflops * 1.1, f"compute: {peak_gflops:.3g} GFLOP/s", ha="right")
     start = (left * ridge) ** 0.5
     axes.text(1.15 * start, start * bandwidth_gbs, f"memory: {bandwidth_gbs:.3g} GB/s", va="top")
+
+
+def _cache_roof(axes: Axes, peak_gflops: float, cache_gbs: float, edges: tuple[float, float]) -> None:
+    """The slanted roof of what lies in a cache, dashed, up to the flat one."""
+    left, ridge = edges[0], ridge_intensity(peak_gflops, cache_gbs)
+    axes.plot([left, ridge], [left * cache_gbs, peak_gflops], color="#000000", linewidth=1.2, linestyle="--")
+    start = (left * ridge) ** 0.5
+    axes.text(start / 1.15, start * cache_gbs, f"cache: {cache_gbs:.3g} GB/s", ha="right", va="bottom")

@@ -109,7 +109,9 @@ def test_recorded_figures_are_the_ledgers_own(ledger, tmp_path, monkeypatch):
     figures = content["figures"]
     speeds = {"latency_ratio", "latency_ratio_single", "latency_ratio_30_hz"}
     worth = {"teacher_accuracy", "final_accuracy", "accuracy_drop_points", "size_ratio"}
-    assert set(figures) == worth | speeds | {f"{name}_aa" for name in speeds}
+    assert set(figures) == worth | speeds | {f"{name}_aa" for name in speeds} | {"aa_furthest_percent"}
+    furthest = max(max(t.speedup.value, 1 / t.speedup.value) for t in ledger.again)  # of one session
+    assert figures["aa_furthest_percent"]["value"] == pytest.approx(100 * (furthest - 1))
     assert figures["teacher_accuracy"]["value"] == first.accuracy.value
     drop = 100 * (first.accuracy.value - last.accuracy.value)
     assert figures["accuracy_drop_points"]["value"] == pytest.approx(drop)

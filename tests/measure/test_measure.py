@@ -332,6 +332,9 @@ def test_peaks_count_the_work_that_they_say(monkeypatch):
     bandwidth = peak_bandwidth_gbs(1, 0.1, array_mib=1)
     assert bandwidth.value == pytest.approx(3 * 2**20 / 1e9)
     assert "3 × 1 MiB" in bandwidth.method
+    small = peak_bandwidth_gbs(1, 0.1, array_mib=1 / 8)
+    assert small.value == pytest.approx(3 * 2**17 / 1e9)
+    assert "3 × 128 KiB" in small.method
 
 
 def test_peaks_measured_for_real_are_positive_ordered_and_from_at_least_5_samples():

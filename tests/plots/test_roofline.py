@@ -9,7 +9,10 @@ from course_lib import plots
 from course_lib.measure.roofline import RooflinePoint
 
 POINTS = {"teacher": [RooflinePoint("conv", 60.0, 70.0), RooflinePoint("classifier", 0.5, 2.0)]}
-FIGURES = {"roofline": lambda: plots.roofline_figure(73.0, 19.0, POINTS)}
+FIGURES = {
+    "roofline": lambda: plots.roofline_figure(73.0, 19.0, POINTS),
+    "two roofs": lambda: plots.roofline_figure(73.0, 19.0, POINTS, cache_gbs=90.0),
+}
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
@@ -29,3 +32,12 @@ def test_the_memory_roofs_name_stands_at_the_slanted_roof():
     (text,) = [text for text in axes.texts if text.get_text() == "memory: 19 GB/s"]
     x, y = text.get_position()
     assert 19.0 * x / 1.2 <= y <= 19.0 * x
+
+
+def test_the_cache_s_roof_is_dashed_and_ends_at_the_flat_one():
+    figure = plots.roofline_figure(73.0, 19.0, POINTS, cache_gbs=90.0)
+    (dashed,) = (line for line in figure.axes[0].get_lines() if line.get_linestyle() == "--")
+    x, y = dashed.get_data()
+    np.testing.assert_allclose(y, np.asarray(x) * 90.0)
+    assert y[-1] == 73.0
+    assert "cache roof 90 GB/s" in figure.alt_text
