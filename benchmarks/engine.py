@@ -2,7 +2,7 @@
 
     python benchmarks/engine.py                     print the figures (about an hour on two cores)
     python benchmarks/engine.py --only faults       one part: faults, verdicts, answers or mutants
-    python benchmarks/engine.py --record            also write the file (all parts)
+    python benchmarks/engine.py --record            also write the file; with --only, that part of it
 
 * **faults**: code that may hurt the notebook's process, each in a process of its own; how many does it survive?
 * **verdicts**: is the verdict on the same answer the same in 20 rounds?
@@ -15,13 +15,16 @@ The parts stand in ``engine_trial``. At most two processes run at a time.
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from engine_trial import answers, faults, mutants, verdicts
 
-from course_lib.measure import Measurement, record
+from course_lib.measure import Measurement, load_result, record
+from course_lib.storage.files import RESULTS
 
 Figures = dict[str, Measurement]
 
@@ -56,10 +59,8 @@ def main() -> None:
     """Measure, print, and record if asked."""
     parser = argparse.ArgumentParser(description="Measure how far the exercise engine may be trusted.")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine.json")
-    parser.add_argument("--only", choices=PARTS, help="one part; nothing is recorded then")
+    parser.add_argument("--only", choices=PARTS, help="one part; --record then keeps the others' figures as they are")
     options = parser.parse_args()
-    if options.record and options.only:
-        parser.error("--record needs all parts: leave out --only")
     os.environ["COURSE_PROGRESS"] = "off"
     figures: Figures = {}
     for name in [options.only] if options.only else PARTS:
@@ -70,8 +71,18 @@ def main() -> None:
         note = f" ({figure.note})" if figure.note else ""
         print(f"{name}: {figure.value:g}, target {figure.target}, n = {figure.n}{note}")
     if options.record:
-        seeds = list(range(verdicts.ROUNDS))
-        print(f"Written: {record('engine', 'python benchmarks/engine.py --record', figures, seeds=seeds, threads=1)}")
+        print(f"Written: {write(figures, [options.only] if options.only else list(PARTS))}")
+
+
+def write(figures: Figures, parts: Sequence[str], folder: Path = RESULTS) -> Path:
+    """Record these parts' figures, beside those of the parts that were recorded before; each part keeps its date."""
+    days, kept = dict.fromkeys(parts, datetime.datetime.now(datetime.UTC).date().isoformat()), {}
+    if len(parts) < len(PARTS):
+        before = load_result("engine", folder)
+        kept, days = before["figures"], {**before["parts"], **days}
+    command, seeds = "python benchmarks/engine.py --record", list(range(verdicts.ROUNDS))
+    extra = {"parts": days}
+    return record("engine", command, kept | figures, seeds=seeds, threads=1, extra=extra, folder=folder)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 import subprocess
 import sys
@@ -314,3 +315,60 @@ def test_the_warden_goes_when_nobody_needs_it():
     assert alarm._warden.thread is None
     assert alarm._warden.watches == []
     assert run(loop_forever, None, 0.1).error is TimeLimit
+
+
+def test_a_watch_puts_the_alarm_s_handler_back_itself():
+    handler, watch = signal.getsignal(signal.SIGALRM), alarm.Watch(5)
+    try:
+        watch.start()
+        assert signal.getsignal(signal.SIGALRM) is alarm._ring
+    finally:
+        watch.stop()
+    found = signal.getsignal(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, handler)
+    assert found is handler
+
+
+def test_the_first_strikes_get_room_beyond_the_recursion_limit(monkeypatch):
+    rooms = []
+    monkeypatch.setattr(insist, "make_room", lambda: rooms.append(sys.getrecursionlimit()))
+    assert run(loop_catching_everything, loop_catching_everything, 0.2).error is TimeLimit
+    assert 1 <= len(rooms) <= alarm.ROOMS
+
+
+def test_a_library_that_is_just_being_imported_is_known_and_a_learner_s_own_module_is_not(tmp_path, monkeypatch):
+    source = (
+        "import sys\nfrom course_lib.exercises.engine import alarm\n"
+        "def deeper():\n    return alarm.importing(sys._getframe())\nfound = deeper()\n"
+    )
+    for name in ("slow_library", "own_module"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text(source, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path / name)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(alarm, "_LIBRARIES", (str(tmp_path / "slow_library"), *alarm._LIBRARIES))
+    assert importlib.import_module("slow_library").found
+    assert not importlib.import_module("own_module").found
+    assert not alarm.importing(sys._getframe())
+
+
+def test_what_a_thread_was_asked_for_and_has_not_met_is_taken_back():
+    asleep, go_on, met = threading.Event(), threading.Event(), []
+
+    def work():
+        try:
+            asleep.set()
+            go_on.wait(10)  # in C: nothing that is asked for arrives
+            for _ in range(1000):
+                pass
+        except ValueError:
+            met.append("it")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert asleep.wait(10)
+    insist.ask(thread.ident, ValueError)
+    insist.take_back(thread.ident)
+    go_on.set()
+    thread.join(10)
+    assert not met

@@ -9,6 +9,7 @@ import itertools
 import pytest
 
 from course_lib.exercises.engine.registry import find
+from course_lib.measure import Measurement, load_result
 from course_lib.storage.files import ROOT
 
 
@@ -158,3 +159,21 @@ def test_a_mutant_that_survives_is_reported(part):
     assert (found["mutants"].value, found["mutants_killed"].value) == (2, 1)
     assert found["mutants_killed"].met is False
     assert found["mutants_killed"].note == "survived: says it otherwise"
+
+
+# --- the record ---
+
+
+def test_a_part_that_is_measured_again_replaces_its_own_figures_only(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    engine = importlib.import_module("engine")
+
+    def figure(value: float) -> Measurement:
+        return Measurement(value, "", 1, "m")
+
+    names = ("faults_tried", "wrong_answers_accepted", "random_verdicts", "mutants")
+    engine.write({name: figure(1) for name in names}, list(engine.PARTS), tmp_path)
+    engine.write({"mutants": figure(2)}, ["mutants"], tmp_path)
+    found = load_result("engine", tmp_path)
+    assert {name: f.value for name, f in found["figures"].items()} == dict.fromkeys(names, 1) | {"mutants": 2}
+    assert set(found["parts"]) == set(engine.PARTS)
