@@ -264,3 +264,12 @@ def test_an_unknown_prediction_is_refused_with_those_near_it():
 def test_a_link_to_itself_is_said_and_costs_no_points(file):
     file.symlink_to(file)
     assert "could not be saved" in remember("01.1")
+
+
+def test_a_folder_in_its_place_is_left_where_it_is(file):
+    file.mkdir()
+    (file / "mine").write_text("kept")
+    assert remember("01.1").startswith("Passed, but your progress could not be saved")
+    assert (file / "mine").read_text() == "kept"
+    assert "could not be read" in repr(progress())
+    assert [path.name for path in file.parent.iterdir() if "broken" in path.name] == []

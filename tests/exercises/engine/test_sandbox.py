@@ -216,3 +216,15 @@ def test_an_answer_that_raises_stop_iteration_is_told_so():
     outcome = run(empty, empty, 1)
     assert outcome.error is StopIteration
     assert outcome.source == "return next(iter(()))"
+
+
+def test_a_closed_stream_takes_lines_in_every_way():
+    stream = Printed()
+    stream.close()
+    assert not stream.closed
+    stream.writelines(["one\n", "two\n"])
+    print("three", file=stream)
+    with stream:
+        stream.write("four")
+    stream.write("five")
+    assert stream.text() == "one\ntwo\nthree\nfourfive"
