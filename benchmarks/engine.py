@@ -1,7 +1,8 @@
 """How far the exercise engine may be trusted: benchmarks/results/engine.json.
 
     python benchmarks/engine.py                     print the figures (about an hour on two cores)
-    python benchmarks/engine.py --only faults       one part: faults, verdicts, answers or mutants
+    python benchmarks/engine.py --only faults       one part: faults, verdicts, answers, mutants, or survivors: those
+                                                    mutants again that survived the recorded run
     python benchmarks/engine.py --record            also write the file; with --only, that part of it
 
 * **faults**: code that may hurt the notebook's process, each in a process of its own; how many does it survive?
@@ -15,6 +16,7 @@ The parts stand in ``engine_trial``. At most two processes run at a time.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import os
 import time
@@ -47,6 +49,17 @@ def _mutants() -> Figures:
     return mutants.figures(mutants.try_all(table))
 
 
+def _survivors() -> Figures:
+    """Tests were added since: the mutants that survived the recorded run are tried again, the others stay killed."""
+    note, table = load_result("engine")["figures"]["mutants_killed"].note or "", mutants.load()
+    names = note.removeprefix("survived: ").split(", ")
+    again = mutants.try_all([mutant for mutant in table if mutant.name in names])
+    found = mutants.figures({mutant.name: True for mutant in table} | again)
+    killed = found["mutants_killed"]
+    meaning = f"{killed.meaning}; {len(again)} that survived the first run were tried again with the tests added since"
+    return found | {"mutants_killed": dataclasses.replace(killed, meaning=meaning)}
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "faults": _faults,
     "answers": _answers,
@@ -59,19 +72,22 @@ def main() -> None:
     """Measure, print, and record if asked."""
     parser = argparse.ArgumentParser(description="Measure how far the exercise engine may be trusted.")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine.json")
-    parser.add_argument("--only", choices=PARTS, help="one part; --record then keeps the others' figures as they are")
+    parser.add_argument(
+        "--only", choices=[*PARTS, "survivors"], help="one part; --record then keeps the others' figures as they are"
+    )
     options = parser.parse_args()
     os.environ["COURSE_PROGRESS"] = "off"
     figures: Figures = {}
     for name in [options.only] if options.only else PARTS:
         start = time.monotonic()
-        figures |= PARTS[name]()
+        figures |= PARTS[name]() if name in PARTS else _survivors()
         print(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
     for name, figure in figures.items():
         note = f" ({figure.note})" if figure.note else ""
         print(f"{name}: {figure.value:g}, target {figure.target}, n = {figure.n}{note}")
     if options.record:
-        print(f"Written: {write(figures, [options.only] if options.only else list(PARTS))}")
+        named = "mutants" if options.only == "survivors" else options.only
+        print(f"Written: {write(figures, [named] if options.only else list(PARTS))}")
 
 
 def write(figures: Figures, parts: Sequence[str], folder: Path = RESULTS) -> Path:
@@ -79,7 +95,7 @@ def write(figures: Figures, parts: Sequence[str], folder: Path = RESULTS) -> Pat
     days, kept = dict.fromkeys(parts, datetime.datetime.now(datetime.UTC).date().isoformat()), {}
     if len(parts) < len(PARTS):
         before = load_result("engine", folder)
-        kept, days = before["figures"], {**before["parts"], **days}
+        kept, days = before["figures"], {**before.get("parts", dict.fromkeys(PARTS, before["date"])), **days}
     command, seeds = "python benchmarks/engine.py --record", list(range(verdicts.ROUNDS))
     extra = {"parts": days}
     return record("engine", command, kept | figures, seeds=seeds, threads=1, extra=extra, folder=folder)
