@@ -44,6 +44,9 @@ from course_lib.training.loss import LossFunction, as_loss
 from course_lib.training.recipe import Batch, History, Recipe
 from course_lib.training.state import Run
 
+OnEpoch = Callable[[dict[str, float]], None]
+"""Is told an epoch's row of the history."""
+
 
 def fit(
     model: nn.Module,
@@ -55,7 +58,7 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool = True,
     log_dir: str | Path | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> History:
     """Train ``model`` in place and leave it with the weights of its best epoch on validation, in eval mode.
 
@@ -64,10 +67,9 @@ def fit(
         checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
             ends with the same weights as a run that was never interrupted (same machine and number of threads).
         progress: show a bar. log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
-        on_epoch: is told each epoch's row of the history once its state is kept; of several processes, the first's is.
+        on_epoch: is told each row of the history, once the state is kept; of several processes only the first's.
     Returns: the history of all epochs, those before a resume included.
-    Raises:
-        ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
+    Raises: ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
         FloatingPointError: the loss is not finite. KeyboardInterrupt: Ctrl-C; it says how to continue.
     """
     run = _prepared(model, train, validation, recipe, loss)
@@ -76,16 +78,8 @@ def fit(
         run.resume_(checkpoint, identity)
     run.loss.start(train, recipe, run.optimizer)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stubs)
-    share_state_(model, run.loss)
-
-    def kept(row: dict[str, float]) -> None:
-        if checkpoint:
-            run.save(checkpoint, identity)
-        if on_epoch is not None:
-            on_epoch(row)
-
     try:
-        _run_epochs(run, progress, log_dir, kept)
+        _run_epochs(run, progress, log_dir, _keeper(run, identity, checkpoint, on_epoch))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(run, checkpoint)) from None
     finally:
@@ -159,10 +153,23 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: in
     return CosineAnnealingLR(optimizer, total_steps)
 
 
-def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, kept: Callable[[dict[str, float]], None]) -> None:
+def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, on_epoch: OnEpoch | None) -> OnEpoch:
+    """What is done with an epoch's row: the state is saved first, so that what is told is kept."""
+
+    def kept(row: dict[str, float]) -> None:
+        if checkpoint:
+            run.save(checkpoint, identity)
+        if on_epoch is not None:
+            on_epoch(row)
+
+    return kept
+
+
+def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, kept: OnEpoch) -> None:
     """Every epoch that is not done yet: train, score, keep the best."""
     rank, first = world()[0], len(run.history.epochs)
     steps = (run.recipe.epochs - first) * _steps(run.train, run.recipe)
+    share_state_(run.model, run.loss)
     forward = replicated(run.model)
     with _writer(log_dir) as write, _bar(steps, progress and rank == 0) as bar:
         for epoch in range(first, run.recipe.epochs):
