@@ -218,21 +218,28 @@ def test_without_an_average_the_last_weights_are_what_is_scored(monkeypatch):
 
 
 def test_a_run_that_is_stopped_while_the_average_is_scored_continues_to_the_same_weights(monkeypatch, tmp_path):
-    whole, real, left = network(dropout=0.3), loop.model_accuracy, [2]
+    def scores(*values):
+        """The last epoch is the best, so that what comes back was averaged over the interruption."""
+        left = iter(values)
+
+        def score(model, dataset):
+            value = next(left)
+            if value is None:
+                raise KeyboardInterrupt
+            return value
+
+        monkeypatch.setattr(loop, "model_accuracy", score)
+
+    whole = network(dropout=0.3)
+    scores(0.1, 0.2, 0.3)
     expected = run(whole)
-
-    def stopping(model, dataset):
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        return real(model, dataset)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "model_accuracy", stopping)
-        with pytest.raises(KeyboardInterrupt, match="after 1 of 3 epochs"):
-            run(network(dropout=0.3), checkpoint=tmp_path / "x.pt")
+    scores(0.1, None)
+    with pytest.raises(KeyboardInterrupt, match="after 1 of 3 epochs"):
+        run(network(dropout=0.3), checkpoint=tmp_path / "x.pt")
+    scores(0.2, 0.3)
     resumed = network(seed=9, dropout=0.3)
     history = run(resumed, checkpoint=tmp_path / "x.pt")
+    assert history.best_epoch == expected.best_epoch == 2
     assert same(state(resumed), state(whole))
     assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
 
