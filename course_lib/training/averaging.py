@@ -55,14 +55,11 @@ class WeightAverage:
     def update_(self, model: nn.Module) -> None:
         """Take in the weights that a step has left in ``model``."""
         kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
-        averages, weights = [], []
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                averages.append(self.values[name])
-                weights.append(value)
+                self.values[name].lerp_(value, 1 - kept)
             else:
                 self.values[name].copy_(value)
-        torch._foreach_lerp_(averages, weights, 1 - kept)
         self.steps += 1
 
     @contextlib.contextmanager
