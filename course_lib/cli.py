@@ -123,7 +123,7 @@ def _train(options: argparse.Namespace) -> None:
         say = _say(started) if rank == 0 else lambda line: None
         if "teacher" in what:
             say(f"the teacher, on {splits.train}")
-            shipped_networks.train_teacher(splits, key, f"course train teacher --data {shown}")
+            shipped_networks.train_teacher(splits, key, f"course train teacher --data {shown}", say=say)
         if "student" in what:
             shipped_networks.train_students(splits, key, f"course train student --data {shown}", say=say)
         say("done: datasets/checkpoints")

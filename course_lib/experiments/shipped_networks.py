@@ -4,28 +4,75 @@ Every network that stands in ``datasets/checkpoints`` comes out of one of these 
 A ``Plan`` holds all decisions of the students' path: how wide the student starts, how many views of each image the
 teacher comments on, temperature and α, what pruning removes, and how long each part trains. ``LIVE`` fits the demo's
 six minutes; ``FULL`` made the shipped students. The control, a student trained on the labels alone, gets the same
-network, the same views, the same schedule and as many epochs as the distilled one.
+network, the same views, the same schedule and as many epochs as the distilled one. A ``TeacherPlan`` holds the
+teacher's decisions, one for each kind of data: the renderer gives its signs most of their variety, real ones call for
+stronger views and a longer training.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from course_lib.data import Splits
+from course_lib.data import Augmentation, Splits
 from course_lib.distillation import Distiller, TeacherTable, soft_target_terms, teacher_table
 from course_lib.errors import CourseError
-from course_lib.models import SignStudent, SignTeacher, checkpoints, sign_student, sign_teacher
+from course_lib.models import STUDENT_STRIDES, SignStudent, SignTeacher, checkpoints, sign_student, sign_teacher
 from course_lib.pruning import prune_channels, pruned_widths
 from course_lib.storage.files import CHECKPOINTS, cache_dir
 from course_lib.training import History, Recipe, fit, world
 
 TEACHER_RECIPE = Recipe(epochs=5, max_lr=2e-3, weight_decay=0.05)
+# No change of tint (saturation) and none of the axes alone (aspect): zoom, shear and gain reach further here.
+STRONG_VIEWS = Augmentation(
+    rotation_deg=16,
+    zoom=0.18,
+    shift=0.14,
+    shear=0.15,
+    aspect=0.0,
+    brightness=0.6,
+    contrast=0.0,
+    saturation=0.0,
+    contrast_log=0.5,
+    noise=0.03,
+    blur=0.3,
+    erase=0.3,
+    padding="reflection",
+)
+
+
+@dataclass(frozen=True)
+class TeacherPlan:
+    """The teacher's training.
+
+    Args:
+        recipe: of its training.
+        dropout: the fraction, in [0, 1), of the features that training drops before the classifier.
+    """
+
+    recipe: Recipe
+    dropout: float = 0.0
+
+
+TEACHER_PLANS = {
+    "rendered": TeacherPlan(TEACHER_RECIPE),
+    "gtsrb": TeacherPlan(
+        Recipe(
+            epochs=30,
+            max_lr=3e-3,
+            weight_decay=0.05,
+            augmentation=STRONG_VIEWS,
+            label_smoothing=0.05,
+            average=0.999,
+        ),
+        dropout=0.2,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +80,7 @@ class Plan:
     """The students' path, decision by decision.
 
     Args:
-        width: of the student before pruning.
+        width: of the student before pruning, where ``channels`` is None.
         pruning_ratio: fraction of each layer's channels that pruning removes.
         views: augmented views of each image that the teacher's logits are computed for.
         temperature: T of the distillation loss, > 0.
@@ -44,6 +91,10 @@ class Plan:
         finetune_lr: after pruning.
         calibration: images that INT8's ranges are taken from.
         seed: of first weights, order and views.
+        channels: of the student's layers before pruning; None: ``width`` says.
+        strides: of the student's layers, 1 or 2; None: the usual ones.
+        augmentation: the views that teacher and student see.
+        average: decay of the moving average of the weights, in [0, 1); 0: none.
     """
 
     width: float = 1.25
@@ -57,14 +108,22 @@ class Plan:
     finetune_lr: float = 4e-3
     calibration: int = 512
     seed: int = 0
+    channels: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    average: float = 0.0
 
     def recipe(self) -> Recipe:
         """Of the student, distilled or alone."""
-        return Recipe(epochs=self.epochs, max_lr=self.max_lr, views=self.views, seed=self.seed)
+        return self._recipe(self.epochs, self.max_lr, self.seed)
 
     def finetune_recipe(self) -> Recipe:
         """Of the pruned student: the same views, so that the teacher's logits can be used again."""
-        return Recipe(epochs=self.finetune_epochs, max_lr=self.finetune_lr, views=self.views, seed=self.seed + 1)
+        return self._recipe(self.finetune_epochs, self.finetune_lr, self.seed + 1)
+
+    def _recipe(self, epochs: int, max_lr: float, seed: int) -> Recipe:
+        views, augmentation = self.views, self.augmentation
+        return Recipe(epochs, max_lr, augmentation=augmentation, views=views, seed=seed, average=self.average)
 
 
 FULL = Plan()
@@ -81,23 +140,42 @@ def train_teacher(
     key: str,
     command: str,
     *,
-    recipe: Recipe = TEACHER_RECIPE,
+    plan: TeacherPlan | None = None,
     folder: Path = CHECKPOINTS,
+    say: Callable[[str], None] = lambda line: None,
     **options: Any,
 ) -> tuple[SignTeacher, History]:
     """Train the teacher, resuming where a killed run stopped, and save it as ``teacher_<key>`` with its card.
 
     Args:
         key: see ``data_key``. command: what to type to get this network again, for the card.
+        plan: by default the one of ``key``.
+        say: is told each epoch's loss, validation accuracy and seconds.
         options: further arguments of ``training.fit``.
     """
-    state = resume_path("teacher", key)
+    plan, state = plan or TEACHER_PLANS[key], resume_path("teacher", key)
+    recipe = plan.recipe
+
+    def told(row: dict[str, float]) -> None:
+        what = f"loss {row['loss']:.4f}, validation {row['validation_accuracy']:.2%}, {row['seconds']:.0f} s"
+        say(f"epoch {int(row['epoch']) + 1} of {recipe.epochs}: {what}")
+
     torch.manual_seed(recipe.seed)
-    model = sign_teacher()
-    history = fit(model, splits.train, splits.validation, recipe, checkpoint=state, **options)
-    _save(model, f"teacher_{key}", provenance(splits, command, recipe, history), folder)
+    model = sign_teacher(dropout=plan.dropout)
+    history = fit(model, splits.train, splits.validation, recipe, checkpoint=state, on_epoch=told, **options)
+    card = {**provenance(splits, command, recipe, history), "dropout": plan.dropout}
+    _save(model, f"teacher_{key}", card, folder)
     state.unlink(missing_ok=True)
     return model, history
+
+
+def student_of(plan: Plan) -> SignStudent:
+    """The plan's student, untrained.
+
+    >>> student_of(Plan(channels=(12, 24, 32, 40, 56), strides=(1, 2, 1, 2, 2))).strides
+    (1, 2, 1, 2, 2)
+    """
+    return sign_student(plan.width, channels=plan.channels, strides=plan.strides or STUDENT_STRIDES)
 
 
 def train_student(
@@ -105,7 +183,7 @@ def train_student(
 ) -> tuple[SignStudent, History]:
     """Train a student of ``plan`` on the teacher's logits, or on the labels alone where ``table`` is None."""
     torch.manual_seed(plan.seed)
-    student = sign_student(plan.width)
+    student = student_of(plan)
     loss = None if table is None else _distiller(student, plan, table)
     history = fit(student, splits.train, splits.validation, plan.recipe(), loss=loss, checkpoint=checkpoint, **options)
     return student, history

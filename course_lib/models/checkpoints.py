@@ -26,7 +26,7 @@ from torch import nn
 from course_lib.data import Splits
 from course_lib.data.gtsrb import OFFICIAL_TEST
 from course_lib.errors import CourseError
-from course_lib.models.signs import SignStudent, SignTeacher
+from course_lib.models.signs import STUDENT_STRIDES, SignStudent, SignTeacher
 from course_lib.storage.cards import described_files, locate, read_card, replace_pair, restore_command
 from course_lib.storage.files import CHECKPOINTS, ROOT
 
@@ -171,11 +171,12 @@ def _describe(model: nn.Module) -> dict[str, Any]:
             "blocks": list(model.blocks),
         }
     if isinstance(model, SignStudent):
-        return {
+        student = {
             "kind": "SignStudent",
             "num_classes": model.classifier.out_features,
             "channels": list(model.channels),
         }
+        return student if model.strides == STUDENT_STRIDES else {**student, "strides": list(model.strides)}
     raise TypeError(f"model must be a SignTeacher or a SignStudent, got {type(model).__name__}")
 
 
@@ -212,7 +213,10 @@ def _described(card: dict[str, Any], card_path: Path) -> tuple[Path, dict[str, A
     ((file, _),) = described_files({"file": card["file"], "sha256": card["sha256"]}).items()
     if not isinstance(architecture, dict):
         raise TypeError(f"architecture must be an object, got {architecture!r}")
-    fields = {"SignTeacher": {"channels", "blocks"}, "SignStudent": {"channels"}}  # beside kind and num_classes
+    fields = {
+        "SignTeacher": {"channels", "blocks"},
+        "SignStudent": {"channels", "strides"},
+    }  # beside kind and num_classes
     optional = fields.get(str(architecture.get("kind")))
     given = architecture.keys() - {"kind", "num_classes"}
     if optional is None or "num_classes" not in architecture or not given <= optional:

@@ -7,7 +7,8 @@ divided by 255, which an 8-bit code with scale 1/255 and zero point 0 represents
 The teacher is a residual network (He et al. 2016, arXiv:1512.03385, basic blocks): four stages at 32, 16, 8 and 4
 pixels. The students are plain chains convolution → BatchNorm → ReLU: nothing but what an integer runtime fuses into
 one kernel a layer. ``width`` scales every layer's channels; ``channels`` sets them one by one, which is how a pruned
-student is described.
+student is described. ``strides`` says where the resolution is given up: 2 halves height and width. A stride costs no
+parameter and saves multiplications, so it is the cheapest thing to change about a student, in both directions.
 
 All modules are plain ``nn.Module`` trees without data-dependent control flow, so torch.fx traces them, ONNX exports
 them, and a channel can be removed by cutting tensors. Industrial students use depthwise convolutions, squeeze and
@@ -33,7 +34,10 @@ class SignTeacher(nn.Module):
     Args:
         num_classes: C ≥ 2.
         channels, blocks: one entry a stage; each stage after the first halves height and width.
-    Raises: ValueError for fewer than two classes, stages of unequal length, or a count below one.
+        dropout: the fraction in [0, 1) of the features that training sets to 0 before the classifier. It belongs to
+            training, not to the network: nothing of it is saved, exported or, in eval mode, computed.
+    Raises: ValueError for fewer than two classes, stages of unequal length, a count below one, or dropout outside
+        [0, 1).
     Source: He et al. 2016, arXiv:1512.03385, basic block.
     """
 
@@ -42,9 +46,12 @@ class SignTeacher(nn.Module):
         num_classes: int = NUM_CLASSES,
         channels: Sequence[int] = TEACHER_CHANNELS,
         blocks: Sequence[int] = TEACHER_BLOCKS,
+        dropout: float = 0.0,
     ):
         super().__init__()
         _check_classes(num_classes)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         if not channels or len(channels) != len(blocks):
             raise ValueError(f"channels and blocks must have one entry a stage, got {len(channels)} and {len(blocks)}")
         if min(*channels, *blocks) < 1:
@@ -58,39 +65,54 @@ class SignTeacher(nn.Module):
                 width = out
         self.stages = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
+        # No module at all without it: a graph, or the text that names a network in a cache, is the one it was.
+        self.dropout = nn.Dropout(dropout) if dropout else None
         self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.stages(self.stem(images))  # (B, C₄, 4, 4)
-        return self.classifier(self.pool(features).flatten(1))  # (B, C)
+        features = self.pool(self.stages(self.stem(images))).flatten(1)  # (B, C₄)
+        if self.dropout is not None:
+            features = self.dropout(features)
+        return self.classifier(features)  # (B, C)
 
 
 class SignStudent(nn.Module):
     """Plain convolution chain: (B, 3, 32, 32) in [0, 1] → logits (B, C).
 
     Five convolutions 3×3 with strides 2, 2, 1, 2, 1 leave 16, 8, 8, 4 and 4 pixels a side; then the mean over the
-    remaining 4×4 grid and one linear layer.
+    remaining 4×4 grid and one linear layer. With other strides another grid remains.
 
     Args:
         width: factor on STUDENT_CHANNELS, rounded to multiples of 4 (8-bit kernels work on groups of channels).
         num_classes: C ≥ 2.
-        channels: the five layers' channels themselves; excludes ``width``.
-    Raises: ValueError for a width ≤ 0, channels that are not five positive counts, or fewer than two classes.
+        channels: the layers' channels themselves; excludes ``width``.
+        strides: one entry a layer, 1 or 2.
+    Raises: ValueError for a width ≤ 0, channels that are not as many positive counts as there are strides, a stride
+        other than 1 and 2, or fewer than two classes.
     """
 
-    def __init__(self, width: float = 1.0, num_classes: int = NUM_CLASSES, *, channels: Sequence[int] | None = None):
+    def __init__(
+        self,
+        width: float = 1.0,
+        num_classes: int = NUM_CLASSES,
+        *,
+        channels: Sequence[int] | None = None,
+        strides: Sequence[int] = STUDENT_STRIDES,
+    ):
         super().__init__()
         _check_classes(num_classes)
+        if not strides or not set(strides) <= {1, 2}:
+            raise ValueError(f"strides must be 1 or 2, one a layer, got {list(strides)}")
         if channels is None:
             if not 0 < width <= 16:
                 raise ValueError(f"width must be in (0, 16], got {width}")
             channels = [max(4, 4 * round(width * c / 4)) for c in STUDENT_CHANNELS]
-        if len(channels) != len(STUDENT_STRIDES) or min(channels) < 1:
-            raise ValueError(f"channels must be {len(STUDENT_STRIDES)} positive counts, got {list(channels)}")
-        self.channels = tuple(int(c) for c in channels)
+        if len(channels) != len(strides) or min(channels) < 1:
+            raise ValueError(f"channels must be {len(strides)} positive counts, got {list(channels)}")
+        self.channels, self.strides = tuple(int(c) for c in channels), tuple(int(s) for s in strides)
         inputs = (3, *self.channels[:-1])
         self.features = nn.Sequential(
-            *(ConvBNReLU(i, o, stride=s) for i, o, s in zip(inputs, self.channels, STUDENT_STRIDES, strict=True))
+            *(ConvBNReLU(i, o, stride=s) for i, o, s in zip(inputs, self.channels, self.strides, strict=True))
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(self.channels[-1], num_classes)
@@ -99,24 +121,31 @@ class SignStudent(nn.Module):
         return self.classifier(self.pool(self.features(images)).flatten(1))  # (B, C)
 
 
-def sign_teacher(num_classes: int = NUM_CLASSES) -> SignTeacher:
+def sign_teacher(num_classes: int = NUM_CLASSES, *, dropout: float = 0.0) -> SignTeacher:
     """The course's teacher, untrained; ``course_lib.models.checkpoints.load`` gives the trained one.
 
     >>> sum(p.numel() for p in sign_teacher().parameters())
     1426091
     """
-    return SignTeacher(num_classes)
+    return SignTeacher(num_classes, dropout=dropout)
 
 
 def sign_student(
-    width: float = 1.0, num_classes: int = NUM_CLASSES, *, channels: Sequence[int] | None = None
+    width: float = 1.0,
+    num_classes: int = NUM_CLASSES,
+    *,
+    channels: Sequence[int] | None = None,
+    strides: Sequence[int] = STUDENT_STRIDES,
 ) -> SignStudent:
     """A student, untrained, with its layers scaled by ``width`` or given by ``channels``.
 
     >>> sign_student(0.5).channels, sign_student(channels=(1, 2, 3, 4, 5)).channels
     ((8, 16, 24, 32, 48), (1, 2, 3, 4, 5))
+    >>> small = sign_student(channels=(12, 24, 32, 40, 56), strides=(1, 2, 1, 2, 2))  # keeps 32 and 16 pixels longer
+    >>> sum(p.numel() for p in small.parameters())
+    44287
     """
-    return SignStudent(width, num_classes, channels=channels)
+    return SignStudent(width, num_classes, channels=channels, strides=strides)
 
 
 def _check_classes(num_classes: int) -> None:

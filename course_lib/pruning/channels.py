@@ -54,7 +54,7 @@ def pruned_widths(student: SignStudent, pruning_ratio: float, *, multiple: int =
         pruning_ratio: the fraction removed, in [0, 1).
         multiple: what is left is rounded to a multiple of it, since kernels work on whole vectors of channels; 4
             leaves them full or half full.
-    Returns: five counts, for ``prune_channels``.
+    Returns: one count a layer, for ``prune_channels``.
     Raises: ValueError: pruning_ratio is outside [0, 1).
 
     >>> pruned_widths(SignStudent(1.25), 0.22)
@@ -72,7 +72,7 @@ def prune_channels(student: SignStudent, channels: Sequence[int]) -> tuple[SignS
 
     Args:
         student: it stays as it is.
-        channels: how many channels each of the five layers keeps, 1 ≤ count ≤ the layer's own.
+        channels: how many channels each layer keeps, 1 ≤ count ≤ the layer's own.
     Returns:
         the small network (new tensors, same mode), and for each layer the kept channels' positions, ascending.
     Raises: ValueError naming the layer whose count is out of range.
@@ -82,7 +82,7 @@ def prune_channels(student: SignStudent, channels: Sequence[int]) -> tuple[SignS
     ((4, 4, 4, 4, 8), [4, 4, 4, 4, 8])
     """
     kept = _kept_channels(student, channels)
-    small = SignStudent(num_classes=student.classifier.out_features, channels=channels)
+    small = SignStudent(num_classes=student.classifier.out_features, channels=channels, strides=student.strides)
     inputs = torch.arange(3)
     with torch.no_grad():
         for (source, norm), (target, small_norm), outputs in zip(_layers(student), _layers(small), kept, strict=True):

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, distributed, nn
@@ -90,10 +90,15 @@ def average_gradients_(parameters: list[nn.Parameter]) -> None:
 
 def share_state_(*modules: nn.Module, buffers_only: bool = False) -> None:
     """Every process gets process 0's values."""
+    for module in modules:
+        share_values_(module.buffers() if buffers_only else module.state_dict().values())
+
+
+def share_values_(values: Iterable[Tensor]) -> None:
+    """Every process gets process 0's values of these tensors."""
     if world()[1] > 1:
-        for module in modules:
-            for value in module.buffers() if buffers_only else module.state_dict().values():
-                distributed.broadcast(value, src=0)
+        for value in values:
+            distributed.broadcast(value, src=0)
 
 
 def total(value: float) -> float:

@@ -1,6 +1,6 @@
 """One training loop for everything: teachers, students, pruned and quantized networks.
 
-``fit`` is gradient descent with six habits built in, each of which the course's measurements rely on:
+``fit`` is gradient descent with seven habits built in, each of which the course's measurements rely on:
 
 * **Everything random is a function of (seed, epoch)**: the order of the images and their augmented views. Nothing
   depends on what ran before, so a run that was killed continues to the same weights.
@@ -13,6 +13,8 @@
 * **A layer that the caller froze stays frozen.** A network in train mode may hold submodules in eval mode (a BatchNorm
   whose statistics must not move any more): every epoch puts each submodule into the mode it came with. A network that
   comes wholly in eval mode, as loaded ones do, is trained wholly.
+* **The average of the steps may stand in for the last one** (``Recipe.average``; off by default): validation scores
+  the averaged weights, and they are what the caller gets; the steps go on from the weights themselves.
 * **Nothing half-written**: the state is saved after each epoch under a temporary name, then renamed.
 
 Under ``torchrun`` the same call shares each batch among the processes (``distributed.py``). Industrial loops add mixed
@@ -36,10 +38,14 @@ from course_lib.data import SignDataset
 from course_lib.errors import CourseError
 from course_lib.evaluation.predictions import model_accuracy
 from course_lib.models.modes import Modes, modes, restore_modes_
+from course_lib.training.averaging import WeightAverage
 from course_lib.training.distributed import average_gradients_, replicated, share_state_, total, world
 from course_lib.training.loss import LossFunction, as_loss
 from course_lib.training.recipe import Batch, History, Recipe
 from course_lib.training.state import Run
+
+OnEpoch = Callable[[dict[str, float]], None]
+"""Is told an epoch's row of the history."""
 
 
 def fit(
@@ -52,6 +58,7 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool = True,
     log_dir: str | Path | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> History:
     """Train ``model`` in place and leave it with the weights of its best epoch on validation, in eval mode.
 
@@ -60,9 +67,9 @@ def fit(
         checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
             ends with the same weights as a run that was never interrupted (same machine and number of threads).
         progress: show a bar. log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
+        on_epoch: is told each row of the history, once the state is kept; of several processes only the first's.
     Returns: the history of all epochs, those before a resume included.
-    Raises:
-        ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
+    Raises: ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
         FloatingPointError: the loss is not finite. KeyboardInterrupt: Ctrl-C; it says how to continue.
     """
     run = _prepared(model, train, validation, recipe, loss)
@@ -71,9 +78,8 @@ def fit(
         run.resume_(checkpoint, identity)
     run.loss.start(train, recipe, run.optimizer)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stubs)
-    share_state_(model, run.loss)
     try:
-        _run_epochs(run, progress, log_dir, lambda: run.save(checkpoint, identity) if checkpoint else None)
+        _run_epochs(run, progress, log_dir, _keeper(run, identity, checkpoint, on_epoch))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(run, checkpoint)) from None
     finally:
@@ -124,7 +130,9 @@ def _prepared(
     objective = as_loss(loss, recipe.label_smoothing)
     optimizer = make_optimizer(model, recipe, objective)
     scheduler = _scheduler(optimizer, recipe, _steps(train, recipe) * recipe.epochs)
-    return Run(model, train, validation, recipe, objective, optimizer, scheduler, _training_modes(model))
+    average = WeightAverage(model, recipe.average) if recipe.average else None
+    frozen = _training_modes(model)
+    return Run(model, train, validation, recipe, objective, optimizer, scheduler, frozen, average=average)
 
 
 def _training_modes(model: nn.Module) -> Modes:
@@ -145,23 +153,44 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: in
     return CosineAnnealingLR(optimizer, total_steps)
 
 
-def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, save: Callable[[], None]) -> None:
+def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, on_epoch: OnEpoch | None) -> OnEpoch:
+    """What is done with an epoch's row: the state is saved first, so that what is told is kept."""
+
+    def kept(row: dict[str, float]) -> None:
+        if checkpoint:
+            run.save(checkpoint, identity)
+        if on_epoch is not None:
+            on_epoch(row)
+
+    return kept
+
+
+def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, kept: OnEpoch) -> None:
     """Every epoch that is not done yet: train, score, keep the best."""
     rank, first = world()[0], len(run.history.epochs)
     steps = (run.recipe.epochs - first) * _steps(run.train, run.recipe)
+    share_state_(run.model, run.loss)
     forward = replicated(run.model)
     with _writer(log_dir) as write, _bar(steps, progress and rank == 0) as bar:
         for epoch in range(first, run.recipe.epochs):
             row = _run_epoch(run, forward, epoch, bar)
             run.loss.end_epoch()
             share_state_(run.model, buffers_only=True)
-            row["validation_accuracy"] = model_accuracy(run.model, run.validation)
-            if run.history.add(row):
-                run.best = {key: value.clone() for key, value in run.model.state_dict().items()}
+            _score(run, row)
             bar.set_postfix_str(f"epoch {epoch + 1}, validation {row['validation_accuracy']:.2%}")
             write(row)
             if rank == 0:
-                save()
+                kept(row)
+
+
+def _score(run: Run, row: dict[str, float]) -> None:
+    """Validate the epoch, by the averaged weights if there are any, and keep them if they are the best so far."""
+    if run.average is not None:
+        run.average.share_()
+    with contextlib.nullcontext() if run.average is None else run.average.shown_in(run.model):
+        row["validation_accuracy"] = model_accuracy(run.model, run.validation)
+        if run.history.add(row):
+            run.best = {key: value.clone() for key, value in run.model.state_dict().items()}
 
 
 def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, float]:
@@ -181,6 +210,8 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
         lr = run.optimizer.param_groups[0]["lr"]
         run.optimizer.step()
         run.scheduler.step()
+        if run.average is not None:
+            run.average.update_(run.model)
         summed += value.item() * len(batch.labels) if batch.weight else 0.0
         bar.update()
     mean = total(summed) / len(run.train)

@@ -35,6 +35,8 @@ class Recipe:
         views: how many different views to cycle through; None: a new one every epoch.
         label_smoothing: of the default cross-entropy loss only.
         seed: of order and views.
+        average: decay, in [0, 1), of the moving average of the weights that is validated and returned in their place;
+            0: none. See ``averaging``.
     Raises: ValueError naming the field that is out of range.
     """
 
@@ -48,6 +50,7 @@ class Recipe:
     views: int | None = None
     label_smoothing: float = 0.0
     seed: int = 0
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -61,7 +64,8 @@ class Recipe:
             raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {self.optimizer!r}")
         if self.views is not None and self.views < 1:
             raise ValueError(f"views must be at least 1 or None, got {self.views}")
-        for name, below in (("weight_decay", float("inf")), ("label_smoothing", 1), ("seed", float("inf"))):
+        endless = float("inf")
+        for name, below in (("weight_decay", endless), ("label_smoothing", 1), ("seed", endless), ("average", 1)):
             if not 0 <= getattr(self, name) < below:
                 raise ValueError(f"{name} must be in [0, {below}), got {getattr(self, name)}")
 

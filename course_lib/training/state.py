@@ -1,12 +1,13 @@
 """An unfinished training: all that belongs together in one run, and its state on disk after each epoch.
 
-A state names the run that wrote it (recipe, shapes, loss, training and validation set) and only that run may continue
+A state names the run that wrote it (recipe, network, loss, training and validation set) and only that run may continue
 from it. Nothing is unpickled but tensors and plain values (``weights_only``), and a file that was cut short or altered
 is told apart by the checksums inside it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from course_lib.data import SignDataset
 from course_lib.errors import CourseError
 from course_lib.models.modes import Modes
 from course_lib.storage.files import atomic_path
+from course_lib.training.averaging import WeightAverage
 from course_lib.training.loss import Loss
 from course_lib.training.recipe import History, Recipe
 
@@ -39,7 +41,8 @@ class Run:
         scheduler: stepped once a batch.
         modes: each submodule's mode while training: layers that the caller froze stay frozen.
         history: of the epochs that are done.
-        best: the weights of the best epoch on validation; None before the first.
+        best: the weights of the best epoch on validation, averaged where the recipe says so; None before the first.
+        average: of the weights so far; None where the recipe has none.
     """
 
     model: nn.Module
@@ -52,12 +55,15 @@ class Run:
     modes: Modes
     history: History = field(default_factory=History)
     best: dict[str, Tensor] | None = None
+    average: WeightAverage | None = None
 
     def identity(self) -> dict[str, str]:
         """Names the run: a state may only continue the run that wrote it. Taken before the first step."""
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
+        # Strides and dropout change no shape, but stand in the text that PyTorch prints for a network.
+        layers = hashlib.sha256(repr(self.model).encode()).hexdigest()
         train = [self.train.name, list(self.train.images.shape)]
-        text = json.dumps([asdict(self.recipe), shapes, train, self.loss.identity()], sort_keys=True)
+        text = json.dumps([asdict(self.recipe), shapes, layers, train, self.loss.identity()], sort_keys=True)
         return {"fingerprint": text, "data": f"{self.train.digest()} {self.validation.digest()}"}
 
     def save(self, path: str | Path, identity: dict[str, str]) -> None:
@@ -70,6 +76,7 @@ class Run:
             "scheduler": self.scheduler.state_dict(),
             "history": asdict(self.history),
             "best": self.best,
+            "average": None if self.average is None else self.average.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
         with atomic_path(path) as part:
@@ -89,11 +96,13 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history, self.best = History(**state["history"]), state["best"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         # A network with dropout draws from this generator; the loop itself does not.
         torch.set_rng_state(state["torch_rng"])
 
 
-_KEYS = {"fingerprint", "data", "model", "loss", "optimizer", "scheduler", "history", "best", "torch_rng"}
+_KEYS = {"fingerprint", "data", "model", "loss", "optimizer", "scheduler", "history", "best", "average", "torch_rng"}
 
 
 def _read(path: str | Path, mend: str) -> dict[str, Any]:

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
-from course_lib.data import SignDataset, Splits
+from course_lib.data import Augmentation, SignDataset, Splits
 from course_lib.distillation import TeacherTable
 from course_lib.errors import CourseError
 from course_lib.experiments import shipped_networks
 from course_lib.experiments.shipped_networks import (
     FULL,
     LIVE,
+    TEACHER_PLANS,
+    TEACHER_RECIPE,
     Plan,
+    TeacherPlan,
     data_key,
     resume_path,
+    student_of,
     train_student,
     train_students,
     train_teacher,
 )
-from course_lib.models import SignTeacher, checkpoints
+from course_lib.models import STUDENT_STRIDES, SignTeacher, checkpoints
 from course_lib.storage.files import sha256
-from course_lib.training import Recipe
+from course_lib.training import History, Recipe
 
-RECIPE = Recipe(epochs=2, batch_size=16)
+RECIPE = Recipe(epochs=2, batch_size=16, average=0.9)
+TEACHER = TeacherPlan(RECIPE, dropout=0.3)
 PLAN = Plan(width=0.5, pruning_ratio=0.5, views=2, epochs=2, finetune_epochs=1)
 QUIET = {"progress": False}
 
@@ -37,9 +42,8 @@ def _small(monkeypatch, isolated_cache):
     """One thread, a cache of its own, and a tiny teacher: what is tested is the path, not the network."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(
-        shipped_networks, "sign_teacher", lambda: SignTeacher(channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1))
-    )
+    small = {"channels": (8, 8, 8, 8), "blocks": (1, 1, 1, 1)}
+    monkeypatch.setattr(shipped_networks, "sign_teacher", lambda **options: SignTeacher(**small, **options))
     yield
     torch.set_num_threads(before)
 
@@ -61,7 +65,7 @@ def unfinished():
 
 
 def teacher(folder, **options):
-    return train_teacher(SPLITS, "rendered", "course train teacher", recipe=RECIPE, folder=folder, **QUIET, **options)
+    return train_teacher(SPLITS, "rendered", "course train teacher", plan=TEACHER, folder=folder, **QUIET, **options)
 
 
 def students(folder, **options):
@@ -81,6 +85,7 @@ def test_a_trained_teacher_is_saved_with_a_card_that_tells_how_and_leaves_nothin
     assert unfinished() == []
     assert card["command"] == "course train teacher"
     assert card["recipe"] == json.loads(json.dumps(asdict(RECIPE)))
+    assert card["dropout"] == 0.3
     assert card["data_fingerprint"] == checkpoints.fingerprint(SPLITS)
     assert card["validation_accuracy"] == round(history.best_accuracy, 6)
     assert card["best_epoch"] == history.best_epoch + 1
@@ -120,6 +125,70 @@ def test_a_teacher_that_was_stopped_is_continued_to_the_same_weights(tmp_path, m
     assert unfinished() == []
 
 
+def test_a_line_is_said_for_every_epoch_of_the_teacher_once_and_not_again_after_a_stop(tmp_path, monkeypatch):
+    said = []
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            teacher(tmp_path, say=said.append)
+    assert len(said) == 1
+    _, history = teacher(tmp_path, say=said.append)
+    assert len(said) == 2
+    for number, (line, row) in enumerate(zip(said, history.epochs, strict=True), 1):
+        assert line.startswith(f"epoch {number} of 2: loss {row['loss']:.4f}, validation ")
+        assert f"{row['validation_accuracy']:.2%}" in line
+        assert line.endswith(f"{row['seconds']:.0f} s")
+
+
+def test_the_rendered_teacher_s_plan_is_the_one_that_made_the_shipped_one():
+    _, card = checkpoints.load("teacher_rendered")
+    told = {**card["recipe"], "augmentation": Augmentation(**card["recipe"]["augmentation"])}
+    assert TEACHER_PLANS["rendered"] == TeacherPlan(Recipe(**told), dropout=0.0)
+    assert TEACHER_PLANS["rendered"].recipe == TEACHER_RECIPE
+
+
+@pytest.mark.parametrize("key", TEACHER_PLANS)
+def test_a_teacher_is_trained_by_the_plan_of_its_data_and_no_other(tmp_path, monkeypatch, key):
+    seen = []
+
+    def fit(model, train, validation, recipe, **options):
+        seen.append((recipe, model.dropout.p if model.dropout else 0.0, options["checkpoint"].name))
+        return History()
+
+    monkeypatch.setattr(shipped_networks, "fit", fit)
+    train_teacher(SPLITS, key, "course train teacher", folder=tmp_path)
+    plan = TEACHER_PLANS[key]
+    assert seen == [(plan.recipe, plan.dropout, f"teacher_{key}.pt")]
+    _, card = checkpoints.load(f"teacher_{key}", folder=tmp_path)
+    assert (card["recipe"], card["dropout"]) == (asdict(plan.recipe), plan.dropout)
+
+
+def test_real_signs_get_stronger_views_an_average_and_dropout():
+    plan = TEACHER_PLANS["gtsrb"]
+    views, usual = plan.recipe.augmentation, Augmentation()
+    assert views is not None
+    for amount in ("rotation_deg", "zoom", "shift", "shear", "brightness", "contrast_log", "noise", "blur", "erase"):
+        assert getattr(views, amount) > getattr(usual, amount)
+    assert (plan.dropout, plan.recipe.average, plan.recipe.label_smoothing) == (0.2, 0.999, 0.05)
+    assert (plan.recipe.views, plan.recipe.epochs) == (None, 30)  # new views in every epoch
+
+
+def test_a_plan_may_set_the_student_s_layers_and_its_views(tmp_path):
+    views = Augmentation(noise=0.05, erase=0.5, padding="reflection")
+    chain = {"channels": (8, 8, 12), "strides": (1, 2, 2)}
+    plan = replace(PLAN, **chain, augmentation=views, average=0.9)
+    for recipe in (plan.recipe(), plan.finetune_recipe()):
+        assert (recipe.augmentation, recipe.average) == (views, 0.9)
+    teacher(tmp_path)
+    train_students(SPLITS, "rendered", "course train student", plan=plan, folder=tmp_path, **QUIET)
+    for role, channels in (("student", (8, 8, 12)), ("alone", (8, 8, 12)), ("final", (4, 4, 8))):
+        model, card = checkpoints.load(f"{role}_rendered", folder=tmp_path)
+        assert (model.channels, model.strides) == (channels, (1, 2, 2))
+        assert card["plan"] == json.loads(json.dumps(asdict(plan)))
+    assert student_of(PLAN).strides == STUDENT_STRIDES
+    assert student_of(PLAN).channels == (8, 16, 24, 32, 48)
+
+
 def test_the_students_are_three_their_cards_name_plan_and_teacher_and_nothing_is_left(tmp_path):
     teacher(tmp_path)
     said = []
@@ -131,7 +200,7 @@ def test_the_students_are_three_their_cards_name_plan_and_teacher_and_nothing_is
     assert channels["student"] == channels["alone"] == (8, 16, 24, 32, 48)
     assert channels["final"] == (4, 8, 12, 16, 24)
     for role, (_, card) in cards.items():
-        assert card["plan"] == asdict(PLAN)
+        assert card["plan"] == json.loads(json.dumps(asdict(PLAN)))
         assert card["data_fingerprint"] == checkpoints.fingerprint(SPLITS)
         told = card["teacher_sha256"]
         assert told == (None if role == "alone" else sha256(tmp_path / "teacher_rendered.safetensors"))

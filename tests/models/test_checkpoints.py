@@ -19,7 +19,9 @@ from course_lib.storage.files import CHECKPOINTS, sha256
 
 NETWORKS = {
     "student": lambda: SignStudent(num_classes=4, channels=(4, 5, 6, 7, 8)),
+    "student of other strides": lambda: SignStudent(num_classes=4, channels=(4, 5, 6), strides=(1, 2, 1)),
     "teacher": lambda: SignTeacher(4, channels=(4, 6, 8, 8), blocks=(1, 2, 1, 1)),
+    "teacher with dropout": lambda: SignTeacher(4, channels=(4, 6), blocks=(1, 1), dropout=0.5),
 }
 
 
@@ -55,6 +57,20 @@ def test_a_network_comes_back_bit_for_bit_in_eval_mode(tmp_path, build):
         assert key == other_key
         assert torch.equal(value, other)
     assert (card["seed"], card["command"]) == (5, "course train")
+    with torch.inference_mode():
+        images = torch.rand(2, 3, 16, 16)
+        torch.testing.assert_close(loaded(images), model.eval()(images), rtol=1e-4, atol=1e-5)
+
+
+def test_strides_stand_in_the_card_only_where_they_are_not_the_usual_ones(tmp_path):
+    usual, other = (2, 2, 1, 2, 1), (1, 2, 1, 2, 2)
+    for strides in (usual, other):
+        model = SignStudent(num_classes=4, channels=(4, 5, 6, 7, 8), strides=strides)
+        card = json.loads(checkpoints.save(model, "x", {}, folder=tmp_path).with_suffix(".json").read_text())
+        assert card["architecture"].get("strides", list(usual)) == list(strides)
+        loaded, _ = checkpoints.load("x", folder=tmp_path)
+        assert loaded.strides == strides
+        assert ("strides" in card["architecture"]) == (strides == other)
 
 
 def test_the_card_states_sum_and_size_of_the_weights_and_nothing_else_is_written(saved):
@@ -120,6 +136,10 @@ ALTERED = {
     "more channels than the file": ({"architecture": {**STUDENT, "channels": [20_000] * 5}}, "do not fit"),
     "more blocks than time": ({"architecture": {**TEACHER, "blocks": [10**9, 1]}}, "not a checkpoint's card"),
     "more stages than time": ({"architecture": {**TEACHER, "channels": [4] * 10**5}}, "at most 100 entries"),
+    "strides of four layers": ({"architecture": {**STUDENT, "strides": [2, 2, 1, 2]}}, "do not fit"),
+    "a stride of 3": ({"architecture": {**STUDENT, "strides": [2, 2, 1, 2, 3]}}, "do not fit"),
+    "a stride that is a word": ({"architecture": {**STUDENT, "strides": list("12122")}}, "not a checkpoint's card"),
+    "a teacher's strides": ({"architecture": {**TEACHER, "strides": [1, 2]}}, "not a checkpoint's card"),
     "unknown option": ({"architecture": {**STUDENT, "depth": 3}}, "not a checkpoint's card"),
     "architecture is a list": ({"architecture": [1, 2]}, "not a checkpoint's card"),
     "architecture is null": ({"architecture": None}, "not a checkpoint's card"),

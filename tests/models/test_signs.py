@@ -7,7 +7,14 @@ import itertools
 import pytest
 import torch
 
-from course_lib.models import STUDENT_CHANNELS, SignStudent, SignTeacher, sign_student, sign_teacher
+from course_lib.models import (
+    STUDENT_CHANNELS,
+    STUDENT_STRIDES,
+    SignStudent,
+    SignTeacher,
+    sign_student,
+    sign_teacher,
+)
 
 NETWORKS = {"teacher": sign_teacher, "student": sign_student}
 
@@ -115,6 +122,52 @@ def test_a_residual_block_with_dead_convolutions_passes_its_input_through():
     assert torch.equal(block(x), torch.relu(x))
 
 
+def test_a_chain_that_keeps_the_resolution_longer_has_44287_parameters_and_other_grids():
+    strides = (1, 2, 1, 2, 2)
+    student = sign_student(channels=(12, 24, 32, 40, 56), strides=strides)
+    assert parameters(student) == 44_287
+    assert student.strides == tuple(layer[0].stride[0] for layer in student.features) == strides
+    x, sides = torch.rand(1, 3, 32, 32), []
+    for layer in student.eval().features:
+        x = layer(x)
+        sides.append(x.shape[2])
+    assert sides == [32, 16, 16, 8, 4]
+    assert sign_student(0.5, strides=strides).channels == sign_student(0.5).channels
+    assert sign_student().strides == STUDENT_STRIDES == (2, 2, 1, 2, 1)
+
+
+def test_a_chain_may_have_as_many_layers_as_strides():
+    student = sign_student(channels=(4, 8, 8), strides=(2, 2, 2))
+    assert student(torch.rand(2, 3, 32, 32)).shape == (2, 43)
+
+
+def test_dropout_acts_in_training_on_the_features_alone_and_is_no_part_of_the_network_otherwise():
+    weights, networks = sign_teacher().state_dict(), [sign_teacher(), sign_teacher(dropout=0.2)]
+    for model in networks:
+        model.load_state_dict(weights)  # the same names: a checkpoint fits both
+    plain, dropping = networks
+    assert list(dropping.state_dict()) == list(plain.state_dict())
+    assert repr(plain) == repr(sign_teacher(dropout=0.0))
+    assert "Dropout" not in repr(plain)
+    images = torch.rand(4, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(dropping.eval()(images), plain.eval()(images))
+    caught = []
+    for model in networks:
+        model.eval()
+        model.classifier.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    assert dropping.dropout is not None
+    dropping.dropout.train()
+    with torch.inference_mode():
+        for model in networks:
+            model(images.repeat(25, 1, 1, 1))
+    expected, features = caught
+    dropped = features == 0
+    assert dropped[expected != 0].float().mean().item() == pytest.approx(0.2, abs=0.02)
+    # The rest grows by 1/(1 − p), so that the mean is what it is without.
+    torch.testing.assert_close(features[~dropped], expected[~dropped] / 0.8)
+
+
 REFUSED = {
     "width 0": (lambda: sign_student(0), "width"),
     "width −1": (lambda: sign_student(-1), "width"),
@@ -124,6 +177,12 @@ REFUSED = {
     "four layers": (lambda: sign_student(channels=(4, 4, 4, 4)), "channels"),
     "no layers": (lambda: sign_student(channels=()), "channels"),
     "an empty layer": (lambda: sign_student(channels=(4, 4, 0, 4, 4)), "channels"),
+    "three strides": (lambda: sign_student(strides=(1, 2, 2)), "channels must be 3 positive counts"),
+    "no strides": (lambda: sign_student(channels=(), strides=()), "strides"),
+    "stride 3": (lambda: sign_student(strides=(1, 2, 1, 2, 3)), "strides must be 1 or 2"),
+    "stride 0": (lambda: sign_student(strides=(0, 2, 1, 2, 2)), "strides must be 1 or 2"),
+    "all dropped": (lambda: sign_teacher(dropout=1.0), "dropout"),
+    "dropout NaN": (lambda: sign_teacher(dropout=float("nan")), "dropout"),
     "teacher of one class": (lambda: sign_teacher(1), "num_classes"),
     "teacher's stages": (lambda: SignTeacher(channels=(4, 8), blocks=(1,)), "one entry a stage"),
     "teacher without stages": (lambda: SignTeacher(channels=(), blocks=()), "one entry a stage"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
-from course_lib.models import SignStudent, sign_student
+from course_lib.models import STUDENT_STRIDES, SignStudent, sign_student
 from course_lib.pruning import folded_filter_norms, masked_student, prune_channels, pruned_widths
 
 
-def trained_like(width: float = 1.0, seed: int = 0) -> SignStudent:
+def trained_like(width: float = 1.0, seed: int = 0, strides: Sequence[int] = STUDENT_STRIDES) -> SignStudent:
     """A student whose BatchNorms are not at their initial values, in float64 and eval mode."""
     torch.manual_seed(seed)
-    student = sign_student(width).double()
+    student = sign_student(width, strides=strides).double()
     for module in student.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low, high in (
@@ -30,6 +32,14 @@ def trained_like(width: float = 1.0, seed: int = 0) -> SignStudent:
 def test_the_small_network_equals_the_masked_large_one(channels):
     student = trained_like()
     small, kept = prune_channels(student, channels)
+    images = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(small.double()(images), masked_student(student, kept)(images), rtol=1e-6, atol=1e-6)
+
+
+def test_a_chain_of_other_strides_keeps_them():
+    student = trained_like(strides=(1, 2, 1, 2, 2))
+    small, kept = prune_channels(student, (12, 20, 40, 44, 60))
+    assert small.strides == student.strides == masked_student(student, kept).strides
     images = torch.rand(4, 3, 32, 32, dtype=torch.float64)
     torch.testing.assert_close(small.double()(images), masked_student(student, kept)(images), rtol=1e-6, atol=1e-6)
 

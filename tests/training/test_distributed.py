@@ -32,7 +32,7 @@ signs = SignDataset(rng.integers(0, 256, (53, 3, 8, 8), dtype=np.uint8), rng.int
 
 
 def network(width):
-    norm = nn.BatchNorm2d(width) if kind == "batchnorm" else nn.Identity()
+    norm = nn.BatchNorm2d(width) if "batchnorm" in kind else nn.Identity()
     return nn.Sequential(nn.Conv2d(3, width, 3, 2), norm, nn.ReLU(), nn.Flatten(), nn.Linear(9 * width, 3))
 
 
@@ -47,7 +47,8 @@ with process_group() as (rank, processes):
                 nn.init.normal_(value)
     hint = Term("hint", 0.5, lambda o: (project(o.student["0"]) - o.teacher["0"]).square().mean(), project)
     terms = [*soft_target_terms(temperature=4.0, alpha=0.5), hint]
-    recipe = Recipe(epochs=3, batch_size=13, max_lr=0.02, views=2, schedule="cosine", optimizer="sgd")
+    average = 0.9 if "averaged" in kind else 0.0
+    recipe = Recipe(3, 0.02, 13, views=2, schedule="cosine", optimizer="sgd", average=average)
     with Distiller(student, teacher, terms, student_taps=["0"], teacher_taps=["0"]) as loss:
         history = fit(student, signs, signs, recipe, loss=loss, progress=False, checkpoint=f"{out}.state")
     result = {
@@ -64,7 +65,7 @@ with process_group() as (rank, processes):
 
 def run(folder: Path, kind: str, processes: int) -> list[dict]:
     """The results of every process."""
-    script, out = folder / "script.py", folder / f"{kind}{processes}"
+    script, out = folder / "script.py", folder / f"{kind.replace(' ', '_')}{processes}"
     script.write_text(SCRIPT)
     start = [sys.executable]
     if processes > 1:
@@ -88,8 +89,9 @@ def test_two_processes_get_the_single_process_losses_and_weights(tmp_path):
     assert two[0]["accuracy"] == one["accuracy"]
 
 
-def test_with_batchnorm_both_processes_agree_and_the_first_loss_is_within_a_tenth_of_the_single_process(tmp_path):
-    (one,), two = run(tmp_path, "batchnorm", 1), run(tmp_path, "batchnorm", 2)
+@pytest.mark.parametrize("kind", ["batchnorm", "averaged batchnorm"])
+def test_with_batchnorm_both_processes_agree_and_the_first_loss_is_within_a_tenth_of_the_single_process(tmp_path, kind):
+    (one,), two = run(tmp_path, kind, 1), run(tmp_path, kind, 2)
     assert two[0]["weights"] == two[1]["weights"]
     assert two[0]["buffers"] == two[1]["buffers"], "one process's statistics count"
     assert two[0]["losses"][0] == pytest.approx(one["losses"][0], rel=0.1)

@@ -255,7 +255,15 @@ def test_the_best_epoch_is_remembered_over_an_interruption(monkeypatch, tmp_path
 # Interruption.
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="sgd", schedule="cosine", views=2)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        replace(RECIPE, optimizer="sgd", schedule="cosine", views=2),
+        replace(RECIPE, average=0.9, augmentation=Augmentation(noise=0.1, blur=0.5, erase=0.5)),
+    ],
+    ids=["usual", "sgd and cosine", "average and noisy views"],
+)
 @pytest.mark.parametrize("call", [4, 6, 11], ids=["in epoch 2", "at the start of epoch 3", "at the last batch"])
 def test_an_interrupted_run_ends_in_the_weights_of_one_that_was_not(tmp_path, recipe, call):
     whole = network(dropout=0.3)
@@ -347,6 +355,7 @@ def other_data(**changes):
 OTHERS = {
     "another seed": (lambda: network(), TRAIN, replace(RECIPE, seed=1)),
     "another augmentation": (lambda: network(), TRAIN, replace(RECIPE, augmentation=Augmentation(seed=1))),
+    "noisier views": (lambda: network(), TRAIN, replace(RECIPE, augmentation=Augmentation(noise=0.1))),
     "another width": (lambda: SignStudent(num_classes=3, channels=(4, 4, 4, 4, 9)), TRAIN, RECIPE),
     "another set's name": (lambda: network(), other_data(name="signs"), RECIPE),
     "fewer images": (lambda: network(), TRAIN.subset(np.arange(47)), RECIPE),
@@ -382,7 +391,7 @@ def test_a_checkpoint_of_another_loss_or_another_validation_set_is_refused(tmp_p
     assert path.read_bytes() == state
 
 
-@pytest.mark.parametrize("key", ["model", "optimizer", "best", "torch_rng"])
+@pytest.mark.parametrize("key", ["model", "optimizer", "best", "average", "torch_rng"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tmp_path, state, key):
     path, content = tmp_path / "x.pt", torch.load(io.BytesIO(state), weights_only=True)
     del content[key]
@@ -473,6 +482,7 @@ REFUSED = {
     "weight_decay": -0.1,
     "label_smoothing": 1.0,
     "seed": -1,
+    "average": 1.0,
 }
 
 

@@ -57,6 +57,15 @@ def test_the_teacher_with_its_residual_sums_exports_too(tmp_path):
     assert "Add" in {node.op_type for node in onnx.load(path).graph.node}
 
 
+def test_a_teacher_trained_with_dropout_exports_the_very_file_of_one_without(tmp_path):
+    files = []
+    for name, dropout in (("without", 0.0), ("with", 0.5)):
+        torch.manual_seed(0)
+        model = SignTeacher(channels=(8, 8), blocks=(1, 1), dropout=dropout)
+        files.append(export_onnx(model, tmp_path / f"{name}.onnx").read_bytes())
+    assert files[0] == files[1]
+
+
 def test_the_models_mode_is_restored(student, tmp_path):
     student.train()
     export_onnx(student, tmp_path / "s.onnx")
