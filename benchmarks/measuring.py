@@ -116,8 +116,8 @@ def aa_figures(runner: Callable[[str], Callable[[], Any]]) -> dict[str, Measurem
     held = sum(ratio.includes(1) for ratio in ratios)
     furthest = max(100 * (max(ratio.value, 1 / ratio.value) - 1) for ratio in ratios)
     note = (
-        "a 95 % interval misses once in 20 where nothing is wrong, and two openings of one file lie elsewhere in memory: "
-        "they may differ a little for the whole process, which only several processes cover"
+        "a 95 % interval misses once in 20 where nothing is wrong, and two openings of one file lie elsewhere in "
+        "memory: they may differ a little for the whole process, which only several processes cover"
     )
     return {
         "aa_runs": Measurement(AA_RUNS, "", AA_RUNS, f"A/A tests on a busy machine: {how}"),

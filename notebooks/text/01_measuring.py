@@ -21,7 +21,6 @@ import gzip
 import os
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -544,6 +543,8 @@ claim(
 # the last picture and thrown away, right before the timed one, warms everything up: it shows how much can be won back, and what for (each picture is then paid for twice).
 
 # %% tags=["nbval-ignore-output"]
+from dataclasses import replace
+
 camera = measure.THIRTY_A_SECOND
 paces = {
     measure.BACK_TO_BACK: 30,
@@ -567,7 +568,7 @@ print(text_table(["cadence", "teacher, ms", "student, ms", "times faster"], rows
 # %% tags=["nbval-ignore-output"]
 slower = {m: paced[camera.name].p50(m) / paced["back to back"].p50(m) for m in pair}
 claim(
-    "At 30 calls a second the student loses a larger factor than the teacher, so the speed-up is smaller than back to back",
+    "At 30 calls a second the student loses more than the teacher: the speed-up is smaller than back to back",
     by_pace[camera.name].high < by_pace["back to back"].low,
     hardware=True,
     measured=f"teacher {slower['teacher']:.2f} ×, student {slower['student']:.2f} × slower; speed-up "
