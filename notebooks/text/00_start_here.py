@@ -24,22 +24,14 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from course_lib import plots
+from course_lib import measure, plots
 from course_lib.data import load
 from course_lib.data.classes import CLASS_NAMES
 from course_lib.deploy.onnx import onnx_variants
 from course_lib.evaluation import accuracy, predict_logits
 from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.experiments import main_job, shipped_networks
-from course_lib.measure import (
-    BACK_TO_BACK,
-    IN_TURN,
-    THIRTY_A_SECOND,
-    claim,
-    load_result,
-    measure_ledger,
-    ratio_text,
-)
+from course_lib.measure import claim, load_result, measure_ledger
 from course_lib.measure.reference import reference
 from course_lib.models import checkpoints
 from course_lib.storage.files import cache_dir
@@ -251,7 +243,7 @@ images = third.batch(range(len(third)))[0].numpy()
 ledger = measure_ledger(
     onnx_variants(files, threads=1), images, third.labels, third.groups,
     title="The main job on a third of the test signs", data=third.name, threads=1,
-    cadences={BACK_TO_BACK: 20, IN_TURN: 100, THIRTY_A_SECOND: 10},
+    cadences={measure.BACK_TO_BACK: 20, measure.IN_TURN: 100, measure.THIRTY_A_SECOND: 10},
 )
 ledger
 
@@ -284,8 +276,9 @@ claim("the final file is at least 50 times smaller than the teacher's", final.si
 
 # %% tags=["nbval-ignore-output"]
 for times, again in zip(final.times, ledger.again, strict=True):
-    print(f"{times.cadence:12} {ratio_text(times.speedup)} times faster; A/A {ratio_text(again.speedup)}")
-camera = ledger.speedup(main_job.TEACHER, main_job.FINAL, THIRTY_A_SECOND.name)
+    faster, itself = measure.ratio_text(times.speedup), measure.ratio_text(again.speedup)
+    print(f"{times.cadence:12} {faster} times faster; A/A {itself}")
+camera = ledger.speedup(main_job.TEACHER, main_job.FINAL, "30 a second")
 claim(
     "the final network is at least 15 times faster back to back, and less at 30 pictures a second",
     final.speedup.low >= 15 and camera.high < final.speedup.low, hardware=True,
@@ -478,8 +471,8 @@ claim("this chapter and the next one are written", {"00", "01"} <= set(there))
 display(
     Markdown(f"""
 - From teacher to final network: **{final.size_ratio:.0f}× smaller**, **{final.speedup.value:.0f}× faster**
-  back to back [{final.speedup.low:.1f}, {final.speedup.high:.1f}] and **{camera.value:.0f}×** at 30 pictures a
-  second, **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
+  back to back [{final.speedup.low:.1f}, {final.speedup.high:.1f}] and **{camera.value:.0f}×** at 30 pictures
+  a second, **{measured["points lost"]:.2f} points lost** on {final.accuracy.n:,} test images.
 - Most of it is the small student: {distilled.size_ratio:.1f}× smaller and {distilled.speedup.value:.1f}×
   faster before any pruning. Distillation changed neither; it bought {bought["rendered"]:+.1f} points on the
   rendered signs and {bought["gtsrb"]:+.1f} on the real ones (whole test parts, one training each).
