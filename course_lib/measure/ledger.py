@@ -120,11 +120,12 @@ class Ledger(LedgerTable):
         """Processes that the times come from."""
         return len(self.rows[0].times[0].sessions)
 
-    def marks(self, row: Row) -> tuple[str, ...]:
-        """What may not be claimed from this row: keys of ``MARKS``."""
+    def marks(self, row: Row, cadence: str | None = None) -> tuple[str, ...]:
+        """What may not be claimed from this row: keys of ``MARKS``; cadence: of its times only those of this name."""
+        chosen = slice(None) if cadence is None else slice(self.index(cadence), self.index(cadence) + 1)
         found = {
-            **self._marks_of(row.times),
-            "A/A misses 1": not all(t.speedup is None or t.speedup.includes(1) for t in self.again),
+            **self._marks_of(row.times[chosen]),
+            "A/A misses 1": not all(t.speedup is None or t.speedup.includes(1) for t in self.again[chosen]),
             "outputs disagree": row.twin is not None and row.twin.agreement < row.twin.expected_agreement,
             "provider fell back": row.provider != row.requested_provider,
             "emulated machine": bool(self.machine.get("emulated")),

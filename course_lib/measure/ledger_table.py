@@ -41,7 +41,7 @@ class LedgerTable:
         """One line per mark that occurs."""
         raise NotImplementedError
 
-    def marks(self, row: Row) -> tuple[str, ...]:
+    def marks(self, row: Row, cadence: str | None = None) -> tuple[str, ...]:
         """What may not be claimed from this row."""
         raise NotImplementedError
 

@@ -20,12 +20,13 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     """Accuracy (%) over latency (ms, logarithmic): one point a row, its area the file's size, bars the 95 % interval.
 
     The horizontal bar reaches from p50 to p95; both axes are zoomed to the data. Hollow points carry a mark: see
-    the ledger's notes.
+    the ledger's notes; the times and their marks are those of the ledger's first cadence.
     """
+    marks = {row.name: ledger.marks(row, ledger.cadences[0].name) for row in ledger}
     figure, axes = new_figure(9.0, 4.5)
     largest = max(row.size_bytes for row in ledger)
     for i, row in enumerate(ledger):
-        _ledger_point(axes, row, i, share=row.size_bytes / largest, marked=bool(ledger.marks(row)))
+        _ledger_point(axes, row, i, share=row.size_bytes / largest, marked=bool(marks[row.name]))
     axes.set_xscale("log")
     times = [row.latency_ms_p50 for row in ledger]
     # Variants that are nearly equally fast need closer ticks, or no tick falls between them.
@@ -38,7 +39,7 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     axes.set_ylabel(f"accuracy on {ledger.data} test images, %")
     axes.set_title(ledger.title)
     # Markers of one size in the legend: the bytes are written there.
-    title = "hollow: carries a mark" if any(ledger.marks(row) for row in ledger) else None
+    title = "hollow: carries a mark" if any(marks.values()) else None
     legend = figure.legend(loc="outside right upper", title=title, alignment="left")
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):

@@ -77,5 +77,4 @@ def _cache_roof(axes: Axes, peak_gflops: float, cache_gbs: float, edges: tuple[f
     """The slanted roof of what lies in a cache, dashed, up to the flat one."""
     left, ridge = edges[0], ridge_intensity(peak_gflops, cache_gbs)
     axes.plot([left, ridge], [left * cache_gbs, peak_gflops], color="#000000", linewidth=1.2, linestyle="--")
-    start = (left * ridge) ** 0.5
-    axes.text(start / 1.15, start * cache_gbs, f"cache: {cache_gbs:.3g} GB/s", ha="right", va="bottom")
+    axes.text(1.05 * left, 1.6 * left * cache_gbs, f"cache: {cache_gbs:.3g} GB/s", va="bottom")

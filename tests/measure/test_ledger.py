@@ -20,6 +20,7 @@ from course_lib.measure import (
     BACK_TO_BACK,
     IN_TURN,
     MARKS,
+    THIRTY_A_SECOND,
     Cadence,
     Ledger,
     Times,
@@ -192,6 +193,17 @@ def test_there_is_a_case_for_every_mark():
 )
 def test_at_the_boundary_no_mark_is_set(quiet, change):
     assert marks_after(quiet, "student", **change) == ()
+
+
+def test_marks_can_be_asked_for_one_cadence_alone(quiet):
+    rushed = Times("30 a second", (((1.0,),) * 10,), busy=1.0)
+    rows = tuple(dataclasses.replace(row, times=(*row.times, rushed)) for row in quiet)
+    both = dataclasses.replace(
+        quiet, rows=rows, cadences=(*quiet.cadences, THIRTY_A_SECOND), again=(*quiet.again, rushed)
+    )
+    assert both.marks(both["student"]) == ("few rounds",)
+    assert both.marks(both["student"], "in turn") == ()
+    assert both.marks(both["student"], "30 a second") == ("few rounds",)
 
 
 def test_many_frames_of_few_tracks_are_few_images(quiet):
