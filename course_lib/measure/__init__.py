@@ -16,7 +16,7 @@ from course_lib.measure.counting import (
     macs_by_layer,
     total_macs,
 )
-from course_lib.measure.latency import LatencyReport, latency
+from course_lib.measure.latency import LatencyReport, latency, latency_by_cadence
 from course_lib.measure.ledger import MARKS, Ledger
 from course_lib.measure.ledger_table import ratio_text
 from course_lib.measure.machine import (
@@ -63,6 +63,7 @@ __all__ = [
     "cpu_features",
     "has_dot_product",
     "latency",
+    "latency_by_cadence",
     "load_result",
     "load_results",
     "machine_summary",

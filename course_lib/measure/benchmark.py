@@ -17,7 +17,7 @@ import numpy as np
 
 from course_lib.evaluation import accuracy, accuracy_difference
 from course_lib.measure.cadence import IN_TURN, Cadence
-from course_lib.measure.latency import LatencyReport, latency
+from course_lib.measure.latency import LatencyReport, latency_by_cadence
 from course_lib.measure.ledger import Ledger
 from course_lib.measure.machine import machine_summary, versions
 from course_lib.measure.row import Row, Twin
@@ -74,7 +74,7 @@ def _timed(
 ) -> list[LatencyReport]:
     """One report for each cadence; paces: cadence -> rounds."""
     calls = {v.name: lambda v=v: v.predict(images) for v in variants}
-    return [latency(calls, repeats=rounds, cadence=cadence, **options) for cadence, rounds in paces.items()]
+    return latency_by_cadence(calls, paces, **options)
 
 
 def _today() -> str:

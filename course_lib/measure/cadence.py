@@ -74,6 +74,11 @@ def timed_calls(function: Callable[[], Any], cadence: Cadence) -> tuple[np.ndarr
 
     Returns: nanoseconds of each timed call, (calls,), and the processor time that the whole process spent in them,
         in ns: far less than the sum of the first means that the process was waiting or was not let run.
+
+    >>> calls = []
+    >>> wall, busy = timed_calls(lambda: calls.append(1), Cadence("five", calls=5, settle=2))
+    >>> len(wall), len(calls)
+    (5, 7)
     """
     wall, busy = np.empty(cadence.settle + cadence.calls, dtype=np.int64), 0
     start = time.perf_counter_ns()

@@ -36,6 +36,9 @@ from course_lib.evaluation import Estimate, bootstrap_ratio
 from course_lib.measure.cadence import IN_TURN, Cadence, timed_calls
 from course_lib.measure.tables import html_table, text_table, three_digits
 
+PASSES = 5
+"""Times that ``latency_by_cadence`` visits each cadence."""
+
 
 @dataclass(frozen=True)
 class LatencyReport:
@@ -142,6 +145,38 @@ def latency(
     samples_ms = {name: np.array(rounds) / 1e6 for name, rounds in wall.items()}
     shares = {name: busy[name] / max(1.0, 1e6 * ms.sum()) for name, ms in samples_ms.items()}
     return LatencyReport(samples_ms, shares, warmup, repeats, threads, seed, cadence)
+
+
+def latency_by_cadence(
+    variants: Mapping[str, Callable[[], Any]], rounds: Mapping[Cadence, int], *, warmup: int, threads: int, seed: int
+) -> list[LatencyReport]:
+    """``latency`` in several cadences that take turns: a machine that slows down must slow all of them.
+
+    Args: rounds: cadence -> rounds, ≥ 2; they are made in up to ``PASSES`` passes over all cadences. Others: as there.
+    Returns: one report a cadence, in the order of ``rounds``.
+
+    >>> paces = {IN_TURN: 5, Cadence("pairs", calls=2): 2}
+    >>> [len(r.samples("a")) for r in latency_by_cadence({"a": int}, paces, warmup=1, threads=1, seed=0)]
+    [5, 2]
+    """
+    parts: dict[Cadence, list[LatencyReport]] = {cadence: [] for cadence in rounds}
+    for number in range(PASSES if len(rounds) > 1 else 1):
+        for cadence, wanted in rounds.items():
+            pieces = max(1, min(PASSES, wanted // 2)) if len(rounds) > 1 else 1
+            repeats = wanted // pieces + (number < wanted % pieces)
+            if number < pieces:
+                options = {"warmup": warmup, "repeats": repeats, "threads": threads, "seed": seed + number}
+                parts[cadence].append(latency(variants, cadence=cadence, **options))
+    return [_joined(some, seed) for some in parts.values()]
+
+
+def _joined(parts: list[LatencyReport], seed: int) -> LatencyReport:
+    """The rounds of several reports of one cadence, one after another."""
+    samples = {name: np.concatenate([part.samples_ms[name] for part in parts]) for name in parts[0].samples_ms}
+    weights = {name: [part.samples_ms[name].sum() for part in parts] for name in samples}
+    busy = {name: float(np.average([part.busy[name] for part in parts], weights=weights[name])) for name in samples}
+    first, repeats = parts[0], sum(part.repeats for part in parts)
+    return LatencyReport(samples, busy, first.warmup, repeats, first.threads, seed, first.cadence)
 
 
 def _round(name: str, function: Callable[[], Any], cadence: Cadence) -> tuple[np.ndarray, int]:

@@ -6,6 +6,7 @@ worth stands in one table, and its times in another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from course_lib.evaluation import Estimate
@@ -91,7 +92,10 @@ class LedgerTable:
         first, *more = self._wide()
         notes = [self.caption(), *self.notes()]
         parts = [html_table(*first, caption=self.title, notes=() if more else notes)]
-        parts += [html_table(*table, caption="Median of single calls", notes=notes) for table in more]
+        parts += [
+            html_table(*table, caption="Single calls: median, and median of the rounds' ratios", notes=notes)
+            for table in more
+        ]
         return "".join(parts)
 
     def tails(self) -> str:
@@ -118,8 +122,10 @@ class LedgerTable:
         rows = [[row.name, *_worth(row, first=i == 0)] for i, row in enumerate(self.rows)]
         if len(self.cadences) == 1:
             return ["variant", *WORTH], rows
-        letters = self.letters()
-        marks = ["".join(letters[mark] for mark in self.marks(row)) for row in self.rows]
+        letters, marks = self.letters(), []
+        for row in self.rows:  # what concerns times stands beside them
+            of_times = {mark for times in row.times for mark in self.time_marks(times)} | {"A/A misses 1"}
+            marks.append("".join(letters[mark] for mark in self.marks(row) if mark not in of_times))
         return ["variant", *WORTH, "marks"], [[*cells, mark] for cells, mark in zip(rows, marks, strict=True)]
 
     def _costs(self, at: int) -> Table:
@@ -134,13 +140,15 @@ class LedgerTable:
         return ["variant", "size", "× smaller", *TIMES], rows
 
     def _all_times(self) -> Table:
-        """Median and ratio of every cadence side by side."""
-        header = ["variant", *(f"{c.name}: {what}" for c in self.cadences for what in ("ms", "× faster"))]
-        rows = [
-            [name, *(cell for t in times for cell in (three_digits(t.p50), ratio_text(t.speedup)))]
-            for name, times in [*((row.name, row.times) for row in self.rows), (self._again(), self.again)]
-        ]
-        return header, rows
+        """Median and ratio of every cadence side by side, each with its marks."""
+        letters, columns = self.letters(), ("p50, ms", "× faster", "marks")
+        header = ["variant", *(f"{c.name}: {what}" for c in self.cadences for what in columns)]
+        rows = []
+        for row in self.rows:
+            marks = ["".join(letters[mark] for mark in self.time_marks(t)) for t in row.times]
+            rows.append([row.name, *_paced(row.times, marks)])
+        marks = [self._again_marks(at) for at in range(len(self.again))]
+        return header, [*rows, [self._again(), *_paced(self.again, marks)]]
 
     def _again(self) -> str:
         return f"A/A: {self.rows[0].name}"
@@ -166,6 +174,11 @@ def _without(table: Table, names: tuple[str, ...]) -> Table:
     header, rows = table
     kept = [i for i, name in enumerate(header) if name not in names]
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _paced(times: Sequence[Times], marks: Sequence[str]) -> list[str]:
+    pairs = zip(times, marks, strict=True)
+    return [cell for t, mark in pairs for cell in (three_digits(t.p50), ratio_text(t.speedup), mark)]
 
 
 def _times(times: Times) -> list[str]:

@@ -40,25 +40,28 @@ def roofline_figure(
         axes.plot(*zip(*xy, strict=True), MARKERS[i], color=COLOURS[i], alpha=0.8, markersize=7, label=model)
         lowest = min(layers, key=lambda p: p.gflops)
         axes.annotate(lowest.name, (lowest.intensity, lowest.gflops), (7, -11), textcoords="offset points", fontsize=8)
+    highest = 2 * max([peak_gflops, *(p.gflops for p in everything)])
+    _frame(axes, (left, right), (bottom, highest))
+    figure.legend(loc="outside upper left", ncols=len(points))
+    roofs = f"compute roof {peak_gflops:.3g} GFLOP/s, memory roof {bandwidth_gbs:.3g} GB/s, "
+    roofs += "" if cache_gbs is None else f"cache roof {cache_gbs:.3g} GB/s, "
+    ridge = f"ridge at {ridge_intensity(peak_gflops, bandwidth_gbs):.3g} FLOP/byte"
+    return finish(figure, alt=f"Roofline: {roofs}{ridge}. {'; '.join(_range(*item) for item in points.items())}.")
+
+
+def _range(model: str, layers: Sequence[RooflinePoint]) -> str:
+    speeds = [p.gflops for p in layers]
+    return f"{model}: {len(layers)} layers from {min(speeds):.3g} to {max(speeds):.3g} GFLOP/s"
+
+
+def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, 2 * max([peak_gflops, *(p.gflops for p in everything)]))
+    axes.set_xlim(*x)
+    axes.set_ylim(*y)
     axes.set(xlabel="arithmetic intensity, FLOP/byte", ylabel="speed, GFLOP/s")
-    figure.legend(loc="outside upper left", ncols=len(points))
-    parts = "; ".join(
-        f"{model}: {len(layers)} layers from {min(p.gflops for p in layers):.3g} to "
-        f"{max(p.gflops for p in layers):.3g} GFLOP/s"
-        for model, layers in points.items()
-    )
-    return finish(
-        figure,
-        alt=f"Roofline: compute roof {peak_gflops:.3g} GFLOP/s, memory roof {bandwidth_gbs:.3g} GB/s, "
-        + ("" if cache_gbs is None else f"cache roof {cache_gbs:.3g} GB/s, ")
-        + f"ridge at {ridge_intensity(peak_gflops, bandwidth_gbs):.3g} FLOP/byte. {parts}.",
-    )
 
 
 def _roof(axes: Axes, peak_gflops: float, bandwidth_gbs: float, edges: tuple[float, float, float]) -> None:

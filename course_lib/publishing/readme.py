@@ -42,7 +42,7 @@ SPEEDS = {
     "latency_ratio_single": "in turn: single calls, other networks between",
     "latency_ratio_30_hz": "30 a second: a camera, asleep between",
 }
-KINDS = {False: "without 8-bit dot products", True: "with"}
+KINDS = {False: "no 8-bit dot products", True: "8-bit dot products (VNNI and the like)"}
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -101,7 +101,8 @@ def figures_table(results: Results) -> str:
         [
             markdown_table(header, rows),
             "",
-            "Brackets: 95 % intervals. Not established: the interval goes beyond the target. " + " ".join(notes),
+            "Brackets: 95 % intervals. Missed: the value does not reach the target; not established: its interval does not. "
+            + " ".join(notes),
         ]
     )
 
@@ -111,7 +112,8 @@ def ledger_table(results: Results) -> str:
     header = ["network"]
     for key in results:
         short = key if key == "rendered" else "real"
-        header += [f"{short}: accuracy, %", "points", "size", "× smaller", "p50, ms", *_paces(results[key])]
+        pace = results[key]["ledger"]["rows"][0]["times"][0]["cadence"]
+        header += [f"{short}: accuracy, %", "points", "size", "× smaller", f"ms, {pace}", *_paces(results[key])]
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
     cells = [

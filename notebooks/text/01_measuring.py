@@ -66,8 +66,8 @@ careless = [careless_speedup()]
 print(f"The student is {careless[0]:.1f} times faster than the teacher.")
 
 # %% [markdown]
-# Run that cell a few times. The answer changes, and at the end of this chapter you will see how far
-# it lies from the one that matters. It has at least six faults. Can you name three?
+# Run that cell a few times. The answer changes, and even where it comes near the truth it does so by accident: at the end of this chapter you will
+# know what it is worth. It has at least six faults. Can you name three?
 #
 # ## Predict first
 #
@@ -344,7 +344,7 @@ claim(
 
 # %% [markdown]
 # Nothing makes a call much *faster* than usual, and many things make it slower. So report two numbers: the **median** (p50), what a
-# call usually takes, and **p95**, the time that 95 % of the calls keep: sort the times and go 95 % of the way up, `np.percentile(times, 95)`. (Definitions differ in how they go between two neighbours; with hundreds of calls that does not matter.)
+# call usually takes, and **p95**, the time that 95 % of the calls stay within: sort the times and go 95 % of the way up, `np.percentile(times, 95)`. (Definitions differ in how they go between two neighbours; with hundreds of calls that does not matter.)
 # Where a deadline is the point, p95 is too mild: of 30 pictures a second, 1.5 come later than that. Ask for p99.9, or for the slowest call that was seen.
 #
 # ### Interleave
@@ -381,7 +381,7 @@ claim("Interleaved you measure the truth within 2 %", abs(paired.value / 2.0 - 1
 
 # %% [markdown]
 # **And on your machine?** There is one ratio whose truth you know anywhere: a model against *itself*. It is 1. This is the
-# A/A test, and any benchmark should pass it. Each line below repeats it ten times, with the same number of calls.
+# A/A test, and any benchmark should pass it. Each line below repeats it ten times, with the same number of calls. Look at two things: how far the ten scatter, and whether they lie around 1.
 
 # %% tags=["nbval-ignore-output"]
 same = [runner("student"), runner("student")]
@@ -532,15 +532,16 @@ claim(
 # %% [markdown]
 # ### Cadence: what does a call find?
 #
-# In those rounds each call came right after another network's, which had filled the caches with its own weights. That is one cadence of several, and a
+# In those rounds most calls came right after another network's, which had filled the caches with its own weights. That is one cadence of several, and a
 # latency means little without it:
 #
-# - **back to back**: the same network again at once. Its data lie in the caches. The throughput of a network that has the core for itself.
-# - **in turn**: single calls, other work between. The caches hold something else.
-# - **30 a second**: a camera. For 31 of every 33 ms the core sleeps, its clock drops, and whatever else runs fills the caches.
+# - **back to back**: the same network again at once. Its data lie in the caches. This is the throughput of a network that has the core for itself.
+# - **in turn**: single calls, other networks between. The caches hold something else.
+# - **30 a second**: a camera. Between two calls the core sleeps, for some 30 of every 33 ms.
 #
-# Two more tell *why*. Waiting **awake**, in a loop that only looks at the clock, leaves out the sleep and keeps everything else. One call **ahead**, on
-# the last picture and thrown away, right before the timed one, warms everything up: it shows how much can be won back, and what for (each picture is then paid for twice).
+# Two more look for the reason. Waiting **awake**, in a loop that only looks at the clock, leaves out the sleep. One call **ahead**, thrown away, right
+# before each timed one, shows how much can be won back, and at what price: every picture is then computed twice. The cadences take turns too, a few rounds of each
+# at a time, so that a machine that slows down slows all of them.
 
 # %% tags=["nbval-ignore-output"]
 from dataclasses import replace
@@ -554,16 +555,19 @@ paces = {
     replace(camera, name="30 a second, one call ahead", ahead=1): 12,
 }
 pair = {name: runner(name) for name in ("teacher", "student")}
-paced = {
-    pace.name: measure.latency(pair, warmup=20, repeats=rounds, threads=1, seed=0, cadence=pace)
-    for pace, rounds in paces.items()
-}
+reports = measure.latency_by_cadence(pair, paces, warmup=20, threads=1, seed=0)
+paced = {found.cadence.name: found for found in reports}
 by_pace = {name: found.ratio("teacher", "student") for name, found in paced.items()}
+more = {
+    name: [found.p50(model) - paced["back to back"].p50(model) for model in pair]
+    for name, found in paced.items()
+}
 rows = [
-    [name, *(f"{found.p50(model):.3f}" for model in pair), f"{r.value:.1f} [{r.low:.1f}, {r.high:.1f}]"]
-    for (name, found), r in zip(paced.items(), by_pace.values(), strict=True)
+    [name, *(f"{found.p50(m):.3f} ({more[name][i]:+.2f})" for i, m in enumerate(pair)),
+     measure.ratio_text(by_pace[name])]
+    for name, found in paced.items()
 ]
-print(text_table(["cadence", "teacher, ms", "student, ms", "times faster"], rows))
+print(text_table(["cadence", "teacher, ms (more)", "student, ms (more)", "times faster"], rows))
 
 # %% tags=["nbval-ignore-output"]
 slower = {m: paced[camera.name].p50(m) / paced["back to back"].p50(m) for m in pair}
@@ -577,9 +581,10 @@ claim(
 )
 
 # %% [markdown]
-# All of these are true, and an advertisement can choose. What a cold start costs is nearly the same number of microseconds for both networks, or grows with
-# their weights, not with their MACs: little beside a millisecond of work, a lot beside a tenth of one. The smaller the network, the more its latency is the
-# latency of *waking up*. So ask for the cadence of your program, and say it beside the number. From here on, where none is named, calls are made *in turn*.
+# All of these are true, and an advertisement can choose. In parentheses stands what a call costs beyond back to back. At 30 a second that is more milliseconds
+# for the teacher, but not so many more as its work is: part of the cost is the same for every call, the rest grows with its length. So the smaller the network, the more
+# of its latency is waking up. Which part is the sleep, which the caches, which the clock, two rows of a table cannot tell for certain: awake, nothing
+# sleeps, and something is lost all the same. Ask for the cadence of your program, and say it beside the number. From here on, where none is named, calls are made *in turn*.
 #
 # ### Other questions about the same pair
 #
@@ -699,13 +704,13 @@ tiny = nn.Linear(4, 1, bias=False)
 claim("The library finds the same 8 FLOP over 36 bytes", (2 * row.macs, row.bytes_moved) == (8, 36))
 
 # %% [markdown]
-# $P$ and $\beta$ come from *your* machine: a large matrix product for compute, a sum of long arrays for memory. The same sum of short arrays, which stay in
-# a cache, gives a second, higher slanted roof. A roof is the best that was ever reached, so take the fastest sample, not the median.
+# $P$ and $\beta$ come from *your* machine: a large matrix product for compute, a sum of long arrays (STREAM's "triad") for memory. The same sum of arrays that fit the
+# large cache gives a second, higher slanted roof, drawn dashed. A roof is the best that was ever reached, so take the fastest sample, not the median.
 
 # %% tags=["nbval-ignore-output"]
 peak = measure.peak_compute_gflops(threads=1, seconds=1.0, size=512)
 bandwidth = measure.peak_bandwidth_gbs(threads=1, seconds=1.0, array_mib=128)
-cache = measure.peak_bandwidth_gbs(threads=1, seconds=0.5, array_mib=1 / 8)
+cache = measure.peak_bandwidth_gbs(threads=1, seconds=0.5, array_mib=1)
 print(f"compute   {peak.high:6.1f} GFLOP/s  ({peak.method})")
 print(f"memory    {bandwidth.high:6.1f} GB/s     ({bandwidth.method})")
 print(f"cache     {cache.high:6.1f} GB/s     ({cache.method})")
@@ -762,13 +767,14 @@ claim(
 #
 # - **Far right, at the roof:** the teacher's 3×3 convolutions on large maps. They do dozens of operations for each byte. Only
 #   fewer operations, or narrower ones (INT8), make them faster.
-# - **Middle, below the roof:** 1×1 shortcuts, the first layer with its 3 channels, maps of 4×4 pixels. Too few numbers to fill
-#   the vector units.
+# - **Middle, below the roof:** 1×1 shortcuts, the first layers, the student's layers. They would need 1 to 20 µs at the roof, and each operator takes
+#   some microseconds beyond its arithmetic. The last stage's weights are 1.8 MB a layer, more than a core's own cache holds.
 # - **Far left:** the classifiers, matrix times vector. Each weight is used for one MAC, and most of the operator's few microseconds are its own overhead.
 #
 # Two honest remarks. A point may lie a little *above* the flat roof: it is what one matrix product reached, and a better kernel can beat it. And the lower
-# slanted roof is *main memory's*: it binds only what does not fit a cache. These networks' weights stay in a cache while the profile is taken, so the dashed roof
-# is theirs. The classifiers on the left lie far below even that one: what they wait for is not memory but the operator's own few microseconds (known only to one microsecond).
+# slanted roof is *main memory's*: it binds only what does not fit a cache, and these networks' weights do while the profile is taken (calls back to back). For them the
+# dashed roof counts, that of the large shared cache. It matters left of the ridge only, where the slanted roofs meet the flat one: there stand the classifiers, far below both roofs. What
+# they wait for is not memory but their own few microseconds (known only to one microsecond).
 #
 # **Your turn.** Turn the roofline into a bound on time: the least time in ms, one number, if all bytes come from main memory. A GFLOP/s is $10^9$ FLOP/s, a GB/s $10^9$ bytes/s.
 
@@ -806,7 +812,7 @@ claim("Depthwise: 32 times fewer MACs, at less than a tenth of the intensity",
 # %% [markdown]
 # ### The floor
 #
-# One cost is under no roof: the call itself. Build a student with *one* channel in each layer. It has next to no
+# One cost is under no roof: the call itself, in turn with others as above. Build a student with *one* channel in each layer. It has next to no
 # arithmetic left, and as many layers.
 
 # %% tags=["nbval-ignore-output"]
@@ -824,8 +830,8 @@ print(floor)
 # $$\frac{1}{(1 - f) + f/s} \;\le\; \frac{1}{1-f} .$$
 #
 # By hand: $f = ¾$ of the time is arithmetic and shrinks $s = 4$-fold. $1/(¼ + 3/16) = 16/7 = 2.3$, not 4, and never more than 4 whatever $s$.
-# Take the floor as the part that stays, and the MACs ratio as $s$. It is a rough forecast: the teacher has more layers, so more of its time is floor than
-# the student's, and what the student saves by having fewer layers is not in it.
+# Take the floor as the part that stays, and the MACs ratio as $s$. It is a rough forecast: the teacher has more layers, so its own floor is higher (which makes
+# the forecast too low), and the student's arithmetic runs at a lower speed than the teacher's (which makes it too high).
 
 # %% tags=["nbval-ignore-output"]
 fixed = floor.p50("empty") / floor.p50("teacher")  # 1 − f: the part of the teacher's time that stays
@@ -833,7 +839,7 @@ amdahl = 1 / (fixed + (1 - fixed) / macs_ratio)
 now = floor.ratio("teacher", "student").value
 print(f"MACs alone: {macs_ratio:.1f} ×.  Amdahl with the floor: {amdahl:.1f} ×.  Measured: {now:.1f} ×.")
 print(f"The floor is {100 * floor.p50('empty') / floor.p50('student'):.0f} % of the student's time.")
-print(f"No network of so many layers is more than {1 / fixed:.0f} times faster than the teacher here.")
+print(f"A network of as many layers and no arithmetic is {1 / fixed:.0f} times faster than the teacher here.")
 
 # %% tags=["nbval-ignore-output"]
 claim(
@@ -845,7 +851,7 @@ claim(
 )
 
 # %% [markdown]
-# The smaller the network, the larger the share of the floor. From here on you can save MACs and gain nothing: then fewer *layers*,
+# The smaller the network, the larger the share of the floor. From here on saved MACs gain less and less: then fewer *layers*,
 # fused layers (chapter 15) or another runtime (chapter 16) help.
 #
 # ## Pitfalls
@@ -875,8 +881,9 @@ display(
    by a factor of {zeros.value:.2f}.
 2. **Faster is a ratio with an interval and conditions.** {speedup.value:.1f} × [{speedup.low:.1f},
    {speedup.high:.1f}]: ONNX Runtime, batch 1, one thread, {speedup.n} interleaved rounds of single calls
-   in turn, on this {features["model"]}. Back to back it is {by_pace["back to back"].value:.1f} ×, at 30 calls
-   a second {by_pace[camera.name].value:.1f} ×.
+   in turn, on this {features["model"]}. Measured twice more within this chapter it was
+   {by_pace["in turn"].value:.1f} and {now:.1f} ×: an interval covers its own rounds, not another minute.
+   Back to back it is {by_pace["back to back"].value:.1f} ×, at 30 a second {by_pace[camera.name].value:.1f} ×.
 3. **Timed carelessly, the same pair** is anything from {min(careless):.1f} to {max(careless):.1f} × faster.
 4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave
    {in_blocks:.2f}, interleaving {paired.value:.2f}.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from course_lib.measure import BACK_TO_BACK, CADENCES, IN_TURN, THIRTY_A_SECOND, Cadence, latency
+from course_lib.measure import BACK_TO_BACK, CADENCES, IN_TURN, THIRTY_A_SECOND, Cadence, latency, latency_by_cadence
 
 cadence_module = importlib.import_module("course_lib.measure.cadence")
 
@@ -240,3 +240,44 @@ def test_a_process_that_is_not_let_run_is_seen_and_one_that_sleeps_between_calls
 def test_a_cadence_refuses_what_cannot_be_called(wrong):
     with pytest.raises(ValueError, match="a cadence needs calls ≥ 1"):
         Cadence("x", **wrong)
+
+
+# Cadences that take turns.
+
+
+def test_a_slowing_machine_slows_every_cadence_alike(monkeypatch):
+    clock = FakeClock(monkeypatch)
+    variants = {"a": clock.variant("a", lambda c: 3.0 * (1 + c.now / 5e9))}  # twice as slow after five seconds
+    paces = {Cadence("pairs", calls=2): 200, IN_TURN: 400}
+    found = latency_by_cadence(variants, paces, warmup=1, threads=1, seed=0)
+    assert [report.cadence.name for report in found] == ["pairs", "in turn"]
+    assert [report.samples("a").shape for report in found] == [(200, 2), (400, 1)]
+    pairs, turns = (report.p50("a") for report in found)
+    assert turns / pairs == pytest.approx(1, abs=0.15)  # in two blocks it is 1.4
+    ends = [report.samples("a")[-1, -1] / report.samples("a")[0, 0] for report in found]
+    assert min(ends) > 1.5
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 5, 9, 10, 11, 24])
+def test_every_round_that_is_asked_for_is_made_and_no_other(monkeypatch, rounds):
+    clock = FakeClock(monkeypatch)
+    variants = {name: clock.variant(name, 1.0) for name in "ab"}
+    first, second = latency_by_cadence(variants, {IN_TURN: rounds, BACK_TO_BACK: 2}, warmup=1, threads=1, seed=0)
+    assert first.repeats == len(first.samples("a")) == rounds
+    assert second.samples("b").shape == (2, 20)
+    assert first.ratio("a", "b").value == pytest.approx(1.0)
+    assert first.busy["a"] == pytest.approx(1.0)
+
+
+def test_one_cadence_is_measured_in_one_go(monkeypatch):
+    logs = []
+    for function in (latency, lambda variants, repeats, **o: latency_by_cadence(variants, {IN_TURN: repeats}, **o)):
+        clock = FakeClock(monkeypatch)
+        function({n: clock.variant(n, 2.0) for n in "abc"}, repeats=12, warmup=2, threads=1, seed=3)
+        logs.append(clock.log)
+    assert logs[0] == logs[1]
+
+
+def test_one_round_of_a_cadence_is_refused():
+    with pytest.raises(ValueError, match="repeats ≥ 2"):
+        latency_by_cadence({"a": int}, {IN_TURN: 5, BACK_TO_BACK: 1}, warmup=1, threads=1, seed=0)

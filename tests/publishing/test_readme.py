@@ -112,7 +112,7 @@ def test_the_figures_stand_side_by_side_with_interval_target_and_a_miss_that_is_
 
 def test_speeds_stand_by_cadence_and_kind_of_processor_and_what_nobody_measured_is_said(place):
     lines = readme.speeds_table(place["results"]).splitlines()
-    assert lines[0].count("without 8-bit dot products") == 2
+    assert lines[0].count("no 8-bit dot products") == 2
     row = next(line for line in lines if line.startswith("| 30 a second"))
     assert row.endswith(2 * "| 6.25 × [6.00, 6.50] | not measured here " + "|")
     assert sum(line.startswith("| A/A") for line in lines) == 3

