@@ -101,8 +101,8 @@ def figures_table(results: Results) -> str:
         [
             markdown_table(header, rows),
             "",
-            "Brackets: 95 % intervals. Missed: the value does not reach the target; not established: its interval does not. "
-            + " ".join(notes),
+            "Brackets: 95 % intervals. Missed: the value does not reach the target; not established: its interval does "
+            "not. " + " ".join(notes),
         ]
     )
 

@@ -883,7 +883,8 @@ display(
    {speedup.high:.1f}]: ONNX Runtime, batch 1, one thread, {speedup.n} interleaved rounds of single calls
    in turn, on this {features["model"]}. Measured twice more within this chapter it was
    {by_pace["in turn"].value:.1f} and {now:.1f} ×: an interval covers its own rounds, not another minute.
-   Back to back it is {by_pace["back to back"].value:.1f} ×, at 30 a second {by_pace[camera.name].value:.1f} ×.
+   Back to back it is {by_pace["back to back"].value:.1f} ×, at 30 a second
+   {by_pace[camera.name].value:.1f} ×.
 3. **Timed carelessly, the same pair** is anything from {min(careless):.1f} to {max(careless):.1f} × faster.
 4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave
    {in_blocks:.2f}, interleaving {paired.value:.2f}.
