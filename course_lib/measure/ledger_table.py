@@ -112,7 +112,7 @@ class LedgerTable:
         """One table that holds all, or with several cadences one of worth and one of times."""
         header, rows = self._worth()
         if len(self.cadences) > 1:
-            return [(header, rows), self._all_times()]
+            return [_without_empty_marks((header, rows)), _without_empty_marks(self._all_times())]
         costs = self._costs(0)[1]
         merged = [[*worth, *cost[3:]] for worth, cost in zip(rows, costs, strict=False)]
         merged.append([costs[-1][0], *[""] * len(WORTH), *costs[-1][3:]])
@@ -173,6 +173,14 @@ def ratio_text(ratio: Estimate | None) -> str:
 def _without(table: Table, names: tuple[str, ...]) -> Table:
     header, rows = table
     kept = [i for i, name in enumerate(header) if name not in names]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _without_empty_marks(table: Table) -> Table:
+    """Without the columns of marks that hold none."""
+    header, rows = table
+    empty = {i for i, name in enumerate(header) if name.endswith("marks") and not any(row[i] for row in rows)}
+    kept = [i for i in range(len(header)) if i not in empty]
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 

@@ -692,7 +692,8 @@ claim(
 # $$t \ge \max\left(\frac{W}{P}, \frac{Q}{\beta}\right) \iff v = \frac{W}{t} \le \min(P,\ I \cdot \beta), \qquad
 # I = \frac{W}{Q} .$$
 #
-# $I$ is the **arithmetic intensity**: FLOP per byte moved. Drawn over $I$, the right side looks like a roof.
+# $I$ is the **arithmetic intensity**: FLOP per byte moved. Drawn over $I$, the right side looks like a roof; where its slanted part meets the flat one, at
+# $I = P/\beta$, is the **ridge**.
 #
 # **By hand.** One output from four inputs and four weights: 4 MACs, so $W = 8$ FLOP; $4 + 4 + 1 = 9$ numbers of 4 bytes, so $Q = 36$ bytes.
 # $I = 8/36 = 0.22$. A matrix times a vector is always like that: every weight is used once. A convolution uses each weight at
