@@ -66,6 +66,8 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "verdicts": _verdicts,
     "mutants": _mutants,
 }
+AGAIN: dict[str, tuple[str, Callable[[], Figures]]] = {"survivors": ("mutants", _survivors)}
+"""What measures a part again from its record: name -> the part, and how."""
 
 
 def main() -> None:
@@ -73,21 +75,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how far the exercise engine may be trusted.")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine.json")
     parser.add_argument(
-        "--only", choices=[*PARTS, "survivors"], help="one part; --record then keeps the others' figures as they are"
+        "--only", choices=[*PARTS, *AGAIN], help="one part; --record then keeps the others' figures as they are"
     )
     options = parser.parse_args()
     os.environ["COURSE_PROGRESS"] = "off"
     figures: Figures = {}
-    for name in [options.only] if options.only else PARTS:
+    runs = {name: (name, run) for name, run in PARTS.items()}
+    if options.only:
+        runs = {options.only: (runs | AGAIN)[options.only]}
+    for name, (_, run) in runs.items():
         start = time.monotonic()
-        figures |= PARTS[name]() if name in PARTS else _survivors()
+        figures |= run()
         print(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
     for name, figure in figures.items():
         note = f" ({figure.note})" if figure.note else ""
         print(f"{name}: {figure.value:g}, target {figure.target}, n = {figure.n}{note}")
     if options.record:
-        named = "mutants" if options.only == "survivors" else options.only
-        print(f"Written: {write(figures, [named] if options.only else list(PARTS))}")
+        print(f"Written: {write(figures, [part for part, _ in runs.values()])}")
 
 
 def write(figures: Figures, parts: Sequence[str], folder: Path = RESULTS) -> Path:
@@ -95,7 +99,7 @@ def write(figures: Figures, parts: Sequence[str], folder: Path = RESULTS) -> Pat
     days, kept = dict.fromkeys(parts, datetime.datetime.now(datetime.UTC).date().isoformat()), {}
     if len(parts) < len(PARTS):
         before = load_result("engine", folder)
-        kept, days = before["figures"], {**before.get("parts", dict.fromkeys(PARTS, before["date"])), **days}
+        kept, days = before["figures"], {**before["parts"], **days}
     command, seeds = "python benchmarks/engine.py --record", list(range(verdicts.ROUNDS))
     extra = {"parts": days}
     return record("engine", command, kept | figures, seeds=seeds, threads=1, extra=extra, folder=folder)

@@ -114,7 +114,7 @@ def aa_figures(runner: Callable[[str], Callable[[], Any]]) -> dict[str, Measurem
             ratios.append(report.ratio("first", "second"))
     how = f"the student's file under two names, {os.cpu_count()} other busy processes, single calls in turn, 100 rounds"
     held = sum(ratio.includes(1) for ratio in ratios)
-    furthest = max(100 * (max(ratio.value, 1 / ratio.value) - 1) for ratio in ratios)
+    furthest = max(ratio.percent_from_one for ratio in ratios)
     note = (
         "a 95 % interval misses once in 20 where nothing is wrong, and two openings of one file lie elsewhere in "
         "memory: they may differ a little for the whole process, which only several processes cover"

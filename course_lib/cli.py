@@ -137,7 +137,7 @@ def _bench(options: argparse.Namespace) -> None:
     key = data_key(data)
     shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
     out, say = Path("build") / f"journey_{key}", _say(started)
-    files, title = main_job.prepare(data, quick=True, out=out, say=say)
+    files, title, _ = main_job.prepare(data, quick=True, out=out, say=say)
     ledger = main_job_record.measure_sessions(data, files, title, out, options.sessions, say)
     print(f"\n{ledger}\n\n{ledger.tails()}\n")
     print(f"Written: {main_job_record.record_main_job(ledger, key, f'course bench journey --data {shown}')}")

@@ -10,13 +10,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from course_lib.evaluation import Estimate
-from course_lib.measure import IN_TURN, Ledger, Row, Times
+from course_lib.measure import IN_TURN, Ledger, Row, Times, torch_threads
 from course_lib.storage.files import ROOT
 
 # A learner's own choice of data must not change what the tests see.
@@ -31,6 +31,13 @@ def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("COURSE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch works with one thread while this test runs."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

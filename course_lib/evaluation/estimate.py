@@ -41,6 +41,15 @@ class Estimate:
         return self.low <= number <= self.high
 
     @property
+    def percent_from_one(self) -> float:
+        """How far a ratio lies from 1, in per cent, either way: 0.8 as far as 1.25.
+
+        >>> Estimate(0.8, 0.7, 0.9, n=9, unit="×").percent_from_one
+        25.0
+        """
+        return 100 * (max(self.value, 1 / self.value) - 1)
+
+    @property
     def verdict(self) -> str:
         """What a difference allows to say: "helped" or "hurt" where the interval excludes 0, else "not shown"."""
         return "helped" if self.low > 0 else "hurt" if self.high < 0 else "not shown"

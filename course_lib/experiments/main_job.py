@@ -78,7 +78,7 @@ def run(
         progress: show progress bars. say: is told what begins.
     Raises: CourseError: data or checkpoints are missing, broken, or the teacher was trained on another split.
     """
-    files, title, test = _prepared(data, quick, Path(out), progress, say)
+    files, title, test = prepare(data, quick=quick, out=out, progress=progress, say=say)
     say("measuring every variant on the test part, interleaved, one thread, in three cadences")
     ledger = measure_files(files, test, title, paces)
     ledger.save(Path(out) / "ledger.json")
@@ -87,13 +87,11 @@ def run(
 
 def prepare(
     data: str = "rendered", *, quick: bool, out: str | Path, progress: bool = True, say: Say = lambda line: None
-) -> tuple[dict[str, Path], str]:
-    """All of ``run`` before the measurement: the ONNX files, name -> path with the teacher first, and the title."""
-    files, title, _ = _prepared(data, quick, Path(out), progress, say)
-    return files, title
+) -> tuple[dict[str, Path], str, SignDataset]:
+    """All of ``run`` before the measurement.
 
-
-def _prepared(data: str, quick: bool, out: Path, progress: bool, say: Say) -> tuple[dict[str, Path], str, SignDataset]:
+    Returns: the ONNX files, name -> path with the teacher first; the ledger's title; the test part.
+    """
     key = data_key(data)
     say(f"data: {data}")
     splits = load(data)

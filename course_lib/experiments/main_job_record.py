@@ -27,7 +27,7 @@ from course_lib.measure import (
     Times,
     has_dot_product,
     pool_sessions,
-    ratio_of,
+    ratio_of_rounds,
     record,
 )
 
@@ -139,12 +139,9 @@ def _time_figures(ledger: Ledger) -> dict[str, Measurement]:
 
 def _furthest(ledger: Ledger) -> Measurement:
     """How far the A/A ratio of a single session lies from 1, at most, over sessions and cadences."""
-    off = []
-    for times, again in zip(ledger[TEACHER].times, ledger.again, strict=True):
-        for one, other in zip(times.sessions, again.sessions, strict=True):
-            pair = (dataclasses.replace(t, sessions=(s,)) for t, s in ((times, one), (again, other)))
-            ratio = ratio_of(*pair, seed=ledger.seed).value
-            off.append(100 * (max(ratio, 1 / ratio) - 1))
+    pairs = zip(ledger[TEACHER].times, ledger.again, strict=True)
+    sessions = [pair for one, other in pairs for pair in zip(one.sessions, other.sessions, strict=True)]
+    off = [ratio_of_rounds(one, other, ledger.seed).percent_from_one for one, other in sessions]
     meaning = "the same file under two names, the session and cadence in which they differ most"
     return Measurement(max(off), "%", len(off), meaning, target="≤ 2")
 

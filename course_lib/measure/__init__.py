@@ -17,8 +17,8 @@ from course_lib.measure.counting import (
     total_macs,
 )
 from course_lib.measure.latency import LatencyReport, latency, latency_by_cadence
-from course_lib.measure.ledger import MARKS, Ledger
-from course_lib.measure.ledger_table import ratio_text
+from course_lib.measure.ledger import Ledger
+from course_lib.measure.ledger_data import MARKS
 from course_lib.measure.machine import (
     Peak,
     cpu_features,
@@ -35,8 +35,8 @@ from course_lib.measure.machine import (
 from course_lib.measure.records import Measurement, load_result, load_results, record
 from course_lib.measure.row import Row, Twin
 from course_lib.measure.sessions import pool_sessions
-from course_lib.measure.tables import quantity, three_digits
-from course_lib.measure.times import Times, ratio_of
+from course_lib.measure.tables import quantity, ratio_text, three_digits
+from course_lib.measure.times import Times, ratio_of, ratio_of_rounds
 from course_lib.measure.variant import Variant, predict_classes
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "processor_key",
     "quantity",
     "ratio_of",
+    "ratio_of_rounds",
     "ratio_text",
     "record",
     "three_digits",

@@ -35,9 +35,6 @@ class Cadence:
         awake: wait for the next start in a loop, which keeps the core busy, instead of asleep.
         ahead: calls right before each timed one, after the wait, ≥ 0: what warming up in time could win back.
     Raises: ValueError: a number below its least.
-
-    >>> Cadence("a camera's", calls=5, period_s=1 / 30).seconds(call_s=0.002) > 5 / 30 - 0.001
-    True
     """
 
     name: str
@@ -54,10 +51,6 @@ class Cadence:
                 "a cadence needs calls ≥ 1, settle ≥ 0, period_s ≥ 0 and ahead ≥ 0, "
                 f"got {self.calls}, {self.settle}, {self.period_s}, {self.ahead}"
             )
-
-    def seconds(self, call_s: float) -> float:
-        """About how long one variant's part of a round lasts, in s, if a call takes ``call_s`` seconds."""
-        return (self.calls + self.settle) * max(self.period_s, call_s * (1 + self.ahead))
 
 
 IN_TURN = Cadence("in turn", finds="what another variant's call left in the caches")

@@ -32,9 +32,10 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.evaluation import Estimate, bootstrap_ratio
+from course_lib.evaluation import Estimate
 from course_lib.measure.cadence import IN_TURN, Cadence, timed_calls
-from course_lib.measure.tables import html_table, text_table, three_digits
+from course_lib.measure.tables import html_table, ratio_text, text_table, three_digits
+from course_lib.measure.times import ratio_of_rounds
 
 PASSES = 5
 """Times that ``latency_by_cadence`` visits each cadence."""
@@ -72,8 +73,7 @@ class LatencyReport:
 
     def ratio(self, reference: str, other: str) -> Estimate:
         """How many times faster ``other`` is than ``reference``: median of the rounds' ratios, 95 % interval."""
-        medians = (np.median(self.samples(name), axis=1) for name in (reference, other))
-        return bootstrap_ratio(*medians, seed=self.seed)
+        return ratio_of_rounds(self.samples(reference), self.samples(other), self.seed)
 
     def samples(self, name: str) -> np.ndarray:
         """(repeats, calls) ms of one variant. Raises: ValueError: there is none of this name."""
@@ -86,7 +86,7 @@ class LatencyReport:
         rows = []
         for name in self.samples_ms:
             r = self.ratio(first, name)
-            speed = "1" if name == first else f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]"
+            speed = "1" if name == first else ratio_text(r)
             mark = "interval includes 1" if name != first and r.includes(1) else ""
             rows.append([name, three_digits(self.p50(name)), three_digits(self.p95(name)), speed, mark])
         return ["variant", "p50, ms", "p95, ms", f"times faster than {first}", "mark"], rows

@@ -7,12 +7,10 @@ worth stands in one table, and its times in another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from course_lib.evaluation import Estimate
-from course_lib.measure.cadence import Cadence
+from course_lib.measure.ledger_data import LedgerData
 from course_lib.measure.row import Row
-from course_lib.measure.tables import html_table, markdown_table, quantity, text_table, three_digits
+from course_lib.measure.tables import html_table, markdown_table, quantity, ratio_text, text_table, three_digits
 from course_lib.measure.times import Times
 
 WORTH = ("accuracy, %", "change, points", "same class, %", "size", "× smaller", "parameters", "MACs")
@@ -20,35 +18,8 @@ TIMES = ("p50, ms", "p95, ms", "× faster", "marks")
 Table = tuple[list[str], list[list[str]]]
 
 
-class LedgerTable:
-    """The renderings; what they read is declared here and filled in by ``Ledger``."""
-
-    title: str
-    data: str
-    rows: tuple[Row, ...]
-    input_shape: tuple[int, ...]
-    cadences: tuple[Cadence, ...]
-    again: tuple[Times, ...]
-    threads: int
-    warmup: int
-    date: str
-    machine: dict[str, Any]
-
-    def letters(self) -> dict[str, str]:
-        """Mark -> letter, for the marks that occur."""
-        raise NotImplementedError
-
-    def notes(self) -> list[str]:
-        """One line per mark that occurs."""
-        raise NotImplementedError
-
-    def marks(self, row: Row, cadence: str | None = None) -> tuple[str, ...]:
-        """What may not be claimed from this row."""
-        raise NotImplementedError
-
-    def time_marks(self, times: Times) -> tuple[str, ...]:
-        """What may not be claimed from these times alone."""
-        raise NotImplementedError
+class LedgerTable(LedgerData):
+    """A ledger's renderings."""
 
     def caption(self) -> str:
         """Where and how the rows were measured, in a few sentences."""
@@ -161,26 +132,18 @@ class LedgerTable:
         return "".join(letters[mark] for mark in marks)
 
 
-def ratio_text(ratio: Estimate | None) -> str:
-    """A ratio with its interval, – where there is none.
-
-    >>> ratio_text(Estimate(2.5, 2.25, 2.75, 30, "×")), ratio_text(None)
-    ('2.50 [2.25, 2.75]', '–')
-    """
-    return "–" if ratio is None else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-
-
-def _without(table: Table, names: tuple[str, ...]) -> Table:
-    header, rows = table
-    kept = [i for i, name in enumerate(header) if name not in names]
-    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+def _without(table: Table, names: Sequence[str]) -> Table:
+    return _columns(table, [i for i, name in enumerate(table[0]) if name not in names])
 
 
 def _without_empty_marks(table: Table) -> Table:
     """Without the columns of marks that hold none."""
     header, rows = table
-    empty = {i for i, name in enumerate(header) if name.endswith("marks") and not any(row[i] for row in rows)}
-    kept = [i for i in range(len(header)) if i not in empty]
+    return _columns(table, [i for i, name in enumerate(header) if "marks" not in name or any(row[i] for row in rows)])
+
+
+def _columns(table: Table, kept: Sequence[int]) -> Table:
+    header, rows = table
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 

@@ -9,6 +9,8 @@ import html
 import math
 from collections.abc import Sequence
 
+from course_lib.evaluation import Estimate
+
 Cells = Sequence[Sequence[str]]
 
 
@@ -65,3 +67,12 @@ def three_digits(value: float) -> str:
     ('5.70', '0.100', '12346')
     """
     return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def ratio_text(ratio: Estimate | None) -> str:
+    """A ratio with its interval, – where there is none.
+
+    >>> ratio_text(Estimate(2.5, 2.25, 2.75, 30, "×")), ratio_text(None)
+    ('2.50 [2.25, 2.75]', '–')
+    """
+    return "–" if ratio is None else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_lib.evaluation import Estimate, bootstrap_ratio, ratio_over_sessions
 
@@ -62,6 +62,17 @@ class Times:
         return float(self.ms.max())
 
 
+def ratio_of_rounds(reference: ArrayLike, other: ArrayLike, seed: int) -> Estimate:
+    """``bootstrap_ratio`` of the rounds' median calls: how many times faster ``other`` is, within one session.
+
+    Args: reference, other: (rounds, calls) ms; rounds are paired.
+
+    >>> round(ratio_of_rounds([[2.0, 4.0, 90.0], [6.0, 6.0, 6.0]], [[2.0, 2.0, 1.0], [3.0, 3.0, 9.0]], seed=0).value, 6)
+    2.0
+    """
+    return bootstrap_ratio(*(np.median(np.asarray(rounds), axis=1) for rounds in (reference, other)), seed=seed)
+
+
 def ratio_of(reference: Times, other: Times, seed: int) -> Estimate:
     """How many times faster ``other`` is than ``reference``: medians of calls within rounds, rounds within sessions.
 
@@ -78,9 +89,4 @@ def ratio_of(reference: Times, other: Times, seed: int) -> Estimate:
             f"{len(reference.sessions)} and {other.cadence!r} in {len(other.sessions)} sessions"
         )
     pairs = zip(reference.sessions, other.sessions, strict=True)
-    return ratio_over_sessions([bootstrap_ratio(_medians(a), _medians(b), seed=seed) for a, b in pairs])
-
-
-def _medians(rounds: Sequence[Sequence[float]]) -> np.ndarray:
-    """(rounds,) median of each round's calls, ms."""
-    return np.median(np.array(rounds), axis=1)
+    return ratio_over_sessions([ratio_of_rounds(a, b, seed) for a, b in pairs])

@@ -51,10 +51,15 @@ def recorded_journeys(folder: str | Path = RESULTS) -> dict[str, dict[str, Any]]
 
     Raises: CourseError: there is none, or one is broken.
     """
+    return {key: min(results, key=_kind) for key, results in _all_journeys(folder).items()}
+
+
+def _all_journeys(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """Data key → what each processor recorded. Raises: CourseError: nothing was."""
     found = {key: load_results(f"journey_{key}", folder) for key in DATA}
     if not any(found.values()):
         raise CourseError("no recorded main job here", path=folder, mend="make bench NAME=journey")
-    return {key: min(results, key=_kind) for key, results in found.items() if results}
+    return {key: results for key, results in found.items() if results}
 
 
 def _kind(result: Mapping[str, Any]) -> bool:
@@ -65,8 +70,8 @@ def _kind(result: Mapping[str, Any]) -> bool:
 def speeds_table(folder: str | Path = RESULTS) -> str:
     """How many times faster the final network is, by cadence, data set and kind of processor, as Markdown."""
     columns = {
-        (key, kind): next((r for r in load_results(f"journey_{key}", folder) if _kind(r) is kind), None)
-        for key in recorded_journeys(folder)
+        (key, kind): next((r for r in results if _kind(r) is kind), None)
+        for key, results in _all_journeys(folder).items()
         for kind in KINDS
     }
     header = ["times faster, teacher FP32 / final INT8", *(f"{DATA[key]}, {KINDS[kind]}" for key, kind in columns)]
@@ -112,8 +117,9 @@ def ledger_table(results: Results) -> str:
     header = ["network"]
     for key in results:
         short = key if key == "rendered" else "real"
-        pace = results[key]["ledger"]["rows"][0]["times"][0]["cadence"]
-        header += [f"{short}: accuracy, %", "points", "size", "× smaller", f"ms, {pace}", *_paces(results[key])]
+        first, *_ = paces = _paces(results[key])
+        header += [f"{short}: accuracy, %", "points", "size", "× smaller", f"ms, {first}"]
+        header += [f"× faster, {pace}" for pace in paces]
     ledgers = {key: {row["name"]: row for row in result["ledger"]["rows"]} for key, result in results.items()}
     names = list(dict.fromkeys(name for rows in ledgers.values() for name in rows))
     cells = [
@@ -248,8 +254,8 @@ def _value(figure: Measurement, digits: int | None = None) -> str:
 
 
 def _paces(result: Mapping[str, Any]) -> list[str]:
-    """Headings of the ratios, one a cadence."""
-    return [f"× faster, {times['cadence']}" for times in result["ledger"]["rows"][0]["times"]]
+    """Names of the cadences in which a result was measured."""
+    return [times["cadence"] for times in result["ledger"]["rows"][0]["times"]]
 
 
 def _cells(row: Mapping[str, Any] | None, paces: int) -> list[str]:

@@ -38,14 +38,10 @@ QUIET = {"progress": False}
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch, isolated_cache):
+def _small(monkeypatch, isolated_cache, one_thread):
     """One thread, a cache of its own, and a tiny teacher: what is tested is the path, not the network."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     small = {"channels": (8, 8, 8, 8), "blocks": (1, 1, 1, 1)}
     monkeypatch.setattr(shipped_networks, "sign_teacher", lambda **options: SignTeacher(**small, **options))
-    yield
-    torch.set_num_threads(before)
 
 
 def make_splits(shift=0):

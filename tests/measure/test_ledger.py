@@ -195,27 +195,27 @@ def test_at_the_boundary_no_mark_is_set(quiet, change):
     assert marks_after(quiet, "student", **change) == ()
 
 
-def test_a_column_of_marks_stands_only_where_there_are_some(quiet):
+@pytest.fixture(scope="module")
+def hurried(quiet) -> Ledger:
+    """The quiet ledger with a second cadence of ten rounds."""
     rushed = Times("30 a second", (((1.0,),) * 10,), busy=1.0)
     rows = tuple(dataclasses.replace(row, times=(*row.times, rushed)) for row in quiet)
-    both = dataclasses.replace(
+    return dataclasses.replace(
         quiet, rows=rows, cadences=(*quiet.cadences, THIRTY_A_SECOND), again=(*quiet.again, rushed)
     )
-    worth, times = (table.splitlines()[0] for table in both.to_markdown().split("\n\n")[:2])
+
+
+def test_a_column_of_marks_stands_only_where_there_are_some(hurried):
+    worth, times = (table.splitlines()[0] for table in hurried.to_markdown().split("\n\n")[:2])
     assert "marks" not in worth
     assert "30 a second: marks" in times
     assert "in turn: marks" not in times
 
 
-def test_marks_can_be_asked_for_one_cadence_alone(quiet):
-    rushed = Times("30 a second", (((1.0,),) * 10,), busy=1.0)
-    rows = tuple(dataclasses.replace(row, times=(*row.times, rushed)) for row in quiet)
-    both = dataclasses.replace(
-        quiet, rows=rows, cadences=(*quiet.cadences, THIRTY_A_SECOND), again=(*quiet.again, rushed)
-    )
-    assert both.marks(both["student"]) == ("few rounds",)
-    assert both.marks(both["student"], "in turn") == ()
-    assert both.marks(both["student"], "30 a second") == ("few rounds",)
+def test_marks_can_be_asked_for_one_cadence_alone(hurried):
+    assert hurried.marks(hurried["student"]) == ("few rounds",)
+    assert hurried.marks(hurried["student"], "in turn") == ()
+    assert hurried.marks(hurried["student"], "30 a second") == ("few rounds",)
 
 
 def test_many_frames_of_few_tracks_are_few_images(quiet):

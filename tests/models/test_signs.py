@@ -19,12 +19,7 @@ from course_lib.models import (
 NETWORKS = {"teacher": sign_teacher, "student": sign_student}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS.keys())

@@ -20,12 +20,7 @@ from course_lib.training.averaging import WeightAverage
 RECIPE = Recipe(epochs=3, max_lr=0.02, batch_size=16, augmentation=None, average=0.9)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def signs(count, seed):

@@ -28,12 +28,7 @@ from course_lib.training import CrossEntropy, Recipe, epoch_batches, fit, loop, 
 RECIPE = Recipe(epochs=4, max_lr=0.01, batch_size=20)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", autouse=True)
