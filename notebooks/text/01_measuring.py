@@ -768,8 +768,8 @@ claim(
 #
 # - **Far right, at the roof:** the teacher's 3×3 convolutions on large maps. They do dozens of operations for each byte. Only
 #   fewer operations, or narrower ones (INT8), make them faster.
-# - **Middle, below the roof:** 1×1 shortcuts, the first layers, the student's layers. They would need 1 to 20 µs at the roof, and each operator takes
-#   some microseconds beyond its arithmetic. The last stage's weights are 1.8 MB a layer, more than a core's own cache holds.
+# - **Middle, below the roof:** 1×1 shortcuts, the first layers, the student's layers, the teacher's last stage. Take a row's µs times its share of the roof: that much the
+#   arithmetic would need. The rest, a few µs for each of the small layers, no MAC explains.
 # - **Far left:** the classifiers, matrix times vector. Each weight is used for one MAC, and most of the operator's few microseconds are its own overhead.
 #
 # Two honest remarks. A point may lie a little *above* the flat roof: it is what one matrix product reached, and a better kernel can beat it. And the lower
