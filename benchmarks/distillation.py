@@ -24,7 +24,7 @@ from course_lib.distillation import Outputs, TeacherTable, Term, tapped_table, t
 from course_lib.evaluation import seed_interval
 from course_lib.experiments.distillation_arms import ALPHA, ARMS, TEMPERATURE, TESTED, VERSION, Arm
 from course_lib.experiments.distillation_study import FULL, SMALL, Score, Study, gains, make_teacher, run_arm
-from course_lib.experiments.shipped_networks import data_key
+from course_lib.experiments.plans import data_key
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
 from course_lib.storage.cache import cached

@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     _data_option(train)
     train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
+    train.add_argument(
+        "--all-tracks",
+        action="store_true",
+        help="of an .npz: train on every track but validation's, for the official test part to judge",
+    )
 
     bench = add("bench", _bench, "measure the main job's recorded figures (benchmarks/results/journey_*.json)")
     bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
@@ -112,13 +117,15 @@ def _train(options: argparse.Namespace) -> None:
 
     from course_lib.data import load
     from course_lib.experiments import shipped_networks
+    from course_lib.experiments.plans import data_key
     from course_lib.training import process_group
 
     data, started = _data_name(options), time.perf_counter()
-    key, what = shipped_networks.data_key(data), options.what or ["teacher", "student"]
+    every = options.all_tracks
+    key, what = data_key(data, all_tracks=every), options.what or ["teacher", "student"]
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    splits = load(data)
-    shown = data if data in ("rendered", "gtsrb") else "PATH.npz"
+    splits = load(data, all_tracks=every)
+    shown = (data if data in ("rendered", "gtsrb") else "PATH.npz") + (" --all-tracks" if every else "")
     with process_group() as (rank, _):  # of one, unless torchrun started us
         say = _say(started) if rank == 0 else lambda line: None
         if "teacher" in what:
@@ -131,7 +138,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from course_lib.experiments import main_job, main_job_record
-    from course_lib.experiments.shipped_networks import data_key
+    from course_lib.experiments.plans import data_key
 
     data, started = _data_name(options), time.perf_counter()
     key = data_key(data)

@@ -21,7 +21,9 @@ __all__ = [
 ]
 
 
-def load(name: str | os.PathLike[str] | None = None, *, size: int = 32, seed: int = 0) -> Splits:
+def load(
+    name: str | os.PathLike[str] | None = None, *, size: int = 32, seed: int = 0, all_tracks: bool = False
+) -> Splits:
     """Train, validation and test parts of a named set.
 
     Args:
@@ -29,13 +31,16 @@ def load(name: str | os.PathLike[str] | None = None, *, size: int = 32, seed: in
             By default ``COURSE_DATA``, and "rendered" where that is not set.
         size: side of the images in pixels, 16 ≤ size ≤ 96.
         seed: of the rendering and of the split by track.
+        all_tracks: of an .npz: no test part, see ``load_npz``; torchvision's layout is split so in any case.
     Raises:
-        ValueError: unknown name (lists the known ones) or a size out of range.
+        ValueError: unknown name (lists the known ones), a size out of range, or all tracks of rendered signs.
         CourseError: files are missing or broken.
     """
     name = os.fspath(name or os.environ.get("COURSE_DATA") or "rendered")
     if not 16 <= size <= 96:
         raise ValueError(f"size must be in 16..96 pixels, got {size}")
+    if all_tracks and name == "rendered":
+        raise ValueError("all_tracks is for real signs: rendered ones have a test part of their own")
     if name == "rendered":
         from course_lib.data.rendered import load_rendered
 
@@ -43,5 +48,5 @@ def load(name: str | os.PathLike[str] | None = None, *, size: int = 32, seed: in
     if name == "gtsrb":
         return load_gtsrb(size=size, seed=seed)
     if name.endswith(".npz"):
-        return load_npz(name, size=size, seed=seed)
+        return load_npz(name, size=size, seed=seed, all_tracks=all_tracks)
     raise ValueError(f"unknown data {name!r}: expected 'rendered', 'gtsrb' or the path of an .npz file")

@@ -3,7 +3,8 @@
 Two ways in. ``load_gtsrb`` reads torchvision's layout (and lets torchvision download it, with its MD5 sums): its
 training part is split by *track* into train and validation, its official test part is the test set. ``load_npz``
 reads one file with arrays ``x`` (N, H, W, 3) uint8, ``y`` (N,) and ``track`` (N,), for measuring offline: images of the
-official *training* part, split by track into all three parts.
+official *training* part, split by track into all three parts; or, with ``all_tracks``, into the train and validation
+parts that torchvision's layout gets, for a network that the official test part will judge elsewhere.
 
 A track is one physical sign filmed as the car drove by: about 30 frames that differ little. Frames of one track in
 both train and test would measure memory, not skill (chapter 02 measures by how much).
@@ -38,28 +39,30 @@ _DECODER = 1  # raise it when the same files give other pixels
 _NPZ_CONTRACT = "x uint8 (N, H, W, 3), y integers (N,) in 0..42, track (N,)"
 
 
-def load_npz(path: str | Path, *, size: int = 32, seed: int = 0) -> Splits:
+def load_npz(path: str | Path, *, size: int = 32, seed: int = 0, all_tracks: bool = False) -> Splits:
     """Splits by track of the arrays ``x``, ``y``, ``track`` in one .npz file.
 
     Args:
         size: side of the returned images in pixels; other sizes than the file's are resampled (bilinear).
         seed: of the split; the same seed always gives the same tracks.
+        all_tracks: train on every track but validation's, the same ones as ``load_gtsrb``; the test part is empty,
+            because the official one is not in the file.
     Raises: CourseError if the file is missing, broken or breaks the contract above.
     """
     path = user_path(path)
     images, labels, tracks = _read_npz(path)
-    # Text as wide as its longest name: cut to a fixed width, tracks with a common beginning would become one sign.
-    groups = np.unique(np.stack([labels.astype("U"), tracks.astype("U")], 1), axis=0, return_inverse=True)[1]
-    images = _resize(images, size)
+    images, groups = _resize(images, size), _group_numbers(labels, tracks, in_order=all_tracks)
     dataset = SignDataset(
         images,
         labels,
-        groups=groups.ravel(),
+        groups=groups,
         attributes=pixel_attributes(images),
         name="gtsrb",
         num_classes=NUM_CLASSES,
     )
     try:
+        if all_tracks:
+            return Splits(*_train_and_validation(dataset, seed), dataset.subset(np.arange(0), split=OFFICIAL_TEST))
         return split_by_group(dataset, seed=seed)
     except ValueError as error:
         raise CourseError(str(error), path=path, mend="give at least three tracks of every class") from error
@@ -77,16 +80,14 @@ def load_gtsrb(root: str | Path | None = None, *, size: int = 32, seed: int = 0,
     root = user_path(root or os.environ.get("COURSE_GTSRB_ROOT") or cache_place() / "torchvision")
     train = _read_torchvision(root, "train", size, download)
     test = _read_torchvision(root, "test", size, download)
-    # The official test part is the test set, so only validation is cut from the training part.
     try:
-        rest = split_by_group(train, validation=0.15, test=0.01, seed=seed)
+        kept, validation = _train_and_validation(train, seed)
     except ValueError as error:
         raise CourseError(str(error), path=root, mend=_mend(root, "train")) from error
-    kept = np.isin(train.groups, np.unique(np.concatenate([rest.train.groups, rest.test.groups])))
     # Each part numbers its signs from 0: without the step, train's sign 5 and test's sign 5 would look like one.
     test.groups = test.groups + train.groups.max() + 1
     test.split = OFFICIAL_TEST
-    return Splits(train.subset(kept, split="train"), rest.validation, test)
+    return Splits(kept, validation, test)
 
 
 def pixel_attributes(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,6 +110,23 @@ def pixel_attributes(images: np.ndarray) -> dict[str, np.ndarray]:
         edges = np.abs(np.diff(luma, axis=2)).mean((1, 2))
         sharpness[part] = edges / np.maximum(contrast[part], 1e-3)
     return {"brightness": brightness, "contrast": contrast, "sharpness": sharpness}
+
+
+def _train_and_validation(whole: SignDataset, seed: int) -> tuple[SignDataset, SignDataset]:
+    """Two parts by track, where the test part comes from elsewhere: only validation is cut from the training part."""
+    rest = split_by_group(whole, validation=0.15, test=0.01, seed=seed)
+    kept = ~np.isin(whole.groups, rest.validation.groups)
+    return whole.subset(kept, split="train"), rest.validation
+
+
+def _group_numbers(labels: np.ndarray, tracks: np.ndarray, *, in_order: bool) -> np.ndarray:
+    """(N,) one number for each (label, track): in the order of the tracks' numbers, as files are named, or as text."""
+    if in_order and np.issubdtype(tracks.dtype, np.integer):
+        pairs = np.stack([labels, tracks.astype(np.int64)], 1)
+    else:
+        # As wide as its longest name: cut to a fixed width, tracks with a common beginning would become one sign.
+        pairs = np.stack([labels.astype("U"), tracks.astype("U")], 1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ from course_lib.errors import CourseError
 from course_lib.models import eval_mode
 from course_lib.storage.arrays import write_npy
 from course_lib.storage.cache import cached, problem, reading
-from course_lib.training import Batch, Recipe
+from course_lib.training import Batch, Recipe, compute_in
 
 VERSION = 1  # of the way logits are computed: raise it when the same inputs give other numbers
 LOGITS = "logits.npy"
@@ -93,24 +93,35 @@ class TeacherTable:
 
 
 def teacher_table(
-    teacher: nn.Module, train: SignDataset, recipe: Recipe, *, folder: str | Path | None = None, progress: bool = True
+    teacher: nn.Module,
+    train: SignDataset,
+    recipe: Recipe,
+    *,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    precision: str = "float32",
 ) -> TeacherTable:
     """The table from the cache, or computed and kept there.
 
     Args:
         recipe: one with ``views`` set (without augmentation, one view is enough).
         folder: of the cache; default: the course's own.
+        precision: that the teacher computes in, "float32" or "bfloat16" (``torch.autocast``: faster where the
+            processor has matrix units for it; logits move by some hundredths). The table holds float32.
     Raises:
         ValueError: ``recipe`` shows a new view every epoch, so that nothing could be reused.
         CourseError: the table must be made and cannot be written.
     """
     identity = table_identity(teacher, train, recipe)
+    if precision != "float32":
+        identity["precision"] = precision
     views = _views(recipe)
 
     def build(entry: Path) -> None:
         # In memory first: writing through a sparse memory map would meet a full disk as a "Bus error".
         logits = np.empty((views, len(train), _classes(teacher, train)), np.float32)
-        _fill(logits, teacher, train, recipe, progress)
+        with compute_in(precision, next(teacher.parameters()).device.type):
+            _fill(logits, teacher, train, recipe, progress)
         write_npy(entry / LOGITS, logits)
 
     size = 4 * views * len(train) * train.num_classes
@@ -201,7 +212,7 @@ def _fill(
                 images, _ = train.batch(indices)
                 if recipe.augmentation is not None and table is not None:
                     images = recipe.augmentation.apply(images, table[indices])
-                out[view, indices] = teacher(images.contiguous(memory_format=torch.channels_last)).numpy()
+                out[view, indices] = teacher(images.contiguous(memory_format=torch.channels_last)).float().numpy()
                 keep(view, indices)
                 bar.update()
 

@@ -6,8 +6,8 @@ Beside these steps stand variants that did not help, because a learner will meet
 quantized, the student trained on the labels alone, and the distilled student with half of its weights set to zero (as
 large and as slow as before). Validation chose every network; the test part is read once, by ``measure_ledger``.
 
-``run`` works in two ways and says which: *live* trains the students with ``recipes.LIVE`` in a few minutes; *quick*
-loads the shipped ones, which ``recipes.FULL`` made. The teacher is always loaded.
+``run`` works in two ways and says which: *live* trains the students with ``plans.LIVE`` in a few minutes; *quick*
+loads the shipped ones, which ``plans.PLANS`` made. The teacher is always loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import nn
 
 from course_lib.data import SignDataset, Splits, load
 from course_lib.deploy.onnx import export_onnx, onnx_variant, onnx_variants
-from course_lib.experiments.shipped_networks import FULL, LIVE, Plan, data_key, prune_and_finetune, train_student
+from course_lib.experiments.plans import LIVE, PLANS, ROLES, Plan, data_key
+from course_lib.experiments.shipped_networks import prune_and_finetune, train_student
 from course_lib.measure import (
     BACK_TO_BACK,
     IN_TURN,
@@ -35,7 +36,7 @@ from course_lib.measure import (
 from course_lib.models import SignStudent, checkpoints
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
-TEACHER, FINAL = "teacher FP32", "student pruned INT8"
+TEACHER, FINAL, SMALL = "teacher FP32", "student pruned INT8", "small student INT8"
 MAIN_ROWS = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
 """The way from the teacher to the final network, without the variants that stand beside it."""
 PACES = {BACK_TO_BACK: 30, IN_TURN: 200, THIRTY_A_SECOND: 20}
@@ -51,6 +52,7 @@ class Students:
         distilled: the student taught by the teacher.
         pruned: the same with fewer channels, fine-tuned.
         alone: the control, trained on the labels; None where it was neither loaded nor trained.
+        small: the one for whom bytes matter more than time; None where it was neither loaded nor trained.
         origin: where they come from, in words.
     """
 
@@ -58,6 +60,7 @@ class Students:
     pruned: SignStudent
     alone: SignStudent | None
     origin: str
+    small: SignStudent | None = None
 
 
 def run(
@@ -100,7 +103,7 @@ def prepare(
     say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
     students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
-    files = export_files(teacher, students, splits, out, (FULL if quick else LIVE).calibration)
+    files = export_files(teacher, students, splits, out, (PLANS[key] if quick else LIVE).calibration)
     title = f"Main job on {splits.test.name} signs; students {students.origin}"
     return files, title, splits.test
 
@@ -123,14 +126,15 @@ def measure_files(
 
 
 def shipped_students(splits: Splits, key: str) -> Students:
-    """The students of ``recipes.FULL``, checked to come from this very split."""
-    models = []
-    for role in ("student", "final", "alone"):
+    """The students of ``plans.PLANS``, checked not to have seen this test part."""
+
+    def shipped(role: str) -> SignStudent:
         model, card = checkpoints.load(f"{role}_{key}")
         checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
-        models.append(model)
-    distilled, pruned, alone = models
-    return Students(distilled, pruned, alone, "shipped (trained by: course train)")
+        return model
+
+    alone, small = (shipped(role) if role in ROLES[key] else None for role in ("alone", "small"))
+    return Students(shipped("student"), shipped("final"), alone, "shipped (trained by: course train)", small)
 
 
 def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool, say: Say) -> Students:
@@ -163,6 +167,9 @@ def export_files(
     files["… with 50 % zeros"] = export_onnx(zeros, folder / "zeros_fp32.onnx")
     files["student pruned FP32"] = export_onnx(students.pruned, folder / "pruned_fp32.onnx")
     files[FINAL] = quantize_static_int8(files["student pruned FP32"], folder / "pruned_int8.onnx", ranges)
+    if students.small is not None:
+        files["small student FP32"] = export_onnx(students.small, folder / "small_fp32.onnx")
+        files[SMALL] = quantize_static_int8(files["small student FP32"], folder / "small_int8.onnx", ranges)
     return files
 
 

@@ -31,8 +31,13 @@ from course_lib.storage.cards import described_files, locate, read_card, replace
 from course_lib.storage.files import CHECKPOINTS, ROOT
 
 # Fingerprints of splits of GTSRB's official training part: all 39,209 images by track, seed 0, as the course ships it.
-OFFICIAL_TRAINING_SPLITS = frozenset({"365511b247b4ccedb4994fd4d4b4d98d310658d9301d58f7e617461e2569ebc2"})
-_SHIPPED = re.compile("(teacher|student|final|alone)_(rendered|gtsrb)")
+OFFICIAL_TRAINING_SPLITS = frozenset(
+    {
+        "365511b247b4ccedb4994fd4d4b4d98d310658d9301d58f7e617461e2569ebc2",  # by track, in three parts
+        "51f4dc411698062fad179ff9869bd646172740ef2860596ea59451f335eba6b3",  # every track but validation's
+    }
+)
+_SHIPPED = re.compile("(teacher|student|final|alone|small)_(rendered|gtsrb|gtsrb_official)")
 _NAMES = {torch.float32: "F32", torch.int64: "I64"}  # what the course's networks hold, by safetensors' names
 _LARGEST_HEADER_BYTES = 10_000_000  # a network of the course has some 10,000
 

@@ -3,15 +3,17 @@
 from course_lib.training.distributed import process_group, world
 from course_lib.training.loop import epoch_batches, fit, make_optimizer
 from course_lib.training.loss import CrossEntropy, Loss, LossFunction
-from course_lib.training.recipe import Batch, History, Recipe
+from course_lib.training.recipe import PRECISIONS, Batch, History, Recipe, compute_in
 
 __all__ = [
+    "PRECISIONS",
     "Batch",
     "CrossEntropy",
     "History",
     "Loss",
     "LossFunction",
     "Recipe",
+    "compute_in",
     "epoch_batches",
     "fit",
     "make_optimizer",

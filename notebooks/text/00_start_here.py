@@ -30,7 +30,7 @@ from course_lib.data.classes import CLASS_NAMES
 from course_lib.deploy.onnx import onnx_variants
 from course_lib.evaluation import accuracy, predict_logits
 from course_lib.exercises import check, hint, predict, progress, reveal, solution
-from course_lib.experiments import main_job, shipped_networks
+from course_lib.experiments import main_job, plans
 from course_lib.measure import claim, load_result, measure_ledger
 from course_lib.measure.reference import reference
 from course_lib.models import checkpoints
@@ -43,7 +43,7 @@ from course_lib.storage.files import cache_dir
 
 # %% tags=["nbval-ignore-output"]
 DATA = os.environ.get("COURSE_DATA") or "rendered"
-key = shipped_networks.data_key(DATA)
+key = plans.data_key(DATA)
 splits = load(DATA)
 print(*splits, sep="\n")
 
@@ -228,7 +228,7 @@ claim("that line leaves a network that calls every sign the same", len(answers.u
 
 # %% tags=["nbval-ignore-output"]
 files = main_job.export_files(
-    teacher, students, splits, cache_dir() / "start_here", shipped_networks.FULL.calibration
+    teacher, students, splits, cache_dir() / "start_here", plans.PLANS[key].calibration
 )
 for name, path in files.items():
     print(f"{name:26} {path.stat().st_size / 1000:8.0f} kB   {path.name}")

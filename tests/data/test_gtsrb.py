@@ -216,3 +216,34 @@ def test_a_training_part_of_an_unknown_size_is_told_in_the_log(tree, caplog):
 
 def test_the_official_counts_are_the_papers():
     assert (data.gtsrb.OFFICIAL_TEST_IMAGES, data.gtsrb.OFFICIAL_TRAINING_IMAGES) == (12_630, 39_209)
+
+
+def test_all_tracks_of_one_file_are_split_as_torchvisions_layout_is(tmp_path, isolated_cache, monkeypatch):
+    """Twelve tracks: as text, track 10 comes before track 2."""
+    counts = [12 if label in (7, 30) else 3 for label in range(43)]
+    monkeypatch.setattr(data.gtsrb, "OFFICIAL_TEST_IMAGES", 1)
+    monkeypatch.setattr(data.gtsrb, "OFFICIAL_TRAINING_IMAGES", sum(counts))
+    monkeypatch.setattr(data.gtsrb, "SMALLEST_TRAINING_IMAGES", 1)
+    frames = [(label, track) for label, count in enumerate(counts) for track in range(count)]
+    pictures = {pair: np.full((16, 16, 3), 5 * (pair[1] + 1), np.uint8) for pair in frames}  # a track's grey is its own
+    base = tmp_path / "root" / "gtsrb"
+    for (label, track), pixels in pictures.items():
+        write_ppm(base / "GTSRB" / "Training" / f"{label:05d}" / f"{track:05d}_00000.ppm", pixels)
+    write_ppm(base / "GTSRB" / "Final_Test" / "Images" / "00000.ppm", np.zeros((16, 16, 3), np.uint8))
+    rows = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000.ppm;16;16;1;1;15;15;0\n"
+    (base / "GT-final_test.csv").write_text(rows)
+    shuffled = [frames[i] for i in np.random.default_rng(1).permutation(len(frames))]
+    file = tmp_path / "signs.npz"
+    labels, tracks = np.array(shuffled).T
+    np.savez(file, x=np.stack([pictures[pair] for pair in shuffled]), y=labels, track=tracks)
+
+    def signs(part):
+        return sorted(zip(part.labels.tolist(), part.images[:, 0, 0, 0].tolist(), strict=True))
+
+    layout, one_file = load_gtsrb(tmp_path / "root", size=16), data.load_npz(file, size=16, all_tracks=True)
+    assert signs(one_file.train) == signs(layout.train)
+    assert signs(one_file.validation) == signs(layout.validation)
+    assert len(one_file.train) + len(one_file.validation) == len(frames)
+    assert not set(one_file.train.groups) & set(one_file.validation.groups)
+    assert (len(one_file.test), one_file.test.split) == (0, data.gtsrb.OFFICIAL_TEST)
+    assert signs(data.load_npz(file, size=16).train) != signs(one_file.train)  # by track, the test part is cut off too

@@ -14,7 +14,7 @@ from course_lib.data import SignDataset, Splits
 from course_lib.deploy.onnx import onnx_variants, open_session, run_session
 from course_lib.errors import CourseError
 from course_lib.experiments import main_job, main_job_record
-from course_lib.experiments.shipped_networks import Plan
+from course_lib.experiments.plans import Plan
 from course_lib.measure import (
     BACK_TO_BACK,
     IN_TURN,
@@ -80,6 +80,14 @@ def test_a_live_run_has_no_control_row(networks, splits, tmp_path):
     teacher, students = networks
     live = main_job.Students(students.distilled, students.pruned, None, "live")
     assert "student alone FP32" not in main_job.export_files(teacher, live, splits, tmp_path, calibration=20)
+
+
+def test_the_small_student_stands_last_where_there_is_one(networks, splits, tmp_path):
+    teacher, students = networks
+    given = dataclasses.replace(students, small=sign_student(channels=(4, 8), strides=(1, 2)).eval())
+    files = main_job.export_files(teacher, given, splits, tmp_path, calibration=20)
+    assert list(files)[-3:] == [main_job.FINAL, "small student FP32", main_job.SMALL]
+    assert files[main_job.SMALL].stat().st_size < files["small student FP32"].stat().st_size
 
 
 def test_the_pruned_file_computes_what_the_pruned_network_computes(files, networks, splits):
@@ -192,7 +200,7 @@ def test_the_main_job_runs_both_ways_and_says_which(shop, quick, monkeypatch):
     monkeypatch.setattr(
         main_job, "LIVE", Plan(width=0.5, pruning_ratio=0.5, views=1, epochs=1, finetune_epochs=1, calibration=20)
     )
-    monkeypatch.setattr(main_job, "FULL", Plan(calibration=20))
+    monkeypatch.setitem(main_job.PLANS, "rendered", Plan(calibration=20))
     said = []
     ledger = main_job.run(
         "rendered", quick=quick, out=shop / "out", paces={IN_TURN: 3}, progress=False, say=said.append

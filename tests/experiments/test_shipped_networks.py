@@ -13,14 +13,19 @@ from course_lib.data import Augmentation, SignDataset, Splits
 from course_lib.distillation import TeacherTable
 from course_lib.errors import CourseError
 from course_lib.experiments import shipped_networks
-from course_lib.experiments.shipped_networks import (
+from course_lib.experiments.plans import (
     FULL,
     LIVE,
+    PLANS,
+    ROLES,
+    SMALL_PLANS,
     TEACHER_PLANS,
     TEACHER_RECIPE,
     Plan,
     TeacherPlan,
     data_key,
+)
+from course_lib.experiments.shipped_networks import (
     resume_path,
     student_of,
     train_student,
@@ -161,6 +166,8 @@ def test_a_teacher_is_trained_by_the_plan_of_its_data_and_no_other(tmp_path, mon
 
 def test_real_signs_get_stronger_views_an_average_and_dropout():
     plan = TEACHER_PLANS["gtsrb"]
+    assert plan == replace(TEACHER_PLANS["gtsrb_official"], recipe=plan.recipe)
+    assert plan.recipe == replace(TEACHER_PLANS["gtsrb_official"].recipe, epochs=30)
     views, usual = plan.recipe.augmentation, Augmentation()
     assert views is not None
     for amount in ("rotation_deg", "zoom", "shift", "shear", "brightness", "contrast_log", "noise", "blur", "erase"):
@@ -274,7 +281,40 @@ def test_the_live_plan_differs_from_the_full_one_in_time_only():
 
 
 def test_names_of_data_become_names_of_checkpoints():
-    assert [data_key(name) for name in ("rendered", "gtsrb", "some/where.npz")] == ["rendered", "gtsrb", "gtsrb"]
+    names = ("rendered", "gtsrb", "some/where.npz")
+    assert [data_key(name) for name in names] == ["rendered", "gtsrb_official", "gtsrb"]
+    assert data_key("some/where.npz", all_tracks=True) == "gtsrb_official"
+    assert ROLES.keys() == TEACHER_PLANS.keys() == PLANS.keys()
+    assert SMALL_PLANS.keys() == {key for key, roles in ROLES.items() if "small" in roles}
+
+
+def test_the_official_networks_take_as_many_steps_as_those_by_track():
+    """25,529 images by track, 33,359 with all tracks but validation's."""
+    ratio = 33_359 / 25_529
+    pairs = [
+        (TEACHER_PLANS[key].recipe.epochs, PLANS[key].epochs, PLANS[key].finetune_epochs, SMALL_PLANS[key].epochs)
+        for key in ("gtsrb", "gtsrb_official")
+    ]
+    for by_track, official in zip(*pairs, strict=True):
+        assert official * ratio == pytest.approx(by_track, rel=0.05)
+
+
+def test_which_students_are_made_depends_on_the_data(tmp_path, monkeypatch):
+    """Real signs get the small student; the one for the official test part no control."""
+    monkeypatch.setitem(shipped_networks.PLANS, "gtsrb", PLAN)
+    monkeypatch.setitem(shipped_networks.PLANS, "gtsrb_official", PLAN)
+    small = replace(PLAN, channels=(4, 8), strides=(1, 2))
+    for key in ("gtsrb", "gtsrb_official"):
+        monkeypatch.setitem(shipped_networks.SMALL_PLANS, key, small)
+        monkeypatch.setitem(shipped_networks.TEACHER_PLANS, key, TEACHER)
+        train_teacher(SPLITS, key, "course train teacher", folder=tmp_path, **QUIET)
+        train_students(SPLITS, key, "course train student", folder=tmp_path, **QUIET)
+        made = {path.stem.partition("_")[0] for path in tmp_path.glob(f"*_{key}.json")}
+        assert made == {"teacher", *ROLES[key]}
+        model, card = checkpoints.load(f"small_{key}", folder=tmp_path)
+        assert (model.channels, model.strides) == ((4, 8), (1, 2))
+        assert card["plan"] == json.loads(json.dumps(asdict(small)))
+    assert unfinished() == []
 
 
 @pytest.mark.parametrize("key", ["../x", "a b", "Ü", "a/b", "A"])
