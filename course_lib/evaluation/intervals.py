@@ -77,7 +77,8 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None
         labels: (N,) class ids.
         groups: (N,) id of the physical sign each image shows; None states that the images are independent.
         seed: of the bootstrap (used with groups only).
-    Returns: Wilson's interval without groups, the cluster bootstrap's with them.
+    Returns: Wilson's interval without groups and where each image shows a sign of its own, otherwise the cluster
+        bootstrap's.
     Raises: ValueError: empty, not one-dimensional, or of different lengths.
 
     >>> found = accuracy([0, 1, 1, 2], [0, 1, 1, 1])
@@ -85,7 +86,7 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike | None
     (0.75, 4, 0.301)
     """
     right = _right(predictions, labels, "predictions")
-    if groups is None:
+    if groups is None or (np.shape(groups) == right.shape and len(np.unique(np.asarray(groups))) == len(right)):
         low, high = wilson_interval(int(right.sum()), len(right))
         return Estimate(float(right.mean()), low, high, len(right))
     low, high, clusters = _cluster_interval(right, groups, seed, floor=0.0)

@@ -27,6 +27,7 @@ from course_lib.exercises.engine.registry import chapters as chapters_with_exerc
 from course_lib.measure import Measurement, has_dot_product, load_result, load_results, quantity, three_digits
 from course_lib.measure.tables import markdown_table
 from course_lib.publishing.curriculum import PARTS, Page, written
+from course_lib.publishing.official import official_table
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
 
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "figures" / "journey.png"
@@ -183,6 +184,7 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
         "speeds": speeds_table(folder),
         "picture": picture_block(results),
         "ledger": ledger_table(results),
+        "official": official_table(folder),
         "chapters": chapter_table(written()),
     }
 

@@ -71,7 +71,7 @@ def place(tmp_path):
         distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
         recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
         (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
-    names = ("figures", "speeds", "picture", "ledger", "distillation", "chapters")
+    names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "chapters")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -97,7 +97,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 5
+    assert before.count("\nprose\n") == 6
     assert before.endswith("\nend\n")
 
 
