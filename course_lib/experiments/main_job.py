@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def measure_files(
 def shipped_students(splits: Splits, key: str) -> Students:
     """The students of ``plans.PLANS``, checked not to have seen this test part."""
 
-    def shipped(role: str) -> SignStudent:
+    def shipped(role: str) -> Any:
         model, card = checkpoints.load(f"{role}_{key}")
         checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
         return model

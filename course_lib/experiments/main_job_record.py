@@ -16,7 +16,7 @@ from typing import Any
 from course_lib.data import load
 from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate
-from course_lib.experiments.main_job import FINAL, MAIN_ROWS, TEACHER, Say, measure_files
+from course_lib.experiments.main_job import FINAL, MAIN_ROWS, SMALL, TEACHER, Say, measure_files
 from course_lib.measure import (
     BACK_TO_BACK,
     IN_TURN,
@@ -98,24 +98,33 @@ def record_main_job(ledger: Ledger, key: str, command: str) -> Path:
 
 
 def _worth_figures(ledger: Ledger) -> dict[str, Measurement]:
-    first, last = ledger[TEACHER], ledger[FINAL]
-    change, where = last.accuracy_change, f"on the test part of {ledger.data}"
-    assert change is not None  # the final row is not the first
+    """Accuracy and bytes of the teacher, the final network and, where there is one, the small one."""
+    where = f"on the test part of {ledger.data}"
+    teacher = _accuracy(ledger[TEACHER].accuracy, f"teacher FP32 {where}; interval by bootstrap over signs")
+    figures = {"teacher_accuracy": teacher, **_worth(ledger[FINAL], "final INT8", where, "≤ 0.5", "≥ 50")}
+    if SMALL in [row.name for row in ledger]:
+        small = _worth(ledger[SMALL], "small INT8", where, None, "≥ 95")
+        figures |= {f"small_{name.removeprefix('final_')}": figure for name, figure in small.items()}
+    return figures
+
+
+def _worth(row: Row, what: str, where: str, drop_target: str | None, size_target: str) -> dict[str, Measurement]:
+    change = row.accuracy_change
+    assert change is not None  # the row is not the first
     lost = Measurement(
         -change.value,
         "points",
-        first.accuracy.n,
-        f"teacher FP32 − final INT8, the same images {where}, paired by sign",
+        row.accuracy.n,
+        f"teacher FP32 − {what}, the same images {where}, paired by sign",
         low=-change.high,
         high=-change.low,
-        target="≤ 0.5",
+        target=drop_target,
     )
-    size = "bytes of the teacher's FP32 ONNX file / of the final INT8 file"
+    size = f"bytes of the teacher's FP32 ONNX file / of the {what} file"
     return {
-        "teacher_accuracy": _accuracy(first.accuracy, f"teacher FP32 {where}; interval by bootstrap over signs"),
-        "final_accuracy": _accuracy(last.accuracy, f"final INT8 {where}; interval by bootstrap over signs"),
+        "final_accuracy": _accuracy(row.accuracy, f"{what} {where}; interval by bootstrap over signs"),
         "accuracy_drop_points": lost,
-        "size_ratio": Measurement(last.size_ratio, "×", 1, size, target="≥ 50"),
+        "size_ratio": Measurement(row.size_ratio, "×", 1, size, target=size_target),
     }
 
 

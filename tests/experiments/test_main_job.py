@@ -136,6 +136,16 @@ def test_recorded_figures_are_the_ledgers_own(ledger, tmp_path, monkeypatch):
     assert "sessions" not in rows[0]["times"][0]  # single calls are not kept in git
 
 
+def test_the_small_student_has_figures_of_its_own_where_it_stands_in_the_ledger(ledger, monkeypatch):
+    assert "small_size_ratio" not in main_job_record._worth_figures(ledger)
+    monkeypatch.setattr(main_job_record, "SMALL", "student pruned FP32")
+    row, figures = ledger["student pruned FP32"], main_job_record._worth_figures(ledger)
+    assert figures["small_size_ratio"].value == row.size_ratio != figures["size_ratio"].value
+    assert figures["small_accuracy"].value == row.accuracy.value
+    assert figures["small_accuracy_drop_points"].value == -row.accuracy_change.value
+    assert figures["small_size_ratio"].target == "≥ 95"
+
+
 @pytest.mark.parametrize(("isa", "target"), [(["avx2"], "≥ 25"), (["avx2", "avx512_vnni"], "≥ 50")])
 def test_the_speed_that_is_asked_for_depends_on_the_processor_s_8_bit_products(ledger, isa, target):
     other = dataclasses.replace(ledger, machine={**ledger.machine, "isa": isa})
