@@ -181,6 +181,47 @@ def seed_interval(scores: ArrayLike, level: float = LEVEL, *, unit: str = "") ->
     return Estimate(mean, mean - half, mean + half, len(values), unit, spread=std)
 
 
+def seed_and_sign_interval(differences: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Mean gain in points over trainings *and* test signs: would another seed, and other signs, say the same?
+
+        SE² = s²/n + SE²_signs
+
+    where s is the spread over the n seeds, and SE_signs that of the mean over seeds when whole signs are the trials
+    (``track_standard_error``'s formula). Both parts hold the noise that a seed and a sign have in common, so the
+    interval is a little too wide rather than too narrow. Student's t; the degrees of freedom are Welch's and
+    Satterthwaite's for a sum of two variances, with n − 1 and G − 1.
+
+    Args:
+        differences: (n, N): per seed and test image, right − right of the control, in {−1, 0, 1}.
+        groups: (N,): the sign that each image shows, G ≥ 2 of them.
+    Returns: in points; n: seeds; spread: s.
+    Raises: ValueError: another shape, fewer than two seeds or signs.
+    Source: Satterthwaite 1946, Biometrics Bulletin 2; for crossed samples Owen 2007, Annals of Applied Statistics 1.
+
+    >>> found = seed_and_sign_interval([[1, 0, 1, 0], [0, 0, 1, 1]], groups=[0, 0, 1, 2])
+    >>> round(found.value, 1), found.n, found.low < 0 < found.high
+    (50.0, 2, True)
+    """
+    values, ids = np.asarray(differences, float), np.asarray(groups)
+    if values.ndim != 2 or ids.shape != values.shape[1:] or len(values) < 2 or len(np.unique(ids)) < 2:
+        raise ValueError(
+            f"differences must be (seeds ≥ 2, images), groups (images,) of 2 signs or more, got {values.shape} and "
+            f"{ids.shape} with {len(np.unique(ids))} signs"
+        )
+    from scipy.special import stdtrit
+
+    seeds, signs = seed_interval(100 * values.mean(1), level), len(np.unique(ids))
+    by_seed = (seeds.spread or 0.0) ** 2 / len(values)
+    by_sign = (100 * track_standard_error(values.mean(0), ids)) ** 2
+    variance = by_seed + by_sign
+    if variance < 1e-18:  # nothing varied: zero width would claim certainty
+        half = 100 * wilson_interval(0, signs, level)[1]
+    else:
+        freedom = variance**2 / (by_seed**2 / (len(values) - 1) + by_sign**2 / (signs - 1))
+        half = float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(variance)
+    return Estimate(seeds.value, seeds.value - half, seeds.value + half, len(values), "points", spread=seeds.spread)
+
+
 def track_standard_error(right: ArrayLike, groups: ArrayLike) -> float:
     """Standard error of the accuracy p when whole tracks are the independent trials, as a fraction.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from course_lib import evaluation
 from course_lib.evaluation import (
     accuracy,
     accuracy_difference,
@@ -197,6 +198,65 @@ def test_the_seed_interval_equals_scipys():
 def test_one_run_has_no_spread(scores):
     with pytest.raises(ValueError, match="one per seed"):
         seed_interval(scores)
+
+
+def crossed(rng, seeds=5, signs=40, frames=6, *, between_seeds=1.0, between_signs=1.0):
+    """Made-up differences whose true mean is 0: an effect of the seed, one of the sign, and noise of each image."""
+    by_seed, by_sign = between_seeds * rng.normal(size=(seeds, 1)), between_signs * rng.normal(size=signs)
+    noise = 0.5 * rng.normal(size=(seeds, signs * frames))
+    return by_seed + np.repeat(by_sign, frames) + noise, np.repeat(np.arange(signs), frames)
+
+
+@pytest.mark.parametrize(("between_seeds", "between_signs"), [(1, 0), (0.1, 1), (0.2, 3)])
+def test_the_interval_over_seeds_and_signs_covers_the_truth_where_the_one_over_seeds_does_not(
+    between_seeds, between_signs
+):
+    rng, both, seeds = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        differences, groups = crossed(rng, between_seeds=between_seeds, between_signs=between_signs)
+        both += evaluation.seed_and_sign_interval(differences, groups).includes(0)
+        seeds += seed_interval(100 * differences.mean(1)).includes(0)
+    assert both >= 0.93 * 400
+    assert (seeds < 0.8 * 400) == (between_signs > between_seeds)
+
+
+def test_with_equal_signs_it_is_the_interval_over_seeds_and_with_equal_seeds_the_one_over_signs():
+    by_seed = np.repeat([[0.1], [0.3], [-0.2]], 12, axis=1)
+    groups = np.repeat(np.arange(4), 3)
+    found, expected = evaluation.seed_and_sign_interval(by_seed, groups), seed_interval(100 * by_seed[:, 0])
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    by_sign = np.repeat([[1, 0, -1, 1]], 5, axis=0)
+    found, rates = evaluation.seed_and_sign_interval(by_sign, np.arange(4)), 100 * by_sign[0]
+    expected = scipy.stats.t.interval(0.95, 3, rates.mean(), scipy.stats.sem(rates))
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_copies_of_frames_do_not_make_it_narrower():
+    differences, groups = crossed(np.random.default_rng(1), frames=1)
+    once = evaluation.seed_and_sign_interval(differences, groups)
+    copied = evaluation.seed_and_sign_interval(np.repeat(differences, 30, axis=1), np.repeat(groups, 30))
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+
+
+def test_nothing_that_varies_is_not_certainty():
+    few, many = (evaluation.seed_and_sign_interval(np.zeros((3, n)), np.arange(n)) for n in (4, 400))
+    assert few.value == many.value == 0
+    assert few.low < -40 < 40 < few.high
+    assert -1 < many.low < 0 < many.high < 1
+
+
+@pytest.mark.parametrize(
+    ("differences", "groups"),
+    [
+        (np.zeros(4), np.arange(4)),
+        (np.zeros((1, 4)), np.arange(4)),
+        (np.zeros((2, 4)), np.arange(3)),
+        (np.zeros((2, 4)), np.zeros(4)),
+    ],
+)
+def test_one_seed_one_sign_or_another_shape_is_refused(differences, groups):
+    with pytest.raises(ValueError, match="differences must be"):
+        evaluation.seed_and_sign_interval(differences, groups)
 
 
 def test_ece_equals_the_hand_written_case():
