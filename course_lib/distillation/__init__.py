@@ -27,6 +27,7 @@ from course_lib.distillation.losses import (
     pseudo_label_loss,
     soft_target_loss,
 )
+from course_lib.distillation.pulls import balanced, term_pulls
 from course_lib.distillation.relations import (
     relational_angle_loss,
     relational_distance_loss,
@@ -47,6 +48,7 @@ __all__ = [
     "Term",
     "attention_map",
     "attention_transfer_loss",
+    "balanced",
     "cross_entropy",
     "cross_entropy_from_logits",
     "decoupled_loss",
@@ -73,6 +75,7 @@ __all__ = [
     "table_identity",
     "tapped_table",
     "teacher_table",
+    "term_pulls",
     "within_class_ratio",
     "wrong_answer_shares",
 ]

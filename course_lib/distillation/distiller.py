@@ -57,7 +57,9 @@ class Term:
         loss: Outputs → scalar; may be a closure over an ``nn.Module`` given as ``module``.
         module: what the loss learns itself, a projection for instance; it is trained along with the student.
         detail: settings inside the loss, such as a temperature: a resumed training must have the same.
-    Raises: ValueError for a weight below 0.
+        warmup: epochs over which the weight rises in equal steps, weight · min(epoch / warmup, 1) with epochs counted
+            from 1; 0 or 1: the whole weight from the start.
+    Raises: ValueError for a weight or a warm-up below 0.
     """
 
     name: str
@@ -65,10 +67,22 @@ class Term:
     loss: Callable[[Outputs], Tensor]
     module: nn.Module | None = None
     detail: str = ""
+    warmup: int = 0
 
     def __post_init__(self) -> None:
+        if self.warmup < 0:
+            raise ValueError(f"warmup of {self.name!r} must be ≥ 0 epochs, got {self.warmup}")
         if not (self.weight >= 0 and math.isfinite(self.weight)):
             raise ValueError(f"weight of {self.name!r} must be finite and ≥ 0, got {self.weight}")
+
+    def weight_in(self, epoch: int) -> float:
+        """The weight in that epoch, counted from 0.
+
+        >>> term = Term("decoupled", 8.0, lambda o: o.student_logits.mean(), warmup=4)
+        >>> [term.weight_in(epoch) for epoch in (0, 1, 3, 9)]
+        [2.0, 4.0, 8.0, 8.0]
+        """
+        return self.weight * min((epoch + 1) / self.warmup, 1.0) if self.warmup else self.weight
 
 
 def soft_target_terms(*, temperature: float, alpha: float) -> list[Term]:
@@ -132,6 +146,7 @@ class Distiller(Loss):
         if teacher is not None and {id(p) for p in teacher.parameters()} & {id(p) for p in student.parameters()}:
             raise ValueError("student and teacher share parameters: give the teacher as a copy (copy.deepcopy)")
         self.terms, self.table, self.labelled = tuple(terms), table, labelled
+        self.register_buffer("_epochs", torch.zeros((), dtype=torch.int64))  # a resumed training goes on counting
         self.learned = nn.ModuleList(term.module for term in terms if term.module is not None)
         self._teacher = (teacher,)  # in a tuple: not registered, so neither trained nor saved with this module
         taps = Taps(student, student_taps)
@@ -146,26 +161,35 @@ class Distiller(Loss):
 
     def forward(self, student_logits: Tensor, batch: Batch) -> Tensor:
         """The weighted sum for one batch, whose student's pass has just been made."""
-        outputs = self._outputs(student_logits, batch)
-        values = [term.loss(outputs) for term in self.terms]
-        for term, value in zip(self.terms, values, strict=True):
-            if value.numel() != 1:
-                raise ValueError(f"term {term.name!r} must give one number, got shape {tuple(value.shape)}")
-        total = reduce(operator.add, (term.weight * value for term, value in zip(self.terms, values, strict=True)))
+        values, epoch = self.values(student_logits, batch), int(self._epochs)
+        total = reduce(operator.add, (term.weight_in(epoch) * values[term.name] for term in self.terms))
         self._log(values, total, len(student_logits))
+        return total
+
+    def values(self, student_logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Each term's own value for such a batch, before weighting, by its name; nothing is logged."""
+        outputs = self._outputs(student_logits, batch)
+        values = {term.name: term.loss(outputs) for term in self.terms}
+        for name, value in values.items():
+            if value.numel() != 1:
+                raise ValueError(f"term {name!r} must give one number, got shape {tuple(value.shape)}")
         for taps in self._taps:
             taps.clear()
-        return total
+        return values
 
     def identity(self) -> str:
         """The terms, their weights and details: what a resumed training must have in common with the killed one."""
-        return "; ".join(f"{term.weight:g} × {term.name} {term.detail}".strip() for term in self.terms)
+        told = [
+            f"{t.weight:g} × {t.name} {t.detail}".strip() + f" warm-up {t.warmup}" * (t.warmup > 0) for t in self.terms
+        ]
+        return "; ".join(told)
 
     def end_epoch(self) -> None:
         """Close the means of an epoch; ``fit`` calls it."""
         if self._count:
             self.history.append({name: value / self._count for name, value in self._sums.items()})
         self._sums, self._count = {}, 0
+        self._epochs += 1
 
     def start(self, train: SignDataset, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
         """Called by ``fit`` before the first step.
@@ -208,8 +232,7 @@ class Distiller(Loss):
         with torch.no_grad():
             return Outputs(student_logits, model(batch.images), labels, student, teacher)
 
-    def _log(self, values: list[Tensor], total: Tensor, count: int) -> None:
-        named = {term.name: value for term, value in zip(self.terms, values, strict=True)} | {"total": total}
-        for name, value in named.items():
+    def _log(self, values: dict[str, Tensor], total: Tensor, count: int) -> None:
+        for name, value in {**values, "total": total}.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value.detach()) * count
         self._count += count

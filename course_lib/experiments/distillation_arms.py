@@ -3,8 +3,10 @@
 An arm says which terms its loss has, which layers they read, which labels may be used, and who teaches. Tables,
 figures and the benchmark all read this list; what an arm is called in a table is its ``label``.
 
-Weights are chosen so that a term starts about as large as the label's. The authors' own (hint 100, attention 1000)
-were chosen for other networks and hundreds of epochs; the "larger weight" arms show what they do here.
+Terms on features are weighted by what reaches the student: before the first step each arm's terms are scaled so that
+together they pull as hard at its weights as the labels do (``Arm.balance``; every training records weights and pulls).
+The authors' own weights (hint 100, attention 1000) were chosen for other networks and hundreds of epochs; the "larger
+weight" arms show what they do here.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ from course_lib.distillation import (
 )
 from course_lib.models import TEACHER_CHANNELS, SignStudent
 
-VERSION = 1  # of the arms: a change of any term or weight is a new version, and kept scores no longer count
+VERSION = 2  # of the arms: a change of any term or weight is a new version, and kept scores no longer count
 TEMPERATURE, ALPHA = 4.0, 0.9
 MIDDLE, DEEP = ("features.2", "stages.4"), ("features.4", "stages.5")  # 8×8 and 4×4 pixels in (student, teacher)
 POOLED = ("pool", "pool")
 TEACHERS = {
     "shipped": "the course's teacher",
     "assistant": "the course's student of width 1.25: weaker than the teacher, nearer to this student",
-    "itself": "the same student, trained alone with the same seed (born again, Furlanello et al. 2018)",
+    "itself": "the same student, trained alone from another seed (born again, Furlanello et al. 2018)",
     "plain": "a student of four times the width, trained in the study, labels as they are",
     "smoothed": "the same, its labels smoothed by 0.1",
 }
@@ -58,6 +60,8 @@ class Arm:
         only_labelled: train on those images alone.
         smoothing: of the labels, where ``terms`` is None, in [0, 1).
         teacher: one of ``TEACHERS``.
+        balance: names of the terms that get weights by their pull, see ``distillation.balanced``; the weights that
+            ``terms`` gives them do not count.
         targets: "own", or wrong on purpose: "other view" (logits of the next view of the same image), "shuffled"
             (logits of other images: kept in one order, read in another).
     """
@@ -71,6 +75,7 @@ class Arm:
     only_labelled: bool = False
     smoothing: float = 0.0
     teacher: str = "shipped"
+    balance: tuple[str, ...] = ()
     targets: str = "own"
 
     @property
@@ -97,23 +102,31 @@ def pseudo_labels(student: SignStudent) -> list[Term]:
     return [LABEL, Term("pseudo-labels", 1.0, lambda o: pseudo_label_loss(o.student_logits, o.teacher_logits))]
 
 
-def decoupled(student: SignStudent) -> list[Term]:
-    """The label, and KL in two parts (Zhao et al. 2022), α = 1 and β = 2."""
+def decoupled(student: SignStudent, beta: float = 2.0, warmup: int = 0) -> list[Term]:
+    """The label, and KL in two parts, with α = 1.
+
+    Zhao et al. 2022 take β = 8 and let the term's weight rise over the first 20 of 240 epochs.
+    """
 
     def loss(o: Outputs) -> Tensor:
         logits = o.student_logits, o.teacher_logits
-        return decoupled_loss(*logits, o.labels, temperature=TEMPERATURE, alpha=1.0, beta=2.0)
+        return decoupled_loss(*logits, o.labels, temperature=TEMPERATURE, alpha=1.0, beta=beta)
 
-    return [LABEL, Term("decoupled", 1.0, loss)]
+    return [LABEL, Term("decoupled", 1.0, loss, detail=f"β = {beta:g}", warmup=warmup)]
 
 
-def hint(student: SignStudent, weight: float) -> list[Term]:
-    """The label, and the middle layer through a learned 1×1 projection (Romero et al. 2015)."""
+def hint_term(student: SignStudent, weight: float) -> Term:
+    """The middle layer through a learned 1×1 projection (Romero et al. 2015)."""
     module = Hint(student.channels[2], TEACHER_CHANNELS[2])
-    return [LABEL, Term("hint", weight, lambda o: module(o.student[MIDDLE[0]], o.teacher[MIDDLE[1]]), module)]
+    return Term("hint", weight, lambda o: module(o.student[MIDDLE[0]], o.teacher[MIDDLE[1]]), module)
 
 
-def attention(student: SignStudent, weight: float) -> list[Term]:
+def hint(student: SignStudent, weight: float = 1.0) -> list[Term]:
+    """The label and the hint. FitNets train the hint first and the label afterwards; here both at once."""
+    return [LABEL, hint_term(student, weight)]
+
+
+def attention(student: SignStudent, weight: float = 1.0) -> list[Term]:
     """The label, and attention maps of two layers (Zagoruyko and Komodakis 2017)."""
 
     def at(layer: tuple[str, str]) -> Term:
@@ -130,15 +143,30 @@ def relational(student: SignStudent) -> list[Term]:
 
     return [
         LABEL,
-        Term("distance", 2.5, lambda o: relational_distance_loss(*pooled(o))),
-        Term("angle", 5.0, lambda o: relational_angle_loss(*pooled(o))),
+        Term("distance", 1.0, lambda o: relational_distance_loss(*pooled(o))),
+        Term("angle", 1.0, lambda o: relational_angle_loss(*pooled(o))),
     ]
 
 
-def similarity(student: SignStudent) -> list[Term]:
-    """The label, and which images excite the last layer alike (Tung and Mori 2019)."""
+def similarity_term() -> Term:
+    """Which images excite the last layer alike (Tung and Mori 2019)."""
     loss = lambda o: similarity_preserving_loss(o.student[DEEP[0]], o.teacher[DEEP[1]])  # noqa: E731
-    return [LABEL, Term("similarity", 300.0, loss)]
+    return Term("similarity", 1.0, loss)
+
+
+def similarity(student: SignStudent) -> list[Term]:
+    """The label, and the similarity of images."""
+    return [LABEL, similarity_term()]
+
+
+def soft_and_similarity(student: SignStudent) -> list[Term]:
+    """Plain distillation and one loss on features."""
+    return [*soft_targets(student), similarity_term()]
+
+
+def soft_and_hint(student: SignStudent) -> list[Term]:
+    """Plain distillation and a hint."""
+    return [*soft_targets(student), hint_term(student, 1.0)]
 
 
 _BOTH = (MIDDLE, DEEP)
@@ -148,14 +176,20 @@ _LISTED = (
     Arm("label_smoothing", "logits", "label smoothing", smoothing=0.1),
     Arm("pseudo_labels", "logits", "pseudo-labels", pseudo_labels),
     Arm("decoupled", "logits", "decoupled", decoupled),
+    # 20 of 240 epochs are 1.3 of 16: two, so that the first one differs at all.
+    Arm("decoupled_authors", "logits", "decoupled, β = 8", partial(decoupled, beta=8.0, warmup=2)),
     *(Arm(f"temperature_{t:g}", "sweep", terms=partial(soft_targets, temperature=t)) for t in (1.0, 2.0, 8.0)),
     *(Arm(f"alpha_{round(100 * a)}", "sweep", terms=partial(soft_targets, alpha=a)) for a in (0.5, 1.0)),
-    Arm("hint", "features", "hint", partial(hint, weight=1.0), _BOTH),
+    Arm("hint", "features", "hint", hint, _BOTH, balance=("hint",)),
     Arm("hint_heavy", "features", "hint, larger weight", partial(hint, weight=100.0), _BOTH),
-    Arm("attention", "features", "attention", partial(attention, weight=100.0), _BOTH),
+    Arm("attention", "features", "attention", attention, _BOTH, balance=(MIDDLE[0], DEEP[0])),
     Arm("attention_heavy", "features", "attention, larger weight", partial(attention, weight=1000.0), _BOTH),
-    Arm("relational", "features", "relational", relational, (POOLED,)),
-    Arm("similarity", "features", "similarity-preserving", similarity, _BOTH),
+    Arm("relational", "features", "relational", relational, (POOLED,), balance=("distance", "angle")),
+    Arm("similarity", "features", "similarity-preserving", similarity, _BOTH, balance=("similarity",)),
+    Arm(
+        "soft_similarity", "features", "soft targets + similarity", soft_and_similarity, _BOTH, balance=("similarity",)
+    ),
+    Arm("soft_hint", "features", "soft targets + hint", soft_and_hint, _BOTH, balance=("hint",)),
     Arm("assistant", "teachers", terms=soft_targets, teacher="assistant"),
     Arm("born_again", "teachers", "born again", soft_targets, teacher="itself"),
     Arm("plain_teacher", "teachers", terms=soft_targets, teacher="plain"),

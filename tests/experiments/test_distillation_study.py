@@ -12,6 +12,7 @@ import torch
 
 from course_lib.data import SignDataset, Splits
 from course_lib.distillation import tapped_table
+from course_lib.evaluation import seed_and_sign_interval
 from course_lib.experiments import distillation_study as study
 from course_lib.experiments.distillation_arms import ARMS, TESTED
 from course_lib.experiments.distillation_study import Score, Study, gains, make_teacher, run_arm
@@ -100,8 +101,58 @@ def test_made_teachers_differ_by_what_their_name_says():
     assert plain.channels == smoothed.channels
     assert itself.channels[0] < plain.channels[0]
     assert not torch.equal(plain.classifier.weight, smoothed.classifier.weight)
-    alone, _ = run_arm(ARMS["alone"], longer, SPLITS, None, None, seed=0)
-    assert torch.equal(alone.classifier.weight, itself.classifier.weight)
+    alone, again = (run_arm(ARMS["alone"], longer, SPLITS, None, None, seed=seed)[0] for seed in (0, 1000))
+    assert torch.equal(again.classifier.weight, itself.classifier.weight)
+    assert not torch.equal(alone.classifier.weight, itself.classifier.weight)  # born again from another seed
+
+
+BALANCED = [name for name, arm in ARMS.items() if arm.balance]
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_terms_pull_together_as_hard_as_the_labels_before_the_first_step(name, teacher, table):
+    _, score = run_arm(ARMS[name], TOY, SPLITS, teacher, table, seed=0)
+    assert sum(score.pulls[term] for term in ARMS[name].balance) == pytest.approx(1, rel=1e-4)
+    assert score.weights.keys() == score.pulls.keys() == score.pulls_at_end.keys() > set(ARMS[name].balance)
+    assert score.pulls != score.pulls_at_end
+
+
+def test_every_loss_on_features_is_balanced_or_says_that_it_is_not():
+    features = {name for name, arm in ARMS.items() if arm.group == "features"}
+    assert features - set(BALANCED) == {"hint_heavy", "attention_heavy"}
+    assert len(BALANCED) == 6
+
+
+def test_a_small_study_does_not_score_by_the_signs_that_chose_the_epoch():
+    small = replace(TOY, signs=6)
+    chooses, scores = small.validation_parts(part(12, 2))
+    assert not set(chooses.groups) & set(scores.groups)
+    assert len(chooses) + len(scores) == 24
+    assert set(chooses.labels) == set(scores.labels) == {0, 1, 2}
+    assert TOY.validation_parts(SPLITS.validation) == (SPLITS.validation, SPLITS.validation)
+
+
+def test_test_answers_are_kept_sign_by_sign_and_the_gain_is_paired_by_image():
+    groups, rng = np.array([5, 3, 3, 5, 9]), np.random.default_rng(0)
+    rights = {name: rng.random((3, 5)) < 0.6 for name in ("alone", "soft_targets")}
+    kept = [
+        replace(score, right=study.packed(rights[name][score.seed], groups))
+        for name in rights
+        for score in scores(name, dict.fromkeys(range(3), 0.5))
+    ]
+    answers, signs = study.unpacked(kept[0].right, [2, 2, 1])
+    assert answers.tolist() == rights["alone"][0][[1, 2, 0, 3, 4]].tolist()
+    assert signs.tolist() == [0, 0, 1, 1, 2]
+    found = study.gain_over_signs(kept, "soft_targets", "alone", [2, 2, 1])
+    assert found.value == pytest.approx(100 * (rights["soft_targets"].mean() - rights["alone"].mean()))
+    order = [1, 2, 0, 3, 4]
+    difference = (rights["soft_targets"].astype(int) - rights["alone"])[:, order]
+    expected = seed_and_sign_interval(difference, [0, 0, 1, 1, 2])
+    assert (found.low, found.high) == (expected.low, expected.high)
+    with pytest.raises(ValueError, match="must share two seeds or more with test answers, got 0"):
+        study.gain_over_signs(
+            scores("alone", {0: 0.5}) + scores("soft_targets", {0: 0.5}), "soft_targets", "alone", [1]
+        )
 
 
 def scores(arm: str, values: dict[int, float]) -> list[Score]:
@@ -139,7 +190,7 @@ def test_a_gain_whose_interval_includes_zero_is_recorded_with_that_reason():
 def test_recorded_gains_follow_from_the_recorded_trainings(key):
     recorded = json.loads((ROOT / "benchmarks" / "results" / f"distillation_{key}.json").read_text(encoding="utf-8"))
     found = [Score(**row) for row in recorded["scores"]]
-    again = benchmark().gain_figures(found, Study(**recorded["study"]))
+    again = benchmark().gain_figures(found, Study(**recorded["study"]), recorded.get("images_per_sign"))
     for name, figure in again.items():
         assert {k: recorded["figures"][name].get(k) for k in ("value", "low", "high", "n")} == {
             k: v for k, v in asdict(figure).items() if k in ("value", "low", "high", "n")
