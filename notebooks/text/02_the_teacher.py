@@ -114,7 +114,7 @@ plots.picture_grid(
 # **Your turn.** Write the split by track. Within each class, shuffle the ids of its signs; the first one is for test, the second for validation, the others are for train.
 
 # %%
-from course_lib.experiments.split_discipline import set_signs_aside
+from course_lib.experiments.split_discipline import score_split, set_signs_aside
 
 pool, unseen = set_signs_aside(splits.train, 6, seed=0)
 mixed = np.random.default_rng(1).permutation(len(pool))  # the frames of a sign need not lie side by side
@@ -226,7 +226,7 @@ claim(
 )
 
 # %% [markdown]
-# The student split by image *is* a little better on unseen signs: it met a few frames of all six signs of a class, the other all frames of four. That gain is real, the rest is memory, and the test score alone cannot tell them apart. So split by track to learn the truth; train on all signs once the choices are made.
+# The student split by image *is* better on unseen signs: it met a few frames of all six signs of a class, the other all frames of four. That gain is real, the rest is memory, and the test score alone cannot tell them apart. So split by track to learn the truth; train on all signs once the choices are made.
 #
 # On the real photographs, with a longer training, recorded by `benchmarks/split_discipline.py`:
 
