@@ -99,7 +99,7 @@ def huffman_lengths(p):
 p = torch.tensor([1 / 2, 1 / 4, 1 / 8, 1 / 8])
 lengths = huffman_lengths(p.tolist())
 print(lengths, "bits; mean", sum(a * n for a, n in zip(p.tolist(), lengths, strict=True)))
-print("entropy by the library:", distillation.entropy(p, unit="bits").item())
+print(f"entropy by the library: {distillation.entropy(p, unit='bits').item():.2f} bits")
 
 # %% [markdown]
 # ### Why no code is cheaper
@@ -209,7 +209,7 @@ check("04.1", price_bits)
 # - $\frac{\partial}{\partial\mu}\,\mathrm{KL} = -\frac{1}{\sigma^2}\sum_i p_i (x_i - \mu) = 0$ gives $\mu = \sum_i p_i x_i$;
 # - $\frac{\partial}{\partial\sigma}\,\mathrm{KL} = \frac1\sigma - \frac{1}{\sigma^3}\sum_i p_i (x_i-\mu)^2 = 0$ gives $\sigma^2 = \sum_i p_i (x_i - \mu)^2$:
 #
-# mean and variance of the target, valley or not. The reverse fit has no such formula; descent finds both on a grid of places $x_i$.
+# mean and variance of the target. The reverse fit has no such formula; descent finds both on a grid of places $x_i$.
 
 # %%
 x = torch.linspace(-12, 12, 601)
@@ -408,7 +408,7 @@ claim("In float16 more than a quarter of the teacher's answers contain a −∞,
 # overflows. Pull any number $m$ out of the sum, $\mathrm{LSE}(z) = \log \sum_j e^{m}\,e^{z_j - m} = m + \log \sum_j e^{z_j - m}$, and
 # choose $m = \max_j z_j$. Then no term exceeds 1: no overflow. One term is 1: no
 # $\log 0$, and terms that round to 0 would not be seen beside it. The $C$ terms sum to at most $C$, so
-# $\max_j z_j \le \mathrm{LSE}(z) \le \max_j z_j + \log C$: a soft maximum. Its gradient is softmax, as found on the way to (2).
+# $\max_j z_j \le \mathrm{LSE}(z) \le \max_j z_j + \log C$: a soft maximum. Its gradient is softmax, as found before (2).
 #
 # **Four numbers by hand.** $z = (1000 + \ln 4,\ 1000 + \ln 2,\ 1000,\ 1000)$. $m = 1000 + \ln 4$; the differences $0, -\ln 2, -\ln 4, -\ln 4$; their
 # exponentials $1, ½, ¼, ¼$, sum 2. $\mathrm{LSE} = 1000 + \ln 4 + \ln 2 = 1000 + \ln 8$.
@@ -502,7 +502,7 @@ shown = [int(torch.where(right & (truth == c), rival, -1.0).argmax()) for c in (
 plots.soft_answers_figure(limits.images[shown], limit_logits[shown], [1, 5], SHORT_NAMES, temperatures=(1, 4))
 
 # %% [markdown]
-# Right is what a student is told: *which* mistakes would be understandable. Now on all of them: of the probability of wrong classes, which share goes to the seven other speed limits? A
+# On the right is what a student is told: *which* mistakes would be understandable. Now on all of them: of the probability of wrong classes, which share goes to the seven other speed limits? A
 # teacher that knew nothing about likeness would give them 7 of 42.
 
 
@@ -598,9 +598,9 @@ plots.square_law_figure(temperatures, norms, ratios, distances)
 fall = {t: (kl_gradient(zs, zt, 2 * t).norm() / kl_gradient(zs, zt, t).norm()).item() for t in (1, 4, 50)}
 for t, ratio in fall.items():
     print(f"T = {t} → {2 * t}: the gradient of KL becomes {ratio:.3f} of what it was")
-reveal("04.p", fall[50])
 print(f"median image, T²·gradient over its limit: at T = 1 {np.median(ratios[0]):.2f}, "
       f"at most {np.median(ratios, axis=1).max():.2f}")
+reveal("04.p", fall[50])
 
 # %%
 claim(
