@@ -223,7 +223,10 @@ gain = 100 * (unseen_mean["by image"] - unseen_mean["by track"])
 print(f"on unseen signs the student split by image is right on {gain:+.1f} points more")
 
 # %%
-claim("On unseen signs that student gains less than half of its optimism.", gain < optimism["by image"].value / 2)
+claim(
+    "On unseen signs that student gains less than half of its optimism.",
+    gain < optimism["by image"].value / 2,
+)
 
 # %% [markdown]
 # The student split by image met a few frames of all six signs of a class, the other all frames of four. What it gains on unseen signs is real, the rest is memory, and the test score alone cannot tell them apart. So split by track to learn the truth; train on all signs once the choices are made.

@@ -398,7 +398,7 @@ for kind, share in shares.items():
     print(f"{kind}: −∞ in the answer to {100 * share:.0f} % of {len(sample)} images")
 
 # %%
-claim("In float16 more than a quarter of the teacher's answers contain a −∞, though no logit is above 100",
+claim("In float16 more than a quarter of the teacher's answers contain a −∞, though all logits lie within ±100",
       shares[torch.float16] > 0.25 and logits["teacher"].abs().max() < 100)
 
 # %% [markdown]
@@ -598,7 +598,7 @@ plots.square_law_figure(temperatures, norms, ratios, distances)
 fall = {t: (kl_gradient(zs, zt, 2 * t).norm() / kl_gradient(zs, zt, t).norm()).item() for t in (1, 4, 50)}
 for t, ratio in fall.items():
     print(f"T = {t} → {2 * t}: the gradient of KL becomes {ratio:.3f} of what it was")
-print(f"median image, T²·gradient over its limit: at T = 1 {np.median(ratios[0]):.2f}, "
+print(f"median image, T²·gradient over its limit: at T = 1 {np.median(ratios[0]):.4f}, "
       f"at most {np.median(ratios, axis=1).max():.2f}")
 reveal("04.p", fall[50])
 
