@@ -398,7 +398,7 @@ for kind, share in shares.items():
     print(f"{kind}: −∞ in the answer to {100 * share:.0f} % of {len(sample)} images")
 
 # %%
-claim("In float16 more than a quarter of the teacher's answers contain a −∞, though all logits lie within ±100",
+claim("In float16 more than a quarter of the teacher's answers contain a −∞; all logits lie within ±100",
       shares[torch.float16] > 0.25 and logits["teacher"].abs().max() < 100)
 
 # %% [markdown]
