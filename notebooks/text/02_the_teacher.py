@@ -220,11 +220,11 @@ claim(
 # %% tags=["nbval-ignore-output"]
 unseen_mean = {kind: np.mean([s.unseen for s in scores if s.split == kind]) for kind in optimism}
 gain = 100 * (unseen_mean["by image"] - unseen_mean["by track"])
-print(f"on unseen signs the student split by image is right on {gain:+.1f} points more")
+print(f"accuracy on unseen signs, split by image − split by track: {gain:+.1f} points")
 
 # %%
 claim(
-    "On unseen signs that student gains less than half of its optimism.",
+    "On unseen signs the student split by image gains less than half of its optimism.",
     gain < optimism["by image"].value / 2,
 )
 
