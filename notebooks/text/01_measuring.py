@@ -398,9 +398,8 @@ claim(
 #
 # $$\hat r = \exp\left(\operatorname{median}_i \log \frac{a_i}{b_i}\right).$$
 #
-# How far could $\hat r$ be off? The **bootstrap** repeats the session with
-# what you have, 2,000 times: draw $n$ rounds out of your $n$, *with replacement*, and compute $\hat r$. Keep the middle 95 %.
-# That covers what varies *within* this session, not what differs on another day: a figure to be quoted wants several sessions.
+# How far could $\hat r$ be off? The **bootstrap** repeats the session 2,000 times with what you have: draw $n$ rounds out
+# of your $n$, *with replacement*, and compute $\hat r$. Keep the middle 95 %. That covers what varies *within* this session, not what differs on another day: a figure to be quoted wants several sessions.
 
 
 # %%
@@ -429,8 +428,8 @@ print(f"The interval holds the truth in {held} of 100 sessions.")
 claim("About 95 % of the 95 % intervals hold the truth", 89 <= held <= 99)
 
 # %% [markdown]
-# Now break a benchmark yourself. Which of the four methods survives drift? Which survives interruptions? What do more
-# rounds *not* mend?
+# Now break a benchmark yourself. Which of the four methods survives drift? Which interruptions? What do more rounds
+# *not* mend?
 
 # %%
 widgets.benchmark_figure(rounds=40, drift=50, interruptions=5, seed=0)
@@ -555,7 +554,7 @@ claim(
 
 # %% [markdown]
 # All of these are true, and an advertisement can choose. In parentheses stands what a call costs beyond back to back. Part of
-# that is the same for every call, so a small network loses more. How much is sleep, caches or clock these rows cannot
+# that is the same for every call and weighs more on a small network. How much is sleep, caches or clock these rows cannot
 # tell for certain. Below, calls are *in turn* where nothing else is said.
 #
 # ### Other questions about the same pair
@@ -791,7 +790,7 @@ amdahl = 1 / (fixed + (1 - fixed) / macs_ratio)
 now = floor.ratio("teacher", "student").value
 print(f"MACs alone: {macs_ratio:.1f} ×.  Amdahl with the floor: {amdahl:.1f} ×.  Measured: {now:.1f} ×.")
 print(f"The floor is {100 * floor.p50('empty') / floor.p50('student'):.0f} % of the student's time.")
-print(f"With the student's depth, hardly any network is more than {1 / fixed:.0f} times faster than the teacher.")
+print(f"The empty student is {1 / fixed:.0f} times faster than the teacher: the most that fewer MACs can give.")
 
 # %% [markdown]
 # The smaller the network, the larger the floor's share, and the less saved MACs gain. Then fewer or fused *layers* help.
