@@ -265,7 +265,7 @@ claim(
 # %% [markdown]
 # ## Reading the ledger, row by row
 #
-# **Teacher INT8: a fourth of the bytes, not a fourth of the time.** Weights went from 4 bytes to 1; scales, zero points, biases and the graph stay. The time depends on the processor: with instructions for 8-bit products (AVX-512 VNNI, NEON dot product) the gain is large, without them modest.
+# **Teacher INT8: a fourth of the bytes, not a fourth of the time.** Weights went from 4 bytes to 1; scales, zero points, biases and the graph stay. The time depends on the processor and its instructions for 8-bit products (AVX-512 VNNI, NEON dot product).
 
 # %% tags=["nbval-ignore-output"]
 recorded = {name: load_result(f"journey_{name}") for name in ("rendered", "gtsrb")}
@@ -311,7 +311,7 @@ claim(
 )
 
 # %% [markdown]
-# **Pruned: smaller, and faster, but not in proportion.** MACs are counted, time is measured; chapter 01 explains the gap.
+# **Pruned: smaller and faster.** MACs are counted, time is measured: they need not agree, as chapter 01 shows.
 
 # %% tags=["nbval-ignore-output"]
 small = ledger["student pruned FP32"]

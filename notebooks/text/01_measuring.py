@@ -305,7 +305,7 @@ for slowest in (10, 10_000):
     print(f"slowest {slowest:6} ms: mean {times.mean():6.0f} ms, median {np.median(times):.0f} ms")
 
 # %% [markdown]
-# Now 2,000 calls of the student.
+# Now 2,000 real calls:
 
 # %% tags=["nbval-ignore-output"]
 run = runner("student")
@@ -449,7 +449,7 @@ claim(
 )
 
 # %% [markdown]
-# An interval tells how much your answer would move if you drew such rounds again. It cannot tell that you did the wrong thing.
+# An interval tells how much your answer would move if you drew such rounds again. It cannot tell that you measured the wrong thing.
 #
 # **Your turn.** Sum up an interleaved run: median and p95 of the variant, and the course's ratio $\hat r$ of baseline over variant.
 
@@ -790,7 +790,7 @@ amdahl = 1 / (fixed + (1 - fixed) / macs_ratio)
 now = floor.ratio("teacher", "student").value
 print(f"MACs alone: {macs_ratio:.1f} ×.  Amdahl with the floor: {amdahl:.1f} ×.  Measured: {now:.1f} ×.")
 print(f"The floor is {100 * floor.p50('empty') / floor.p50('student'):.0f} % of the student's time.")
-print(f"The empty student is {1 / fixed:.0f} times faster than the teacher: the most that fewer MACs can give.")
+print(f"The empty student is {1 / fixed:.0f} times faster than the teacher: fewer MACs give no more.")
 
 # %% [markdown]
 # The smaller the network, the larger the floor's share, and the less saved MACs gain. Then fewer or fused *layers* help.
