@@ -11,7 +11,7 @@
 # - say why fewer MACs save less time than they promise.
 #
 # **Prerequisites:** one network trained in PyTorch; chapter 00 helps.
-# **Time:** 90 min, half of them for four exercises. The cells run in 2 min on 2 CPU cores.
+# **Time:** 90 min, half of them for four exercises. The cells run in 1 min on 2 CPU cores.
 #
 # Symbols and terms, also in Chinese: [notation](../docs/notation.md).
 
@@ -142,7 +142,7 @@ claim(
 )
 
 # %% [markdown]
-# From here on the library counts. Check it: PyTorch has a counter of its own, which reports FLOP.
+# From here on the library counts. PyTorch has a counter of its own, which reports FLOP:
 
 # %%
 flop = {}
@@ -385,8 +385,8 @@ claim(
 )
 
 # %% [markdown]
-# An A/A test shows whether intervals are wide enough. It cannot show a bias: what favours short calls over long ones
-# favours neither here.
+# An A/A test shows whether intervals are wide enough: if fewer than eight of ten hold 1, distrust them. It cannot show a
+# bias: what favours short calls over long ones favours neither here.
 #
 # ### An interval for the ratio
 #
@@ -399,7 +399,8 @@ claim(
 # $$\hat r = \exp\left(\operatorname{median}_i \log \frac{a_i}{b_i}\right).$$
 #
 # How far could $\hat r$ be off? The **bootstrap** repeats the session 2,000 times with what you have: draw $n$ rounds out
-# of your $n$, *with replacement*, and compute $\hat r$. Keep the middle 95 %. That covers what varies *within* this session, not what differs on another day: a figure to be quoted wants several sessions.
+# of your $n$, *with replacement*, and compute $\hat r$. Keep the middle 95 %. That covers what varies *within* this session,
+# not what differs on another day: quote several sessions.
 
 
 # %%
@@ -704,7 +705,8 @@ print(text_table(["layer", "FLOP/byte", "µs", "GFLOP/s", "of memory's roof", "o
 # %% tags=["nbval-ignore-output"]
 everything = [p for layers in points.values() for p in layers]
 highest = max(p.gflops / min(peak.high, p.intensity * bandwidth.high) for p in everything)
-print(f"The highest layer reaches {100 * highest:.0f} % of memory's roof.")
+under_cache = max(p.gflops / min(peak.high, p.intensity * cache.high) for p in everything)
+print(f"highest share: {100 * highest:.0f} % of memory's roof, {100 * under_cache:.0f} % of the cache's")
 
 # %% tags=["nbval-ignore-output"]
 fastest, slowest = (choose(everything, key=lambda p: p.gflops) for choose in (max, min))
@@ -725,8 +727,8 @@ claim(
 #   what the arithmetic would need. The rest no MAC explains.
 # - **Far left:** the classifiers, matrix times vector. Most of their few microseconds are overhead.
 #
-# A point a little *above* the flat roof has a better kernel (the routine that computes a layer) than the matrix product had;
-# far above it, the roof was measured on a busy core: run again. The lower slanted roof is *main memory's*;
+# A point a little *above* the flat roof has a better kernel (the routine that computes a layer) than the matrix product;
+# far above it, the roof was measured on a busy core. The lower slanted roof is *main memory's*;
 # where a network's weights fit the caches, the dashed one counts.
 #
 # **Your turn.** Turn the roofline into a bound on time: the least time in ms, one number, if all bytes come from main memory. A GFLOP/s is $10^9$ FLOP/s, a GB/s $10^9$ bytes/s.
@@ -790,7 +792,7 @@ amdahl = 1 / (fixed + (1 - fixed) / macs_ratio)
 now = floor.ratio("teacher", "student").value
 print(f"MACs alone: {macs_ratio:.1f} ×.  Amdahl with the floor: {amdahl:.1f} ×.  Measured: {now:.1f} ×.")
 print(f"The floor is {100 * floor.p50('empty') / floor.p50('student'):.0f} % of the student's time.")
-print(f"The empty student is {1 / fixed:.0f} times faster than the teacher: fewer MACs give no more.")
+print(f"The empty student is {1 / fixed:.0f} times faster than the teacher: at its depth that is the limit.")
 
 # %% [markdown]
 # The smaller the network, the larger the floor's share, and the less saved MACs gain. Then fewer or fused *layers* help.
