@@ -408,7 +408,7 @@ plots.course_map_figure(PARTS, there)
 # - **Zeros are not speed**, unless runtime and hardware know their pattern.
 # - **A ratio of MACs is not one of milliseconds**, nor a ratio of parameters one of bytes.
 # - **No control, no conclusion**: train the same student on labels alone.
-# - **A loop is not a camera**: ask how often your network is called.
+# - **A loop is not a camera**: cadence decides.
 #
 # ## Recap
 
