@@ -55,7 +55,7 @@ class Page:
 
 _PLAN = """
 Measure
-00 start_here What can compression buy me, in ten minutes?
+00 start_here What can compression buy me?
 01 measuring What does “faster” and “smaller” mean?
 02 the_teacher What does a good baseline look like?
 03 efficient_architectures Could I have started smaller?
