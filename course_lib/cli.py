@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(train)
     train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
     train.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default=None,
+        help="of the teacher (default: its plan's); bfloat16 is fast only where the processor has units for it",
+    )
+    train.add_argument(
         "--all-tracks",
         action="store_true",
         help="of an .npz: train on every track but validation's, for the official test part to judge",
@@ -126,13 +132,15 @@ def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads or torch.get_num_threads())
     splits = load(data, all_tracks=every)
     shown = (data if data in ("rendered", "gtsrb") else "PATH.npz") + (" --all-tracks" if every else "")
+    shown += f" --precision {options.precision}" if options.precision else ""
+    given = {"precision": options.precision}
     with process_group() as (rank, _):  # of one, unless torchrun started us
         say = _say(started) if rank == 0 else lambda line: None
         if "teacher" in what:
             say(f"the teacher, on {splits.train}")
-            shipped_networks.train_teacher(splits, key, f"course train teacher --data {shown}", say=say)
+            shipped_networks.train_teacher(splits, key, f"course train teacher --data {shown}", say=say, **given)
         if "student" in what:
-            shipped_networks.train_students(splits, key, f"course train student --data {shown}", say=say)
+            shipped_networks.train_students(splits, key, f"course train student --data {shown}", say=say, **given)
         say("done: datasets/checkpoints")
 
 

@@ -120,7 +120,7 @@ def teacher_table(
     def build(entry: Path) -> None:
         # In memory first: writing through a sparse memory map would meet a full disk as a "Bus error".
         logits = np.empty((views, len(train), _classes(teacher, train)), np.float32)
-        with compute_in(precision, next(teacher.parameters()).device.type):
+        with compute_in(precision, next(teacher.parameters(), torch.empty(0)).device.type):
             _fill(logits, teacher, train, recipe, progress)
         write_npy(entry / LOGITS, logits)
 

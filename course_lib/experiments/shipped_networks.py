@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def train_teacher(
     command: str,
     *,
     plan: TeacherPlan | None = None,
+    precision: str | None = None,
     folder: Path = CHECKPOINTS,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
@@ -41,12 +42,12 @@ def train_teacher(
 
     Args:
         key: see ``data_key``. command: what to type to get this network again, for the card.
-        plan: by default the one of ``key``.
+        plan: by default the one of ``key``. precision: of the training, where it is not to be the plan's.
         say: is told each epoch's loss, validation accuracy and seconds.
         options: further arguments of ``training.fit``.
     """
     plan, state = plan or TEACHER_PLANS[key], resume_path("teacher", key)
-    recipe = plan.recipe
+    recipe = replace(plan.recipe, precision=precision or plan.recipe.precision)
 
     def told(row: dict[str, float]) -> None:
         what = f"loss {row['loss']:.4f}, validation {row['validation_accuracy']:.2%}, {row['seconds']:.0f} s"
@@ -104,6 +105,7 @@ def train_students(
     *,
     plan: Plan | None = None,
     small: Plan | None = None,
+    precision: str | None = None,
     folder: Path = CHECKPOINTS,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
@@ -112,6 +114,7 @@ def train_students(
 
     Args:
         plan, small: by default those of ``key``; a ``plan`` of one's own comes without a small student.
+        precision: that the teacher computes its logits in, where it is not to be the one it was trained in.
         say: is told what begins.
     Raises: CourseError: the teacher is missing, broken, or was trained on another split.
     """
@@ -120,7 +123,7 @@ def train_students(
     teacher, card = checkpoints.load(name, folder=folder)
     checkpoints.require_same_split(card, splits, name=name)
     say(f"the teacher's logits for {plan.views} views")
-    precision = TEACHER_PLANS[key].recipe.precision
+    precision = precision or TEACHER_PLANS[key].recipe.precision
     table = teacher_table(
         teacher, splits.train, plan.recipe(), progress=options.get("progress", True), precision=precision
     )

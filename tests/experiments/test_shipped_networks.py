@@ -164,6 +164,23 @@ def test_a_teacher_is_trained_by_the_plan_of_its_data_and_no_other(tmp_path, mon
     assert (card["recipe"], card["dropout"]) == (asdict(plan.recipe), plan.dropout)
 
 
+def test_another_precision_than_the_plan_s_is_what_trains_and_stands_on_the_card(tmp_path):
+    train_teacher(
+        SPLITS,
+        "gtsrb",
+        "c",
+        plan=replace(TEACHER, recipe=replace(RECIPE, precision="bfloat16")),
+        precision="float32",
+        folder=tmp_path,
+        **QUIET,
+    )
+    given, _ = checkpoints.load("teacher_gtsrb", folder=tmp_path)
+    assert checkpoints.load("teacher_gtsrb", folder=tmp_path)[1]["recipe"]["precision"] == "float32"
+    train_teacher(SPLITS, "gtsrb", "c", plan=TEACHER, folder=tmp_path, **QUIET)
+    same, _ = checkpoints.load("teacher_gtsrb", folder=tmp_path)
+    assert all(map(torch.equal, given.state_dict().values(), same.state_dict().values()))
+
+
 def test_real_signs_get_stronger_views_an_average_and_dropout():
     plan = TEACHER_PLANS["gtsrb"]
     assert plan == replace(TEACHER_PLANS["gtsrb_official"], recipe=plan.recipe)
