@@ -231,8 +231,8 @@ student = sign_student(0.5)
 with Distiller(student, teacher, soft_target_terms(temperature=4.0, alpha=0.9)) as distiller:
     history = fit(student, tiny, validation, plan, loss=distiller, progress=False)
 losses_by_fit = [row["loss"] for row in history.epochs]
-for epoch, pair in enumerate(zip(losses_by_hand, losses_by_fit, strict=True), 1):
-    print("epoch {}: loss by hand {:.3f}, by fit {:.3f}".format(epoch, *pair))
+for epoch in range(plan.epochs):
+    print(f"epoch {epoch + 1}: loss by hand {losses_by_hand[epoch]:.2f}, by fit {losses_by_fit[epoch]:.2f}")
 
 # %%
 claim("The loop on this page and the library's training have the same loss in every epoch, within 0.1 %.",
@@ -406,7 +406,8 @@ for (data, words), g in gain.items():
         part = {"all": "", "a tenth": "_tenth"}[words]
         first = [score for score in runs_of[data] if score.seed < fewest]
         look = compare(first, f"soft_targets{part}", f"alone{part}", "test")
-        print(f"{data}, {words} labels, {look.n} seeds: {look.value:+.2f} [{look.low:+.2f}, {look.high:+.2f}]")
+        interval = f"{look.value:+.2f} [{look.low:+.2f}, {look.high:+.2f}]"
+        print(f"{data}, {words} labels, {look.n} seeds: {interval}")
 
 # %% [markdown]
 # With few labels the teacher's logits bring the missing labels. With all labels they only bring the finer shape of its answers. How far do logits replace nine tenths of the labels?
@@ -579,8 +580,10 @@ for name, model, its in (("teacher", teacher, card), ("assistant", assistant, as
 print(f"student   {count_parameters(sign_student(0.5)):9,} parameters")
 
 # %%
-show_gains({"soft_targets": "the teacher", "assistant": "the assistant", "born_again": "itself, trained alone",
-            "plain_teacher": "4 × as wide, plain labels", "smoothed_teacher": "4 × as wide, smoothed labels"})
+show_gains({"soft_targets": "the teacher", "assistant": "the assistant",
+            "born_again": "itself, trained alone",
+            "plain_teacher": "4 × as wide, plain labels",
+            "smoothed_teacher": "4 × as wide, smoothed labels"})
 
 # %%
 for other in ("assistant", "plain_teacher", "born_again"):

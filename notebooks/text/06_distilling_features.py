@@ -129,7 +129,8 @@ for who, model in (("teacher", teacher), ("student", distilled)):
 print(text_table(["network", "layer", "channels", "pixels a side", "receptive field"], rows))
 
 # %%
-pairs = [("features.0", "stages.2"), ("features.2", "stages.4"), ("features.4", "stages.5")]  # equal resolution
+# Layers of equal resolution, (student, teacher).
+pairs = [("features.0", "stages.2"), ("features.2", "stages.4"), ("features.4", "stages.5")]
 for s, t in pairs:
     print(f"{s} and {t}: the teacher's place sees {fields[t] / fields[s]:.1f} times as far")
 
@@ -448,9 +449,8 @@ def naive_distance_loss(student, teacher):
 square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 line = torch.tensor([[0.0], [1], [2], [3]])
 value = distillation.relational_distance_loss(line, square)
-claim(
-    "Naive code and library agree on the four points.", torch.isclose(naive_distance_loss(line, square), value)
-)
+claim("Naive code and library agree on the four points.",
+      torch.isclose(naive_distance_loss(line, square), value))
 
 # %%
 e_student, e_teacher = (maps[name]["pool"].flatten(1) for name in ("distilled", "teacher"))
@@ -731,7 +731,7 @@ claim(
 
 # %% [markdown]
 # The terms do what they say. Whether the *student* gains is another question, which three epochs on 516 images cannot answer.
-# Look at the labels' panel: what the other terms win, the labels may lose.
+# (Look at the labels' panel.)
 #
 # ## Born again: a teacher as small as the student
 #
@@ -848,7 +848,8 @@ print(text_table(["method", "terms and weights", "pull"], rows))
 #   shown" means that this study cannot tell. It does not mean "no effect".
 # - **Overlapping intervals are no ranking.** The order of neighbours would change with other seeds.
 # - **Unequal tuning.** Soft targets were tried with four temperatures and three α, a method on features with one weight or
-#   two, which do not pull alike. A method that fails here may only have the wrong weight.
+#   two, which do not pull alike. A method that fails may only have the wrong weight: where the pull is far above 1, the labels
+#   hardly count.
 # - **Not the papers' recipes.** FitNets trains in two stages; born-again networks start from other seeds, ours from the
 #   teacher's first weights.
 # - **One student, one budget, one data set.** It is an answer about these signs.
@@ -881,8 +882,8 @@ Markdown(f"""
    alone by {len(nearer)} of 4 measures; by attention one constant map is nearer than any student.
 4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a
    weight means nothing without the reduction that it belongs to.
-5. Of {len(gains)} methods, {told} could be told from no gain with {gains[best].n} seeds, {len(left)} after dividing
-   the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points ({METHODS[best]}).
+5. Of {len(gains)} methods, {told} could be told from no gain with {gains[best].n} seeds, {len(left)} after
+   dividing the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points ({METHODS[best]}).
 """)
 
 # %% [markdown]
