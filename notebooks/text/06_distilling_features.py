@@ -883,7 +883,8 @@ Markdown(f"""
 4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a
    weight means nothing without the reduction that it belongs to.
 5. Of {len(gains)} methods, {told} could be told from no gain with {gains[best].n} seeds, {len(left)} after
-   dividing the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points ({METHODS[best]}).
+   dividing the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points
+   ({METHODS[best]}).
 """)
 
 # %% [markdown]
