@@ -3,10 +3,11 @@
 An arm says which terms its loss has, which layers they read, which labels may be used, and who teaches. Tables,
 figures and the benchmark all read this list; what an arm is called in a table is its ``label``.
 
-Terms on features are weighted by what reaches the student: before the first step each arm's terms are scaled so that
-together they pull as hard at its weights as the labels do (``Arm.balance``; every training records weights and pulls).
-The authors' own weights (hint 100, attention 1000) were chosen for other networks and hundreds of epochs; the "larger
-weight" arms show what they do here.
+Weights are chosen so that a term starts about as large as the label's. What reaches the student is another matter: in
+the "balanced" arms the terms on features are scaled before the first step so that together they pull as hard at the
+student's weights as the labels do (``Arm.balance``; every training records weights and pulls). The authors' own weights
+(hint 100, attention 1000) were chosen for other networks and hundreds of epochs; the "larger weight" arms show what they
+do here.
 """
 
 from __future__ import annotations
@@ -121,12 +122,12 @@ def hint_term(student: SignStudent, weight: float) -> Term:
     return Term("hint", weight, lambda o: module(o.student[MIDDLE[0]], o.teacher[MIDDLE[1]]), module)
 
 
-def hint(student: SignStudent, weight: float = 1.0) -> list[Term]:
+def hint(student: SignStudent, weight: float) -> list[Term]:
     """The label and the hint. FitNets train the hint first and the label afterwards; here both at once."""
     return [LABEL, hint_term(student, weight)]
 
 
-def attention(student: SignStudent, weight: float = 1.0) -> list[Term]:
+def attention(student: SignStudent, weight: float) -> list[Term]:
     """The label, and attention maps of two layers (Zagoruyko and Komodakis 2017)."""
 
     def at(layer: tuple[str, str]) -> Term:
@@ -143,15 +144,15 @@ def relational(student: SignStudent) -> list[Term]:
 
     return [
         LABEL,
-        Term("distance", 1.0, lambda o: relational_distance_loss(*pooled(o))),
-        Term("angle", 1.0, lambda o: relational_angle_loss(*pooled(o))),
+        Term("distance", 2.5, lambda o: relational_distance_loss(*pooled(o))),
+        Term("angle", 5.0, lambda o: relational_angle_loss(*pooled(o))),
     ]
 
 
 def similarity_term() -> Term:
     """Which images excite the last layer alike (Tung and Mori 2019)."""
     loss = lambda o: similarity_preserving_loss(o.student[DEEP[0]], o.teacher[DEEP[1]])  # noqa: E731
-    return Term("similarity", 1.0, loss)
+    return Term("similarity", 300.0, loss)
 
 
 def similarity(student: SignStudent) -> list[Term]:
@@ -180,16 +181,23 @@ _LISTED = (
     Arm("decoupled_authors", "logits", "decoupled, β = 8", partial(decoupled, beta=8.0, warmup=2)),
     *(Arm(f"temperature_{t:g}", "sweep", terms=partial(soft_targets, temperature=t)) for t in (1.0, 2.0, 8.0)),
     *(Arm(f"alpha_{round(100 * a)}", "sweep", terms=partial(soft_targets, alpha=a)) for a in (0.5, 1.0)),
-    Arm("hint", "features", "hint", hint, _BOTH, balance=("hint",)),
+    Arm("hint", "features", "hint", partial(hint, weight=1.0), _BOTH),
     Arm("hint_heavy", "features", "hint, larger weight", partial(hint, weight=100.0), _BOTH),
-    Arm("attention", "features", "attention", attention, _BOTH, balance=(MIDDLE[0], DEEP[0])),
+    Arm("attention", "features", "attention", partial(attention, weight=100.0), _BOTH),
     Arm("attention_heavy", "features", "attention, larger weight", partial(attention, weight=1000.0), _BOTH),
-    Arm("relational", "features", "relational", relational, (POOLED,), balance=("distance", "angle")),
-    Arm("similarity", "features", "similarity-preserving", similarity, _BOTH, balance=("similarity",)),
-    Arm(
-        "soft_similarity", "features", "soft targets + similarity", soft_and_similarity, _BOTH, balance=("similarity",)
+    Arm("relational", "features", "relational", relational, (POOLED,)),
+    Arm("similarity", "features", "similarity-preserving", similarity, _BOTH),
+    *(
+        Arm(f"{name}_balanced", "features", f"{label}, balanced", terms, layers, balance=balance)
+        for name, label, terms, layers, balance in (
+            ("hint", "hint", partial(hint, weight=1.0), _BOTH, ("hint",)),
+            ("attention", "attention", partial(attention, weight=1.0), _BOTH, (MIDDLE[0], DEEP[0])),
+            ("relational", "relational", relational, (POOLED,), ("distance", "angle")),
+            ("similarity", "similarity-preserving", similarity, _BOTH, ("similarity",)),
+            ("soft_similarity", "soft targets + similarity", soft_and_similarity, _BOTH, ("similarity",)),
+            ("soft_hint", "soft targets + hint", soft_and_hint, _BOTH, ("hint",)),
+        )
     ),
-    Arm("soft_hint", "features", "soft targets + hint", soft_and_hint, _BOTH, balance=("hint",)),
     Arm("assistant", "teachers", terms=soft_targets, teacher="assistant"),
     Arm("born_again", "teachers", "born again", soft_targets, teacher="itself"),
     Arm("plain_teacher", "teachers", terms=soft_targets, teacher="plain"),
