@@ -6,8 +6,8 @@ figures and the benchmark all read this list; what an arm is called in a table i
 Weights are chosen so that a term starts about as large as the label's. What reaches the student is another matter: in
 the "balanced" arms the terms on features are scaled before the first step so that together they pull as hard at the
 student's weights as the labels do (``Arm.balance``; every training records weights and pulls). The authors' own weights
-(hint 100, attention 1000) were chosen for other networks and hundreds of epochs; the "larger weight" arms show what they
-do here.
+(hint 100, attention 1000) were chosen for other networks and hundreds of epochs; the "larger weight" arms show what
+they do here.
 """
 
 from __future__ import annotations

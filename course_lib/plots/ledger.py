@@ -9,7 +9,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from course_lib.measure import quantity
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
+from course_lib.plots.style import CourseFigure, finish, new_figure, styled
+from course_lib.plots.variants import point_style, variant_look
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger, Row
@@ -53,12 +54,11 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
 
 def _ledger_point(axes: Axes, row: Row, number: int, *, share: float, marked: bool) -> None:
     """One variant with its bars; share: of its bytes in the largest file's. Hollow where it is marked."""
-    x, y, colour = row.latency_ms_p50, 100 * row.accuracy.value, COLOURS[number % 7]
+    x, y, colour = row.latency_ms_p50, 100 * row.accuracy.value, variant_look(row.name, number)[0]
     down, up = y - 100 * row.accuracy.low, 100 * row.accuracy.high - y
     tail, area = max(0.0, row.latency_ms_p95 - x), 40 + 560 * share
     # Large files lie below, so that no small point hides; names stand beside, since good variants crowd together.
     axes.errorbar(x, y, [[down], [up]], [[0], [tail]], color=colour, linewidth=1, capsize=2, zorder=2 + 1 / area)
-    axes.scatter(
-        x, y, area, marker=MARKERS[number % 8], facecolor="white" if marked else colour, edgecolor=colour,
-        linewidth=1.5, alpha=0.85, zorder=3 + 1 / area, label=f"{row.name}, {quantity(row.size_bytes, 'B')}",
-    )  # fmt: skip
+    label = f"{row.name}, {quantity(row.size_bytes, 'B')}"
+    style = point_style(row.name, number, marked=marked)
+    axes.scatter(x, y, area, alpha=0.85, zorder=3 + 1 / area, label=label, **style)

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter
 from course_lib.experiments.main_job import MAIN_ROWS
 from course_lib.measure.budget import keeps_budget, require_budget
 from course_lib.plots.labels import quantity_text
-from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
+from course_lib.plots.style import COLOURS, CourseFigure, finish, new_figure, styled
+from course_lib.plots.variants import point_style, variant_look
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger
@@ -27,8 +28,9 @@ FITS, FAILS, SIDE = COLOURS[0], "#BBBBBB", "#888888"
 def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
     """Accuracy (%) over latency (ms, logarithmic) of recorded main jobs, one panel for each data set.
 
-    A line joins the variants from the teacher to the final network (``MAIN_ROWS``); hollow points stand beside it. A
-    variant more than ``FAR`` points below these would squeeze all others: it stands on the lower edge, with its number.
+    A line joins the variants from the teacher to the final network (``MAIN_ROWS``); the others stand beside it. Hollow
+    points carry a mark, see the record. A variant more than ``FAR`` points below these would squeeze all others: it
+    stands on the lower edge, with its number.
 
     Args:
         results: "rendered", "gtsrb" → a recorded main job, as ``measure.load_result`` gives it.
@@ -44,7 +46,7 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         line = [(_ms(rows[n]), 100 * rows[n]["accuracy"]["value"]) for n in MAIN_ROWS if n in rows]
         axes.plot(*zip(*line, strict=True), color=SIDE, linewidth=1, zorder=1)
         for name, row in rows.items():
-            _recorded_point(axes, row, names.index(name), edges[0], filled=name in MAIN_ROWS)
+            _recorded_point(axes, row, names.index(name), edges[0])
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
         axes.margins(x=0.12)
@@ -57,7 +59,9 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         points = (f"{name} {100 * row['accuracy']['value']:.1f} % at {_ms(row):.3g} ms" for name, row in rows.items())
         words.append(f"{title}: {', '.join(points)}")
     handles = {handle.get_label(): handle for axes in np.atleast_1d(panels) for handle in axes.collections}
-    figure.legend([handles[name] for name in names], names, loc="outside right upper")
+    marked = any(row.get("marks") for r in results.values() for row in r["ledger"]["rows"])
+    title = "hollow: carries a mark" if marked else None
+    figure.legend([handles[name] for name in names], names, loc="outside right upper", title=title, alignment="left")
     return finish(figure, alt=f"Accuracy over latency, from the teacher to the final network. {'. '.join(words)}.")
 
 
@@ -76,23 +80,19 @@ def _accuracy_limits(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return low - 0.15 * (high - low) - 0.1, high + 0.05 * (high - low) + 0.1
 
 
-def _recorded_point(axes: Axes, row: Mapping[str, Any], index: int, edge: float, *, filled: bool) -> None:
+def _recorded_point(axes: Axes, row: Mapping[str, Any], index: int, edge: float) -> None:
     """One variant with its interval; on the lower edge, with its number, where it lies below."""
-    x, accuracy, colour = _ms(row), row["accuracy"], COLOURS[index % 7]
+    x, accuracy, colour = _ms(row), row["accuracy"], variant_look(row["name"], index)[0]
     y = 100 * accuracy["value"]
-    style: dict[str, Any] = {
-        "marker": MARKERS[index % 8],
-        "edgecolor": colour,
-        "facecolor": colour if filled else "white",
-    }
+    style = point_style(row["name"], index, marked=bool(row.get("marks")))
     if y < edge:
         text = f"{y:.0f} % ↓"
         axes.annotate(text, (x, edge), (8, 2), textcoords="offset points", va="bottom", color=colour, fontsize=9)
-        axes.scatter(x, edge, 60, linewidth=1.5, zorder=3, label=row["name"], clip_on=False, **style)
+        axes.scatter(x, edge, 60, zorder=3, label=row["name"], clip_on=False, **style)
         return
     bars = [[y - 100 * accuracy["low"]], [100 * accuracy["high"] - y]]
     axes.errorbar(x, y, bars, color=colour, linewidth=1, capsize=2, zorder=2)
-    axes.scatter(x, y, 60, linewidth=1.5, zorder=3, label=row["name"], **style)
+    axes.scatter(x, y, 60, zorder=3, label=row["name"], **style)
 
 
 @styled

@@ -334,7 +334,7 @@ claim(
 # %% [markdown]
 # ## The whole test part, rendered and real
 #
-# Recorded on rendered signs **and** on real photographs (GTSRB), each with networks trained on its own data. Rendered accuracy says nothing about real accuracy. Look for targets that were **missed**. In the picture a line joins the main job's steps; hollow points stand beside it.
+# Recorded on rendered signs **and** on real photographs (GTSRB), each with networks trained on its own data. Rendered accuracy says nothing about real accuracy. Look for targets that were **missed**. In the picture a line joins the main job's steps; the other points stand beside it.
 
 # %%
 from course_lib.publishing.readme import figures_table, speeds_table

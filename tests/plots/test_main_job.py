@@ -24,7 +24,9 @@ def recorded(*names: str) -> dict:
 
 def test_a_recorded_job_is_one_panel_with_a_line_through_the_main_rows_only():
     names = ("teacher FP32", "teacher INT8", "student distilled FP32", "student pruned INT8")
-    figure = recorded_figure({"rendered": recorded(*names), "gtsrb": recorded(*names[:1])})
+    job = recorded(*names)
+    job["ledger"]["rows"][1]["marks"] = ["starved"]
+    figure = recorded_figure({"rendered": job, "gtsrb": recorded(*names[:1])})
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["rendered signs", "real signs (GTSRB)"]
     path = figure.axes[0].lines[0].get_xydata()
     np.testing.assert_allclose(path, [(2.0, 98), (0.02, 96), (0.002, 95)])
@@ -32,7 +34,23 @@ def test_a_recorded_job_is_one_panel_with_a_line_through_the_main_rows_only():
     beside = figure.axes[0].collections
     hollow = {c.get_label(): (c.get_facecolor() == 1).all() for c in beside if c.get_label() in names}
     assert hollow == {name: name == "teacher INT8" for name in names}
+    assert figure.legends[0].get_title().get_text() == "hollow: carries a mark"
+    assert not recorded_figure({"rendered": recorded(*names)}).legends[0].get_title().get_text()
     assert "real signs (GTSRB): teacher FP32 98.0 % at 2 ms" in figure.alt_text
+
+
+def test_a_variant_looks_the_same_in_every_figure_and_like_no_other():
+    first = recorded_figure({"rendered": recorded("teacher FP32", "student pruned INT8")})
+    other = recorded_figure({"rendered": recorded("student pruned INT8", "a network of your own", "teacher FP32")})
+
+    def looks(figure):
+        points = [c for c in figure.axes[0].collections if c.get_label()[0] != "_"]
+        return {c.get_label(): (tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tolist()) for c in points}
+
+    one, two = looks(first), looks(other)
+    assert len(two) == 3
+    assert {name: two[name] for name in one} == one
+    assert len({str(look) for look in two.values()}) == 3
 
 
 def test_a_variant_far_below_the_others_stands_on_the_edge_with_its_number():
