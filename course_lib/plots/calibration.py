@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @styled
 def reliability_figure(calibrations: Mapping[str, Calibration]) -> CourseFigure:
-    """Reliability diagrams side by side: accuracy over confidence in each bin, and how many images lie in it."""
+    """Reliability diagrams side by side: accuracy over confidence in each bin; below, how many images lie in it."""
     figure, panels = compact_figure(3.2 * len(calibrations), 3.4, columns=len(calibrations))
     told = []
     for axes, (name, calibration), colour in zip(np.ravel(panels), calibrations.items(), COLOURS, strict=False):
@@ -27,9 +27,19 @@ def reliability_figure(calibrations: Mapping[str, Calibration]) -> CourseFigure:
             axes.plot([100 * b.confidence] * 2, [100 * b.confidence, 100 * b.accuracy], color=colour, linewidth=1.5)
         total = sum(b.count for b in bins)
         sizes = [12 + 300 * b.count / total for b in bins]
-        axes.scatter(
-            [100 * b.confidence for b in bins], [100 * b.accuracy for b in bins], sizes, color=colour, zorder=3
-        )
+        x, y = [100 * b.confidence for b in bins], [100 * b.accuracy for b in bins]
+        # Not clipped: the dot of a network that is sure and right lies on the corner.
+        axes.scatter(x, y, sizes, color=colour, zorder=3, clip_on=False)
+        for b in bins:
+            axes.annotate(
+                f"{b.count:,}",
+                (100 * b.confidence, 1),
+                rotation=90,
+                ha="center",
+                va="bottom",
+                fontsize=7,
+                color="#555555",
+            )
         axes.set(xlim=(0, 104), ylim=(0, 106), xlabel="mean confidence in the bin, %", ylabel="accuracy in the bin, %")
         axes.set_title(f"{name}: ECE {100 * calibration.ece:.1f} points", fontsize=10)
         told.append(f"{name}: expected calibration error {100 * calibration.ece:.2f} points over {len(bins)} bins")

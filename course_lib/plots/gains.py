@@ -71,7 +71,8 @@ def regimes_figure(results: Mapping[str, Mapping[str, Measurement]]) -> CourseFi
     """Test accuracy (%) of the student alone and distilled, all labels and a tenth of them, one panel a data set.
 
     Args:
-        results: data → recorded ``alone_accuracy``, ``soft_targets_accuracy``, and both ``…_tenth_accuracy``.
+        results: data → recorded ``alone_accuracy``, ``soft_targets_accuracy``, and both ``…_tenth_accuracy``; the
+            gains, which a wide axis hides, are written beside them.
     """
     figure, panels = new_figure(4.2 * len(results) + 0.6, 2.7, columns=len(results))
     told = []
@@ -79,8 +80,11 @@ def regimes_figure(results: Mapping[str, Mapping[str, Measurement]]) -> CourseFi
         for y, part in enumerate(("", "_tenth")):
             pair = [recorded[f"{arm}{part}_accuracy"] for arm in ("alone", "soft_targets")]
             _joined_pair(axes, y, pair)
+            gain = f"{pair[1].value - pair[0].value:+.2f}".replace("-", "−")
+            axes.annotate(gain, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
             told.append(
-                f"{data}, {('all', 'a tenth')[y]}: alone {pair[0].value:.1f} %, distilled {pair[1].value:.1f} %"
+                f"{data}, {('all', 'a tenth')[y]}: alone {pair[0].value:.1f} %, distilled {pair[1].value:.1f} %, "
+                f"{gain} points"
             )
         axes.set_yticks((0, 1), ("all", "a tenth"))
         axes.set(title=data, xlabel="test accuracy, %", ylabel="labels", ylim=(1.6, -0.6))

@@ -25,6 +25,8 @@ def test_the_reliability_figure_skips_empty_bins_and_tells_the_error():
     full, empty = ReliabilityBin(0.5, 1, 10, 0.7, 0.9), ReliabilityBin(0, 0.5, 0, math.nan, math.nan)
     figure = plots.reliability_figure({"raw": Calibration(0.2, (empty, full))})
     assert figure.axes[0].collections[0].get_offsets().tolist() == [pytest.approx([90, 70])]
+    assert not figure.axes[0].collections[0].get_clip_on()
+    assert [(text.get_text(), text.xy[0]) for text in figure.axes[0].texts] == [("10", pytest.approx(90))]
     assert "raw: expected calibration error 20.00 points over 1 bins" in figure.alt_text
 
 

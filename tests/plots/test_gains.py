@@ -59,6 +59,7 @@ def test_regimes_put_each_accuracy_in_its_row_with_its_interval():
     points = [c.lines[0].get_xydata()[0].tolist() for c in left.containers]
     assert points == [[90, 0], [92, 0], [60, 1], [75, 1]]
     assert left.containers[3].lines[2][0].get_segments()[0][:, 0].tolist() == [74, 75.5]
+    assert [text.get_text() for text in left.texts if text.get_text()[0] in "+−"] == ["+2.00", "+15.00"]
 
 
 def test_a_gain_without_an_interval_is_a_point_without_a_bar():
