@@ -45,7 +45,15 @@ from course_lib.storage.files import CHECKPOINTS, DATASETS, ROOT, cache_dir
 
 DISK_GB = 1.0  # rendered images, exported models
 # A deleted card takes its file out of sight: what ships is written here as well.
-SHIPPED = tuple(f"{role}_{data}" for data in ("rendered", "gtsrb") for role in ("teacher", "student", "final", "alone"))
+SHIPPED = tuple(
+    f"{role}_{data}"
+    for data, roles in {
+        "rendered": ("teacher", "student", "final", "alone"),
+        "gtsrb": ("teacher", "student", "final", "alone", "small"),
+        "gtsrb_official": ("teacher", "student", "final", "small"),
+    }.items()
+    for role in roles
+)
 
 
 def diagnose() -> list[Finding]:
