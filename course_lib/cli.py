@@ -52,6 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--download", action="store_true", help="let torchvision download GTSRB (about 500 MB)")
 
     train = add("train", _train, "train the shipped networks again; continues where it was stopped")
+    _train_options(train)
+
+    bench = add("bench", _bench, "measure the main job's recorded figures (benchmarks/results/journey_*.json)")
+    bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
+    bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
+    _data_option(bench)
+    return parser
+
+
+def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "what",
         nargs="*",
@@ -72,12 +82,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="of an .npz: train on every track but validation's, for the official test part to judge",
     )
-
-    bench = add("bench", _bench, "measure the main job's recorded figures (benchmarks/results/journey_*.json)")
-    bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
-    bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
-    _data_option(bench)
-    return parser
 
 
 def _data_option(parser: argparse.ArgumentParser) -> None:

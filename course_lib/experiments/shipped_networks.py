@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,26 +127,40 @@ def train_students(
     table = teacher_table(
         teacher, splits.train, plan.recipe(), progress=options.get("progress", True), precision=precision
     )
-    states: list[Path] = []
-
-    def make(role: str, what: str, train: Trainer, plan: Plan, recipe: Recipe) -> SignStudent:
-        say(what)
-        states.append(resume_path(role, key))
-        model, history = train(checkpoint=states[-1], **options)
-        extra = {"plan": asdict(plan), "teacher_sha256": None if role == "alone" else card["sha256"]}
-        _save(model, f"{role}_{key}", {**provenance(splits, command, recipe, history), **extra}, folder)
-        return model
-
+    shop = _Shop(splits, key, command, folder, card["sha256"], say, options)
     distil = partial(train_student, splits)
-    student = make("student", "the distilled student", partial(distil, plan, table), plan, plan.recipe())
+    student = shop.make("student", "the distilled student", partial(distil, plan, table), plan, plan.recipe())
     finetune = partial(prune_and_finetune, student, splits, plan, table)
-    make("final", "the pruned student", finetune, plan, plan.finetune_recipe())
+    shop.make("final", "the pruned student", finetune, plan, plan.finetune_recipe())
     if "alone" in ROLES[key]:
-        make("alone", "the control: the student alone", partial(distil, plan, None), plan, plan.recipe())
+        shop.make("alone", "the control: the student alone", partial(distil, plan, None), plan, plan.recipe())
     if small is not None:
-        make("small", "the small student", partial(distil, small, table), small, small.recipe())
-    for state in states:
+        shop.make("small", "the small student", partial(distil, small, table), small, small.recipe())
+    for state in shop.states:
         state.unlink(missing_ok=True)
+
+
+@dataclass
+class _Shop:
+    """Trains one student after the other and saves each; a finished one's state stays until all are done."""
+
+    splits: Splits
+    key: str
+    command: str
+    folder: Path
+    teacher_sha256: str
+    say: Callable[[str], None]
+    options: dict[str, Any]
+    states: list[Path] = field(default_factory=list)
+
+    def make(self, role: str, what: str, train: Trainer, plan: Plan, recipe: Recipe) -> SignStudent:
+        self.say(what)
+        self.states.append(resume_path(role, self.key))
+        model, history = train(checkpoint=self.states[-1], **self.options)
+        extra = {"plan": asdict(plan), "teacher_sha256": None if role == "alone" else self.teacher_sha256}
+        card = {**provenance(self.splits, self.command, recipe, history), **extra}
+        _save(model, f"{role}_{self.key}", card, self.folder)
+        return model
 
 
 def provenance(splits: Splits, command: str, recipe: Recipe, history: History) -> dict[str, Any]:
