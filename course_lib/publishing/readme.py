@@ -82,11 +82,14 @@ def speeds_table(folder: str | Path = RESULTS) -> str:
         for label, figure in pairs:
             cells = ["not measured here" if r is None else _value(r["figures"][figure], 2) for r in columns.values()]
             rows.append([label, *cells])
-    ran = dict.fromkeys(f"{r['machine'].get('cpu', 'unknown CPU')}, {r['date']}" for r in columns.values() if r)
-    sessions = max(r["ledger"]["sessions"] for r in columns.values() if r)
+    ran = dict.fromkeys(
+        f"{r['machine'].get('cpu', 'unknown CPU')}, {r['date']}, {r['ledger']['sessions']} sessions"
+        for r in columns.values()
+        if r
+    )
     note = (
-        f"Batch 1, one thread, ONNX Runtime, one call a sample, {sessions} sessions (fresh processes); brackets: 95 % "
-        f"intervals over sessions. {'; '.join(ran)}."
+        "Batch 1, one thread, ONNX Runtime, one call a sample; brackets: 95 % intervals over sessions (fresh "
+        f"processes). {'; '.join(ran)}."
     )
     return "\n".join([markdown_table(header, rows), "", note])
 
