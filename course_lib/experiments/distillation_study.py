@@ -98,8 +98,9 @@ class Score:
         steps: of the optimiser.
         seconds: wall-clock time of the training.
         right: which test images were right, sign by sign, as ``packed`` gives them; None where test was not read.
-        weights: of each term of the loss. pulls, pulls_at_end: of each weighted term, in units of the labels', before
-            the first step and after the last one.
+        weights: of each term of the loss.
+        pulls: of each weighted term, in units of the labels', before the first step.
+        pulls_at_end: the same after the last step.
     """
 
     study: str
@@ -167,7 +168,13 @@ def run_arm(
 
 @dataclass(frozen=True)
 class _Pulled:
-    """Weights and weighted pulls of a loss's terms, by name; empty without a teacher."""
+    """Weights and weighted pulls of a loss's terms, by name; empty without a teacher.
+
+    Args:
+        weights: of the terms.
+        before: pulls before the first step.
+        after: pulls after the last one.
+    """
 
     weights: dict[str, float] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)

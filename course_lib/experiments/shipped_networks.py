@@ -142,7 +142,18 @@ def train_students(
 
 @dataclass
 class _Shop:
-    """Trains one student after the other and saves each; a finished one's state stays until all are done."""
+    """Trains one student after the other and saves each; a finished one's state stays until all are done.
+
+    Args:
+        splits: the data.
+        key: see ``data_key``.
+        command: what to type to get these networks again, for the cards.
+        folder: of the checkpoints.
+        teacher_sha256: the teacher's, for the cards.
+        say: is told what begins.
+        options: further arguments of ``training.fit``.
+        states: where the unfinished trainings' states lie.
+    """
 
     splits: Splits
     key: str

@@ -20,7 +20,14 @@ NOT_MEASURED = "not measured here"
 
 
 class Published(NamedTuple):
-    """A network as its authors report it; nothing of it was run here."""
+    """A network as its authors report it; nothing of it was run here.
+
+    Args:
+        name: of the network.
+        parameters: how many, in words; "–" where it is not told.
+        accuracy: on the official test part, in %.
+        source: where it is told.
+    """
 
     name: str
     parameters: str

@@ -25,7 +25,7 @@ from course_lib.training import Batch, Recipe, fit
 
 def network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    layers = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     return nn.Sequential(*layers)
 
 

@@ -320,7 +320,7 @@ def test_which_students_are_made_depends_on_the_data(tmp_path, monkeypatch):
     """Real signs get the small student; the one for the official test part no control."""
     monkeypatch.setitem(shipped_networks.PLANS, "gtsrb", PLAN)
     monkeypatch.setitem(shipped_networks.PLANS, "gtsrb_official", PLAN)
-    small = replace(PLAN, channels=(4, 8), strides=(1, 2))
+    small = replace(PLAN, channels=(8, 12), strides=(1, 2))
     for key in ("gtsrb", "gtsrb_official"):
         monkeypatch.setitem(shipped_networks.SMALL_PLANS, key, small)
         monkeypatch.setitem(shipped_networks.TEACHER_PLANS, key, TEACHER)
@@ -329,7 +329,7 @@ def test_which_students_are_made_depends_on_the_data(tmp_path, monkeypatch):
         made = {path.stem.partition("_")[0] for path in tmp_path.glob(f"*_{key}.json")}
         assert made == {"teacher", *ROLES[key]}
         model, card = checkpoints.load(f"small_{key}", folder=tmp_path)
-        assert (model.channels, model.strides) == ((4, 8), (1, 2))
+        assert (model.channels, model.strides) == ((8, 12), (1, 2))
         assert card["plan"] == json.loads(json.dumps(asdict(small)))
     assert unfinished() == []
 
