@@ -193,8 +193,12 @@ def main() -> None:
     found = scores(options.data, study, options.arms or everything, seeds, afresh=options.afresh)
     if options.arms:
         return
-    per_sign = np.unique(load(options.data).test.groups, return_counts=True)[1].tolist()
-    figures = gain_figures(found, images_per_sign=per_sign) if options.study == "gain" else method_figures(found)
+    extra = {"study": asdict(study), "scores": [asdict(score) for score in found]}
+    if options.study == "gain":
+        extra["images_per_sign"] = np.unique(load(options.data).test.groups, return_counts=True)[1].tolist()
+        figures = gain_figures(found, images_per_sign=extra["images_per_sign"])
+    else:
+        figures = method_figures(found)
     for name, figure in figures.items():
         print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
     if options.record:
@@ -202,9 +206,6 @@ def main() -> None:
         name = f"distillation_{key}" if options.study == "gain" else "distillation_methods"
         shown = key if key == "rendered" else "PATH.npz"
         command = f"python benchmarks/distillation.py {options.study} --data {shown} --seeds {options.seeds}"
-        extra = {"study": asdict(study), "scores": [asdict(score) for score in found]}
-        if options.study == "gain":
-            extra["images_per_sign"] = per_sign
         print(
             f"Written: {record(name, f'{command} --record', figures, seeds=list(seeds), threads=THREADS, extra=extra)}"
         )

@@ -38,6 +38,18 @@ from course_lib.models import SignStudent, checkpoints
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
 TEACHER, FINAL, SMALL = "teacher FP32", "student pruned INT8", "small student INT8"
+ROWS = (
+    TEACHER,
+    "teacher INT8",
+    "student alone FP32",
+    "student distilled FP32",
+    "… with 50 % zeros",
+    "student pruned FP32",
+    FINAL,
+    "small student FP32",
+    SMALL,
+)
+"""Every variant, in the order of a ledger."""
 MAIN_ROWS = (TEACHER, "student distilled FP32", "student pruned FP32", FINAL)
 """The way from the teacher to the final network, without the variants that stand beside it."""
 PACES = {BACK_TO_BACK: 30, IN_TURN: 200, THIRTY_A_SECOND: 20}

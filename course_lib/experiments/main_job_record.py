@@ -100,7 +100,7 @@ def record_main_job(ledger: Ledger, key: str, command: str) -> Path:
 def _worth_figures(ledger: Ledger) -> dict[str, Measurement]:
     """Accuracy and bytes of the teacher, the final network and, where there is one, the small one."""
     where = f"on the test part of {ledger.data}"
-    teacher = _accuracy(ledger[TEACHER].accuracy, f"teacher FP32 {where}; interval by bootstrap over signs")
+    teacher = _accuracy(ledger[TEACHER].accuracy, f"teacher FP32 {where}")
     figures = {"teacher_accuracy": teacher, **_worth(ledger[FINAL], "final INT8", where, "≤ 0.5", "≥ 50")}
     if SMALL in [row.name for row in ledger]:
         small = _worth(ledger[SMALL], "small INT8", where, None, "≥ 95")
@@ -122,7 +122,7 @@ def _worth(row: Row, what: str, where: str, drop_target: str | None, size_target
     )
     size = f"bytes of the teacher's FP32 ONNX file / of the {what} file"
     return {
-        "final_accuracy": _accuracy(row.accuracy, f"{what} {where}; interval by bootstrap over signs"),
+        "final_accuracy": _accuracy(row.accuracy, f"{what} {where}"),
         "accuracy_drop_points": lost,
         "size_ratio": Measurement(row.size_ratio, "×", 1, size, target=size_target),
     }
@@ -160,6 +160,8 @@ def _ratio(ratio: Estimate, meaning: str, target: str | None = None) -> Measurem
 
 
 def _accuracy(accuracy: Estimate, meaning: str) -> Measurement:
+    how = "by bootstrap over signs" if accuracy.clusters else "Wilson's, each image being a sign of its own"
+    meaning = f"{meaning}; interval {how}"
     return Measurement(accuracy.value, "", accuracy.n, meaning, low=accuracy.low, high=accuracy.high)
 
 

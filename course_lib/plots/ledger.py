@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from course_lib.measure import quantity
 from course_lib.plots.style import CourseFigure, finish, new_figure, styled
-from course_lib.plots.variants import point_style, variant_look
+from course_lib.plots.variants import HOLLOW, point_style, variant_look
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger, Row
@@ -40,7 +40,7 @@ def ledger_figure(ledger: Ledger) -> CourseFigure:
     axes.set_ylabel(f"accuracy on {ledger.data} test images, %")
     axes.set_title(ledger.title)
     # Markers of one size in the legend: the bytes are written there.
-    title = "hollow: carries a mark" if any(marks.values()) else None
+    title = HOLLOW if any(marks.values()) else None
     legend = figure.legend(loc="outside right upper", title=title, alignment="left")
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):

@@ -13,7 +13,7 @@ from course_lib.experiments.main_job import MAIN_ROWS
 from course_lib.measure.budget import keeps_budget, require_budget
 from course_lib.plots.labels import quantity_text
 from course_lib.plots.style import COLOURS, CourseFigure, finish, new_figure, styled
-from course_lib.plots.variants import point_style, variant_look
+from course_lib.plots.variants import HOLLOW, point_style, variant_look
 
 if TYPE_CHECKING:
     from course_lib.measure import Ledger
@@ -60,7 +60,7 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         words.append(f"{title}: {', '.join(points)}")
     handles = {handle.get_label(): handle for axes in np.atleast_1d(panels) for handle in axes.collections}
     marked = any(row.get("marks") for r in results.values() for row in r["ledger"]["rows"])
-    title = "hollow: carries a mark" if marked else None
+    title = HOLLOW if marked else None
     figure.legend([handles[name] for name in names], names, loc="outside right upper", title=title, alignment="left")
     return finish(figure, alt=f"Accuracy over latency, from the teacher to the final network. {'. '.join(words)}.")
 

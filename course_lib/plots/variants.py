@@ -7,19 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from course_lib.experiments.main_job import ROWS
 from course_lib.plots.style import COLOURS, MARKERS
 
-NAMES = (
-    "teacher FP32",
-    "teacher INT8",
-    "student alone FP32",
-    "student distilled FP32",
-    "… with 50 % zeros",
-    "student pruned FP32",
-    "student pruned INT8",
-    "small student FP32",
-    "small student INT8",
-)
+HOLLOW = "hollow: carries a mark"
+"""Title of a legend with such points."""
 
 
 def variant_look(name: str, number: int) -> tuple[str, str]:
@@ -27,10 +19,10 @@ def variant_look(name: str, number: int) -> tuple[str, str]:
 
     >>> variant_look("teacher FP32", 5) == variant_look("teacher FP32", 0)
     True
-    >>> len({variant_look(name, 0) for name in NAMES}) == len(NAMES)
+    >>> len({variant_look(name, 0) for name in ROWS}) == len(ROWS)
     True
     """
-    number = NAMES.index(name) if name in NAMES else number
+    number = ROWS.index(name) if name in ROWS else number
     return COLOURS[number % 7], MARKERS[number % 8]
 
 

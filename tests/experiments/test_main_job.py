@@ -87,6 +87,7 @@ def test_the_small_student_stands_last_where_there_is_one(networks, splits, tmp_
     given = dataclasses.replace(students, small=sign_student(channels=(4, 8), strides=(1, 2)).eval())
     files = main_job.export_files(teacher, given, splits, tmp_path, calibration=20)
     assert list(files)[-3:] == [main_job.FINAL, "small student FP32", main_job.SMALL]
+    assert tuple(files) == main_job.ROWS
     assert files[main_job.SMALL].stat().st_size < files["small student FP32"].stat().st_size
 
 
@@ -134,6 +135,12 @@ def test_recorded_figures_are_the_ledgers_own(ledger, tmp_path, monkeypatch):
     assert [times["cadence"] for times in rows[-1]["times"]] == PACES
     assert rows[-1]["times"][2]["slowest_ms"] == last.times[2].worst
     assert "sessions" not in rows[0]["times"][0]  # single calls are not kept in git
+
+
+@pytest.mark.parametrize(("clusters", "how"), [(43, "by bootstrap over signs"), (None, "Wilson's")])
+def test_a_recorded_accuracy_says_what_its_interval_is(ledger, clusters, how):
+    accuracy = dataclasses.replace(ledger[main_job.TEACHER].accuracy, clusters=clusters)
+    assert f"teacher; interval {how}" in main_job_record._accuracy(accuracy, "teacher").meaning
 
 
 def test_the_small_student_has_figures_of_its_own_where_it_stands_in_the_ledger(ledger, monkeypatch):
