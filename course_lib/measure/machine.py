@@ -35,6 +35,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from course_lib.measure.without_dot_products import HIDDEN
+
 # Flags that change what a neural network costs, as Linux names them; Arm's names after the second line.
 ISA_FLAGS = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -94,7 +96,8 @@ def cpu_features() -> dict[str, Any]:
     """Model name, architecture, logical cores, known instruction sets, and whether the processor is emulated.
 
     Returns: {"model": str, "architecture": str, "cores": int, "isa": [str], "emulated": bool}; what cannot be found
-        is "unknown", [] or False. Never raises: an unusual machine must not stop a chapter.
+        is "unknown", [] or False. What ``environment_without`` hides is left out, and the model's name says so.
+        Never raises: an unusual machine must not stop a chapter.
     """
     architecture = platform.machine().lower() or "unknown"
     model, flags, emulated = "", set(), False
@@ -106,11 +109,13 @@ def cpu_features() -> dict[str, Any]:
         with contextlib.suppress(OSError):
             text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
             model, flags, emulated = _from_cpuinfo(text, architecture)
+    hidden = set(os.environ.get(HIDDEN, "").split())
+    model = model or platform.processor() or "unknown"
     return {
-        "model": model or platform.processor() or "unknown",
+        "model": f"{model}, 8-bit dot products hidden" if hidden & flags else model,
         "architecture": architecture,
         "cores": os.cpu_count() or 1,
-        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+        "isa": [flag for flag in ISA_FLAGS if flag in flags - hidden],
         "emulated": emulated,
     }
 

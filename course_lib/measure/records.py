@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from course_lib.errors import CourseError
 from course_lib.measure.machine import machine_summary, processor_key, versions
+from course_lib.measure.without_dot_products import COMMAND, HIDDEN
 from course_lib.storage.files import RESULTS, read_json, write_json
 
 _TARGET = re.compile(r"(≤|≥|<|>)\s*(-?\d+(?:\.\d+)?)")
@@ -120,7 +122,7 @@ def record(
             raise ValueError(f"{key} = {figure.value:g} misses its target {figure.target}: give a note that says why")
     machine = machine_summary(threads)
     content = {
-        "command": command,
+        "command": f"{COMMAND} {command}" if os.environ.get(HIDDEN) else command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine,
         "versions": versions(),

@@ -127,6 +127,17 @@ def test_speeds_stand_by_cadence_and_kind_of_processor_and_what_nobody_measured_
     assert not readme._kind(readme.recorded_journeys(place["results"])["gtsrb"])
 
 
+def test_the_sets_stand_side_by_side_on_one_kind_of_processor(place):
+    for key in ("gtsrb", "rendered"):
+        file = place["results"] / f"journey_{key}__some_cpu_no_dot_product.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["machine"]["isa"] = ["avx2", "avx512_vnni"]
+        (place["results"] / f"journey_{key}__a_cpu_avx512_vnni.json").write_text(json.dumps(content), encoding="utf-8")
+    (place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json").unlink()
+    chosen = readme.recorded_journeys(place["results"])
+    assert [readme._kind(result) for result in chosen.values()] == [True, True]
+
+
 def test_a_target_that_only_the_value_reaches_is_not_called_established(place):
     file = place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json"
     content = json.loads(file.read_text(encoding="utf-8"))

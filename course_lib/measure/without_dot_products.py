@@ -1,0 +1,85 @@
+"""What are 8-bit dot products worth? The same processor, with and without them.
+
+INT8 buys time where one instruction multiplies and adds several bytes (AVX-512 VNNI, AVX-VNNI, AMX). Comparing a
+processor that has it with one that has not compares everything else as well: clock, caches, memory. Runtimes ask the
+processor what it can do and choose their kernels by the answer, so a controlled comparison is possible: a small
+library, preloaded, gives the answer without the dot products. ONNX Runtime then takes the kernels that it takes on an
+older processor, and nothing else changes.
+
+    python -m course_lib.measure.without_dot_products course bench journey --data rendered
+
+What runs under it says so: ``cpu_features`` leaves out what is hidden and adds "8-bit dot products hidden" to the
+processor's name, so that records of the two are kept apart. It needs Linux, a processor that lets CPUID fault (Intel's
+since Ivy Bridge) and a C compiler. oneDNN and MLAS have switches of their own for single operators or tests; hiding
+the instruction works for every library alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from course_lib.errors import CourseError
+from course_lib.storage.files import atomic_path, cache_dir
+
+HIDDEN = "COURSE_HIDDEN_ISA"
+"""The variable in which the preloaded library names what it hides; it sets it, nobody else should."""
+COMMAND = "python -m course_lib.measure.without_dot_products"
+_SOURCE = Path(__file__).with_suffix(".c")
+
+
+def environment_without(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a process that shall not see the processor's 8-bit dot products.
+
+    Args: environment: to start from; default: this process's own.
+    Raises: CourseError: not Linux on x86-64, no C compiler, or a processor (or virtual machine) that cannot hide
+        them.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise CourseError("8-bit dot products can be hidden on Linux with x86-64 only", mend="measure without this")
+    start = dict(os.environ if environment is None else environment)
+    preloaded = [str(_library()), *start.get("LD_PRELOAD", "").split()]
+    hidden = start | {"LD_PRELOAD": " ".join(preloaded)}
+    ask = [sys.executable, "-I", "-c", f"import os; print(os.environ.get({HIDDEN!r}, ''))"]
+    if not subprocess.run(ask, env=hidden, capture_output=True, text=True, check=False).stdout.strip():
+        raise CourseError("this processor does not let CPUID fault, so nothing can be hidden", mend="measure without")
+    return hidden
+
+
+def _library() -> Path:
+    """The compiled library in the course's cache, made again when its source has changed. Raises: CourseError."""
+    source = _SOURCE.read_bytes()
+    path = cache_dir() / "native" / f"without_dot_products_{hashlib.sha256(source).hexdigest()[:12]}.so"
+    if path.is_file():
+        return path
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise CourseError("no C compiler here", mend="install one (Debian: apt install gcc)")
+    with atomic_path(path) as part:
+        command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(part), str(_SOURCE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            words = done.stderr.strip().splitlines()[-1:] or ["no words"]
+            raise CourseError(f"the compiler failed: {words[0]}", path=_SOURCE, mend="check the compiler")
+    return path
+
+
+def main(command: Sequence[str]) -> None:
+    """Become ``command`` in an environment without 8-bit dot products."""
+    if not command:
+        raise SystemExit(f"usage: {COMMAND} COMMAND …")
+    try:
+        environment = environment_without()
+        os.execvpe(command[0], list(command), environment)
+    except (CourseError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
