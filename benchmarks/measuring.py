@@ -55,7 +55,9 @@ def figures(chapter: dict[str, Any]) -> dict[str, Measurement]:
         "speedup_30_hz_ahead": ratio_figure(
             by_pace["30 a second, one call ahead"], f"{pair}, 30 a second, a call thrown away right before each"
         ),
-        "zeros_speedup": ratio_figure(chapter["zeros"], "student / student with 90 % zeros, batch 1, 1 thread"),
+        "zeros_speedup": ratio_figure(
+            chapter["zeros"], "student / the same with 90 % zeros, batch 1, 1 thread, back to back"
+        ),
         "speedup_eager": ratio_figure(chapter["eager"], "teacher / student, PyTorch, eval mode, warm, 1 thread"),
         "speedup_batch_128": ratio_figure(chapter["ways"]["batch"], f"{pair}, batch 128, 1 thread"),
         "speedup_all_cores": ratio_figure(chapter["ways"]["cores"], f"{pair}, batch 1, {chapter['cores']} threads"),

@@ -135,6 +135,13 @@ def label_at_t(s, t, labels, temperature, alpha):
     return alpha * _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(s / temperature, labels)
 
 
+@ex.mistake("Every image counts alike: you weigh the soft term by how sure the teacher is. Its doubts teach as well.")
+def weighed_by_confidence(s, t, labels, temperature, alpha):
+    sure = F.softmax(t, 1).max(1).values
+    soft = temperature**2 * (sure * _by_hand(s / temperature, t / temperature)).mean()
+    return alpha * soft + (1 - alpha) * F.cross_entropy(s, labels)
+
+
 @ex.mistake("F.cross_entropy takes logits and applies log_softmax itself; given probabilities, softmax runs twice.")
 def cross_entropy_of_probabilities(s, t, labels, temperature, alpha):
     return alpha * _soft(s, t, temperature) + (1 - alpha) * F.cross_entropy(F.softmax(s, 1), labels)
