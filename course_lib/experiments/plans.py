@@ -118,14 +118,15 @@ class Plan:
         return Recipe(epochs, max_lr, augmentation=augmentation, views=views, seed=seed, average=self.average)
 
 
-FULL = Plan()
+FULL = Plan(views=40, epochs=40, finetune_epochs=80, average=0.999)
 LIVE = Plan(views=2, epochs=6, finetune_epochs=4)
 # Six layers instead of five, half of them at 8×8 pixels: with about as many multiplications they learn more, and where
 # 8-bit products are cheap a call pays for a layer's fixed cost rather than for its size.
 _REAL = Plan(
-    views=12,
-    epochs=40,
+    views=60,
+    epochs=60,
     finetune_epochs=60,
+    finetune_lr=2e-3,
     channels=(20, 40, 40, 60, 72, 84),
     strides=(2, 2, 1, 1, 2, 1),
     augmentation=STRONG_VIEWS,

@@ -23,16 +23,22 @@ def reference(name: str, figure: str, *, folder: str | Path = RESULTS) -> str | 
     Args: name: of the recorded result, "measuring"; figure: its key in that file.
     """
     try:
-        content = _nearest(load_results(name, folder))
+        content = nearest_result(name, folder=folder)
         found, machine = content["figures"][figure], content["machine"]
         where = f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
-    except (CourseError, KeyError, TypeError, IndexError):
+    except (CourseError, KeyError, TypeError):
         return None
     interval = "" if found.low is None else f" [{three_digits(found.low)}, {three_digits(found.high)}]"
     return f"{three_digits(found.value)}{interval} {found.unit}".rstrip() + f" ({where})"
 
 
-def _nearest(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of a processor of this machine's kind, else the first. Raises: IndexError: there is none."""
+def nearest_result(name: str, *, folder: str | Path = RESULTS) -> dict[str, Any]:
+    """The record of a processor that, like this machine, has 8-bit dot products or none; else the first one.
+
+    Raises: CourseError: nothing is recorded under this name, or a file is broken.
+    """
+    results = load_results(name, folder)
+    if not results:
+        raise CourseError(f"nothing recorded as {name}", path=folder, mend=f"git checkout -- {folder}")
     here = has_dot_product(cpu_features()["isa"])
     return next((r for r in results if has_dot_product(r["machine"].get("isa", ())) == here), results[0])

@@ -52,9 +52,12 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         axes.margins(x=0.12)
         axes.set_ylim(*edges)
         title = DATA_TITLES.get(key, key)
+        cpu = result.get("machine", {}).get("cpu")
         pace = next(iter(rows.values()))["times"][0]["cadence"]
         axes.set(
-            xlabel=f"latency p50, ms (batch 1, one thread, {pace})", ylabel="accuracy on test images, %", title=title
+            xlabel=f"latency p50, ms (batch 1, one thread, {pace})",
+            ylabel="accuracy on test images, %",
+            title=f"{title}\n{cpu}" if cpu else title,
         )
         points = (f"{name} {100 * row['accuracy']['value']:.1f} % at {_ms(row):.3g} ms" for name, row in rows.items())
         words.append(f"{title}: {', '.join(points)}")
@@ -123,7 +126,7 @@ def budget_figure(ledger: Ledger, *, latency_ms: float, size_kb: float, accuracy
         panel.set_yticks(range(len(rows)), [row.name for row in rows] if panel is axes[0] else [""] * len(rows))
         panel.invert_yaxis()
         panel.set(xlabel=f"{label} ({sign} {limit:.3g})", ylabel="variant" if panel is axes[0] else " ")
-    axes[0].set_title(f"{sum(fits)} of {len(rows)} variants keep the budget")
+    axes[0].set_title(f"Variants within the budget: {sum(fits)} of {len(rows)}")
     names = ", ".join(row.name for row, good in zip(rows, fits, strict=True) if good) or "none"
     budget = f"{latency_ms:.3g} ms, {size_kb:.3g} kB and {100 * accuracy:.1f} %"
     return finish(figure, alt=f"Latency, size and accuracy of {len(rows)} variants. Within {budget}: {names}.")

@@ -86,7 +86,7 @@ def speeds_table(folder: str | Path = RESULTS) -> str:
     for name, words in SPEEDS.items():
         pairs = [(words, name), (f"A/A {words.partition(':')[0]}: the teacher over itself", f"{name}_aa")]
         for label, figure in pairs:
-            cells = ["not measured here" if r is None else _value(r["figures"][figure], 2) for r in columns.values()]
+            cells = ["not measured here" if r is None else _speed(r["figures"][figure]) for r in columns.values()]
             rows.append([label, *cells])
     ran = dict.fromkeys(
         f"{r['machine'].get('cpu', 'unknown CPU')}, {r['date']}, {r['ledger']['sessions']} sessions"
@@ -248,6 +248,15 @@ def write(readme: Path = README, picture: Path = PICTURE, results: Path = RESULT
 def _capital(words: str) -> str:
     """With a capital first letter, the others as they are (``str.capitalize`` would write Gtsrb)."""
     return words[:1].upper() + words[1:]
+
+
+def _speed(figure: Measurement) -> str:
+    """A ratio with its interval, and the target where there is one: it differs from column to column."""
+    text = _value(figure, 2)
+    if figure.target is None:
+        return text
+    bare, _, mark = text.removesuffix(")").partition(" (")
+    return f"{bare} (target {figure.target}: {mark or 'met'})"
 
 
 def _value(figure: Measurement, digits: int | None = None) -> str:

@@ -50,7 +50,7 @@ networks["fresh"] = sign_student()
 logits = {role: predict_logits(network, sample).clone() for role, network in networks.items()}  # (N, C)
 limit_logits = predict_logits(networks["teacher"], limits).double()
 torch.set_default_dtype(torch.float64)  # from here on: derivations are checked to many digits
-print(f"{len(sample)} images, and {len(limits)} signs of 30 or 80")
+print(f"{len(sample)} images, and {len(limits)} of {len(np.unique(limits.groups))} signs of 30 or 80")
 
 # %% [markdown]
 # ## Predict first
@@ -171,8 +171,8 @@ claim("The library's KL is the loop's, and CE = H + KL", np.allclose([by_loop, k
 widgets.weights_figure((4, 2, 1, 1), (1, 1, 2, 4), ("30", "50", "80", "stop"))
 
 # %% [markdown]
-# In the right panel the first part of a bar cannot be saved, the second is the price of believing $q$. (That both ways
-# cost the same excess is an accident.) Drag the weights: find $q$ with no excess, make one of $q$'s weights 0, then one of $p$'s.
+# In the right panel the first part of a bar cannot be saved, the second is the price of believing $q$. (Both cost the same
+# here: $q$ is $p$ read backwards.) Drag the weights: find $q$ with no excess, make one of $q$'s weights 0, then one of $p$'s.
 
 # %% tags=["nbval-ignore-output"]
 widgets.divergence_explorer()
@@ -368,7 +368,7 @@ claim(
 
 # %% [markdown]
 # The smallest positive number is about $10^{-45}$ in float32 and $6\cdot10^{-8}$ in float16, which a network computes in after
-# `.half()` (autocast leaves these two in float32).
+# `.half()` (autocast takes softmax and its logarithm in float32).
 
 # %%
 distance = torch.arange(0, 130.5, 0.5)
@@ -441,7 +441,7 @@ claim(
 def stable_log_softmax(logits, temperature):
     """log softmax(z/T) along the last axis of (B, C), finite for logits of ±10⁴.
 
-    About 3 lines, without F.log_softmax.
+    About 3 lines of torch, without F.log_softmax; the gradient must flow.
     """
     ...
 
@@ -491,18 +491,18 @@ plots.entropy_figure(temperatures, curves, 43, name="teacher's answers")
 # %% [markdown]
 # ### 30 or 80?
 #
-# Of the signs of 30 and of 80 that the teacher reads right, take those where it
-# hesitates most between the two at $T = 4$.
+# Of the images of 30, and of 80, that the teacher reads right: the median one by what it gives the other limit at $T = 4$.
 
 # %% tags=["nbval-ignore-output"]
 truth = torch.from_numpy(limits.labels)
 right = limit_logits.argmax(1) == truth
 rival = (limit_logits / 4).softmax(1)[torch.arange(len(truth)), 6 - truth]  # 1 and 5 change places
-shown = [int(torch.where(right & (truth == c), rival, -1.0).argmax()) for c in (1, 5)]
+ordered = {c: sorted(np.flatnonzero((right & (truth == c)).numpy()), key=rival.__getitem__) for c in (1, 5)}
+shown = [int(found[len(found) // 2]) for found in ordered.values()]
 plots.soft_answers_figure(limits.images[shown], limit_logits[shown], [1, 5], SHORT_NAMES, temperatures=(1, 4))
 
 # %% [markdown]
-# On the right is what a student is told: *which* mistakes would be understandable. Now on all of them: of the probability of wrong classes, which share goes to the seven other speed limits? A
+# On the right is what a student is told: which mistakes would be understandable (and some that would not). Now on all of them: of the probability of wrong classes, which share goes to the seven other speed limits? A
 # teacher that knew nothing about likeness would give them 7 of 42.
 
 
@@ -730,7 +730,7 @@ for name, divisor in {"right": 1, "reduction='mean'": 43, "no T²": 16, "both": 
 print(text_table(["loss", "α you get", "soft term's share of the gradient"], rows))
 
 # %% [markdown]
-# Nothing crashes; the report then says "distillation did not help". With per-pixel logits $(B, C, H, W)$ even `"batchmean"` divides by $B$ only
+# Nothing crashes (PyTorch warns, once); the report says "distillation did not help". With per-pixel logits $(B, C, H, W)$ even `"batchmean"` divides by $B$ only
 # and *sums* over pixels; the library averages over $B \cdot H \cdot W$.
 #
 # **Your turn.** A colleague's α as it really was.
@@ -786,7 +786,7 @@ display(Markdown(f"""
 # - L. Kraft 1949, MSc thesis, MIT. D. Huffman 1952, Proc. IRE 40(9). B. McMillan 1956, IRE Trans. Information Theory 2(4).
 # - S. Kullback, R. Leibler 1951, Ann. Math. Statistics 22(1), section 2. J. Lin 1991, IEEE Trans. Information Theory 37(1), section IV (Jensen–Shannon).
 # - T. Cover, J. Thomas 2006, *Elements of Information Theory*, theorems 2.6.3 and 5.4.1.
-# - T. Minka 2005, MSR-TR-2005-173. Y. Gu et al. 2024, MiniLLM, [arXiv:2306.08543](https://arxiv.org/abs/2306.08543).
+# - Y. Gu et al. 2024, MiniLLM, [arXiv:2306.08543](https://arxiv.org/abs/2306.08543).
 # - G. Hinton, O. Vinyals, J. Dean 2015, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531): eqs. 1–4 (limit for logits of mean 0), section 2 ($T^2$).
 # - J. Ba, R. Caruana 2014, [arXiv:1312.6184](https://arxiv.org/abs/1312.6184): regression on logits. T. Kim et al. 2021, [arXiv:2105.08919](https://arxiv.org/abs/2105.08919): the limit for any mean.
 # - P. Blanchard, D. Higham, N. Higham 2021, IMA J. Numerical Analysis 41(4): log-sum-exp.

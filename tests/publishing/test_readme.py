@@ -116,6 +116,8 @@ def test_speeds_stand_by_cadence_and_kind_of_processor_and_what_nobody_measured_
     row = next(line for line in lines if line.startswith("| 30 a second"))
     assert row.endswith(2 * "| 6.25 × [6.00, 6.50] | not measured here " + "|")
     assert sum(line.startswith("| A/A") for line in lines) == 3
+    assert "(target" not in row
+    assert next(line for line in lines if line.startswith("| back to back")).count("(target ≥ ") == 2
     assert "5 sessions" in lines[-1]
     file = place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json"
     content = json.loads(file.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ ex = Exercise(
     "A log-softmax that never breaks",
     points=3,
     trials=8,  # the fixed cases alone reject every planted mistake
+    gradient_of=("logits",),
     hints=[
         "log softmax(z)ₖ = zₖ − log Σ exp zⱼ: no quotient is left. What overflows now?",
         "log Σ exp zⱼ = m + log Σ exp(zⱼ − m) for every m. With m = max z no exponent is above 0, and one is 0.",

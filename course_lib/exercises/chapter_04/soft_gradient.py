@@ -20,7 +20,7 @@ ex = Exercise(
     trials=8,  # the fixed cases alone reject every planted mistake
     hints=[
         "For one image and T = 1 the gradient is q − p.",
-        "z enters as z/T: the chain rule gives a factor 1/T. The loss has a factor T². What is left?",
+        "The student's logits enter as s/T: the chain rule gives a factor 1/T. The loss has a factor T². What is left?",
         "The loss is a mean over B images, so each image's gradient is divided by B.",
     ],
     explanation="""
