@@ -183,4 +183,4 @@ WEIGHTS: Answers = {
     "first_case": lambda shape, bits: 13,
 }
 
-WRONG = {"01.1": CONVOLUTION, "01.2": TIMES, "01.3": LEAST, "01.4": WEIGHTS}
+WRONG = {"01.1": CONVOLUTION, "01.3": TIMES, "01.4": LEAST, "01.2": WEIGHTS}

@@ -182,13 +182,13 @@ _LISTED = (
     *(Arm(f"temperature_{t:g}", "sweep", terms=partial(soft_targets, temperature=t)) for t in (1.0, 2.0, 8.0)),
     *(Arm(f"alpha_{round(100 * a)}", "sweep", terms=partial(soft_targets, alpha=a)) for a in (0.5, 1.0)),
     Arm("hint", "features", "hint", partial(hint, weight=1.0), _BOTH),
-    Arm("hint_heavy", "features", "hint, larger weight", partial(hint, weight=100.0), _BOTH),
+    Arm("hint_heavy", "features", "hint (larger weight)", partial(hint, weight=100.0), _BOTH),
     Arm("attention", "features", "attention", partial(attention, weight=100.0), _BOTH),
-    Arm("attention_heavy", "features", "attention, larger weight", partial(attention, weight=1000.0), _BOTH),
+    Arm("attention_heavy", "features", "attention (larger weight)", partial(attention, weight=1000.0), _BOTH),
     Arm("relational", "features", "relational", relational, (POOLED,)),
     Arm("similarity", "features", "similarity-preserving", similarity, _BOTH),
     *(
-        Arm(f"{name}_balanced", "features", f"{label}, balanced", terms, layers, balance=balance)
+        Arm(f"{name}_balanced", "features", f"{label} (balanced)", terms, layers, balance=balance)
         for name, label, terms, layers, balance in (
             ("hint", "hint", partial(hint, weight=1.0), _BOTH, ("hint",)),
             ("attention", "attention", partial(attention, weight=1.0), _BOTH, (MIDDLE[0], DEEP[0])),

@@ -46,7 +46,7 @@ def verdict_sentence(gains: Mapping[str, Estimate]) -> str:
     Args: gains: method's name → gain, as ``method_gains`` gives them.
     """
     names = {
-        verdict: ", ".join(METHODS[name] for name, gain in gains.items() if gain.verdict == verdict)
+        verdict: "; ".join(METHODS[name] for name, gain in gains.items() if gain.verdict == verdict)
         for verdict in ("helped", "hurt", "not shown")
     }
     luck = 100 * (1 - 0.95 ** len(gains))

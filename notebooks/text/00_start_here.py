@@ -270,7 +270,9 @@ claim(
 # **Teacher INT8: a fourth of the bytes, not a fourth of the time.** Weights went from 4 bytes to 1; scales, zero points, biases and the graph stay. The time depends on the processor and its instructions for 8-bit products (AVX-512 VNNI, NEON dot product).
 
 # %% tags=["nbval-ignore-output"]
-near = nearest_result("journey_rendered" if key == "rendered" else "journey_gtsrb")  # recorded on a processor of this one's kind
+# Recorded on a processor of this one's kind:
+near = nearest_result("journey_rendered" if key == "rendered" else "journey_gtsrb")
+cpu = near["machine"]["cpu"]
 saved = {row["name"]: row for row in near["ledger"]["rows"]}
 speed = {name: row["times"][0]["speedup"]["value"] for name, row in saved.items() if name != main_job.TEACHER}
 int8 = ledger["teacher INT8"]
@@ -278,7 +280,7 @@ display(claim("The teacher's INT8 file is 3 to 4 times smaller, not 2", 3 < int8
 claim(
     "INT8 makes the teacher less than 4 times faster", int8.speedup.high < 4, hardware=True,
     measured=f"{int8.speedup.value:.2f}× [{int8.speedup.low:.2f}, {int8.speedup.high:.2f}]",
-    reference=f"{speed['teacher INT8']:.2f}× ({near['machine']['cpu']})",
+    reference=f"{speed['teacher INT8']:.2f}× ({cpu})",
 )
 
 # %% [markdown]
@@ -309,7 +311,7 @@ ratio = ledger.speedup("student distilled FP32", "… with 50 % zeros")
 claim(
     "Half zeros: not even 10 % faster", ratio.high < 1.1, hardware=True,
     measured=f"{ratio.value:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]",
-    reference=f"{speed['… with 50 % zeros'] / speed['student distilled FP32']:.2f}× ({near['machine']['cpu']})",
+    reference=f"{speed['… with 50 % zeros'] / speed['student distilled FP32']:.2f}× ({cpu})",
 )
 
 # %% [markdown]
@@ -330,7 +332,7 @@ gain = ledger.speedup("student pruned FP32", main_job.FINAL)
 claim(
     "INT8 makes the pruned student at most 1.5 times faster", gain.high <= 1.5, hardware=True,
     measured=f"{gain.value:.2f}× [{gain.low:.2f}, {gain.high:.2f}]",
-    reference=f"{speed[main_job.FINAL] / speed['student pruned FP32']:.2f}× ({near['machine']['cpu']})",
+    reference=f"{speed[main_job.FINAL] / speed['student pruned FP32']:.2f}× ({cpu})",
 )
 
 # %% [markdown]

@@ -66,11 +66,11 @@ careless = [careless_speedup()]
 print(f"The student is {careless[0]:.1f} times faster than the teacher.")
 
 # %% [markdown]
-# Run that cell a few times: the answer changes. It has at least six faults. Can you name three? The chapter lists them later.
+# Run that cell a few times: the answer changes. It has at least six faults. Can you name three?
 #
 # ## Predict first
 #
-# Before you measure anything: how many times faster is the student?
+# How many times faster is the student?
 
 # %%
 macs = {
@@ -87,8 +87,8 @@ predict("01.p", guess, sure=None)  # sure: in per cent, such as 70
 # %% [markdown]
 # ## Smaller: four counts
 #
-# "Smaller" has four meanings: fewer **parameters**, fewer **MACs**, fewer **bytes**, more **zeros**. They are not the
-# same, and none is time.
+# "Smaller" has four meanings: fewer **parameters**, fewer **MACs**, fewer **bytes**, more **zeros**. None
+# is time.
 #
 # ### Parameters and MACs
 #
@@ -173,7 +173,7 @@ print(f"but only {last.macs / first.macs:.0f} times the MACs: its output has few
 
 # %% [markdown]
 # In most networks for images parameters sit late, where channels are many. MACs are spread more evenly, since early maps
-# are large. Cutting one does not cut the other.
+# are large. Cutting a third of one need not cut a third of the other.
 #
 # **Your turn.** Count the MACs of a convolution (without its bias): stride, padding, groups, rectangular kernels, and each of them may differ along the two axes. Without dilation the output's height is
 # $H_{out} = \lfloor (H + 2p - k_h)/s \rfloor + 1$ with padding $p$ and stride $s$.
@@ -225,7 +225,7 @@ def weight_bytes(shape: tuple, bits: int) -> int:
     ...
 
 
-check("01.4", weight_bytes)
+check("01.2", weight_bytes)
 
 # %% [markdown]
 # ### Zeros
@@ -379,8 +379,8 @@ claim(
     "Interleaving makes the A/A test narrower",
     aa_spread["interleaved"] < aa_spread["blocks"],
     hardware=True,
-    measured=f"highest over lowest: blocks {aa_spread['blocks']:.1f} %, "
-    f"interleaved {aa_spread['interleaved']:.1f} %",
+    measured=f"highest over lowest: interleaved {aa_spread['interleaved']:.1f} % "
+    f"(in blocks {aa_spread['blocks']:.1f} %)",
     reference=reference("measuring", "aa_spread_interleaved"),
 )
 
@@ -461,7 +461,7 @@ def compare_times(baseline_ms, variant_ms):
     ...
 
 
-check("01.2", compare_times)
+check("01.3", compare_times)
 
 # %% [markdown]
 # ## One pair of models, several "speed-ups"
@@ -717,18 +717,19 @@ claim(
     "Layers of the same two networks run at speeds that differ more than tenfold",
     fastest.gflops > 10 * slowest.gflops,
     hardware=True,
-    measured=f"{slowest.name} {slowest.gflops:.1f}, {fastest.name} {fastest.gflops:.1f} GFLOP/s",
+    measured=f"{fastest.gflops / slowest.gflops:.0f} × ({slowest.name} {slowest.gflops:.1f}, "
+    f"{fastest.name} {fastest.gflops:.1f} GFLOP/s)",
     reference=reference("measuring", "layer_speed_spread"),
 )
 
 # %% [markdown]
 # How to read it:
 #
-# - **Far right, at the roof:** the teacher's 3×3 convolutions. Only fewer operations, or narrower ones (INT8), make them
-#   faster.
-# - **Middle, below the roof:** 1×1 shortcuts, first layers, the student's layers. A row's µs times its share of the roof is
-#   what the arithmetic would need. The rest no MAC explains.
-# - **Far left:** the classifiers, matrix times vector. Most of their few microseconds are overhead.
+# - **Right of the ridge, near the flat roof:** most of the teacher's 3×3 convolutions. Only fewer operations, or narrower
+#   ones (INT8), make them faster.
+# - **On the slope:** shortcuts, late layers, most of the student. Some pass main memory's roof: their weights lie in a
+#   cache. A row's µs times its share of a roof is the least time that this roof allows.
+# - **Far left:** the classifiers, matrix times vector. Most of their microseconds are overhead.
 #
 # A point a little *above* the flat roof has a better kernel (the routine that computes a layer) than the matrix product;
 # far above it, the roof was measured on a busy core. The lower slanted roof is *main memory's*;
@@ -743,7 +744,7 @@ def least_time_ms(macs: int, bytes_moved: int, peak_gflops: float, bandwidth_gbs
     ...
 
 
-check("01.3", least_time_ms)
+check("01.4", least_time_ms)
 
 # %% [markdown]
 # Move one convolution under your roof. When does it leave the slanted part? What does "depthwise" (one filter for each channel,
@@ -785,7 +786,7 @@ print(floor)
 #
 # $$\frac{1}{(1 - f) + f/s} \;\le\; \frac{1}{1-f} .$$
 #
-# By hand: $f = ¾$ of the time is arithmetic and shrinks $s = 4$-fold. $1/(¼ + 3/16) = 16/7 = 2.3$, not 4, and never more than 4 whatever $s$.
+# By hand: $f = ¾$ of the time is arithmetic and shrinks $s = 6$-fold. $1/(¼ + ⅛) = 2.7$, not 6, and never more than 4 whatever $s$.
 # Take the floor as the part that stays, and the MACs ratio as $s$. The forecast errs twice, and the
 # errors may cancel: the teacher's own floor is higher (which makes it too low), the student's arithmetic slower (too high).
 
@@ -831,8 +832,8 @@ display(
 3. **Timed carelessly, the same pair** is anything from {min(careless):.1f} to {max(careless):.1f} × faster.
 4. **Drift becomes a speed-up in blocks, and cancels in rounds**: with a known truth of 2, blocks gave
    {in_blocks:.2f}, interleaving {paired.value:.2f}.
-5. **MACs are not time.** The student runs at {100 * speed["student"] / speed["teacher"]:.0f} % of the
-   teacher's speed, and {100 * floor.p50("empty") / floor.p50("student"):.0f} % of its time is the floor
+5. **MACs are not time.** The student reaches {100 * speed["student"] / speed["teacher"]:.0f} % of the
+   teacher's FLOP/s, and {100 * floor.p50("empty") / floor.p50("student"):.0f} % of its time is the floor
    that no MAC pays for.
 """)
 )

@@ -266,7 +266,7 @@ for w, best in ((0.6, left), (0.4, right)):
 
 # %% [markdown]
 # Distillation takes the forward one, teacher first: a student that cannot tell 30 from 80 must keep
-# both in its answer. In text generation, where one good sentence is enough, reverse is used too (Gu et al. 2024).
+# both. In text generation, where one good sentence is enough, reverse is used too (Gu et al. 2024).
 # **Jensen–Shannon** stands between: $\mathrm{JS} = \frac12\mathrm{KL}(p\,\Vert\,m) + \frac12\mathrm{KL}(q\,\Vert\,m)$ with $m = (p+q)/2$. It is
 # symmetric, and never above one bit: $p_i \le 2 m_i$, so each logarithm in it is at most $\log_2 2$.
 

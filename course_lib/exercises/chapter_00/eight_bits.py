@@ -118,7 +118,7 @@ def multiples_of_256(x: np.ndarray, low: float, high: float) -> RoundTrip:
     return _stored(x, 2.0**8, 0)
 
 
-@ex.mistake("The range must hold 0: with low = 4 no code stands for 0. Take min(low, 0) and max(high, 0) first.")
+@ex.mistake("The range must hold 0: with both ends on one side no code stands for 0. First min(low, 0), max(high, 0).")
 def range_as_given(x: np.ndarray, low: float, high: float) -> RoundTrip:
     scale = (high - low) / 255
     return _stored(x, scale, round(-low / scale))

@@ -53,7 +53,7 @@ def padded() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(2, 3, 3, padding=(1, 2)), 4, 6
 
 
-@ex.case("a stride that differs along the axes, and does not divide the way of the filter")
+@ex.case("a stride that differs along the axes, and leaves a rest at the edges")
 def strided() -> tuple[nn.Conv2d, int, int]:
     return nn.Conv2d(2, 3, 2, stride=(2, 3)), 7, 10
 
@@ -220,6 +220,18 @@ def stride_forgotten(conv: nn.Conv2d, height: int, width: int) -> int:
 def first_stride_twice(conv: nn.Conv2d, height: int, width: int) -> int:
     (k_h, k_w), (s_h, _), (p_h, p_w) = _pairs(conv)
     return _macs(conv, _output(height, k_h, s_h, p_h), _output(width, k_w, s_h, p_w))
+
+
+@ex.mistake("You swapped the strides: conv.stride is (rows, columns), so stride[0] belongs to the height.")
+def strides_swapped(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, s_w), (p_h, p_w) = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_w, p_h), _output(width, k_w, s_h, p_w))
+
+
+@ex.mistake("You swapped the paddings: conv.padding is (rows, columns), so padding[0] belongs to the height.")
+def paddings_swapped(conv: nn.Conv2d, height: int, width: int) -> int:
+    (k_h, k_w), (s_h, s_w), (p_h, p_w) = _pairs(conv)
+    return _macs(conv, _output(height, k_h, s_h, p_w), _output(width, k_w, s_w, p_h))
 
 
 @ex.mistake("You took both padding[0] and stride[0] for both axes: each is a pair, (rows, columns).")

@@ -1,4 +1,4 @@
-"""01.2: a median, a p95, and the ratio of a run in which both variants take turns."""
+"""01.3: a median, a p95, and the ratio of a run in which both variants take turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from course_lib.exercises.engine.exercise import Exercise
 Summary = tuple[float, float, float]
 
 ex = Exercise(
-    "01.2",
+    "01.3",
     "Median, p95 and the ratio of interleaved runs",
     points=3,
     trials=6,  # the fixed cases alone show each mistake

@@ -1,4 +1,4 @@
-"""01.3: the roofline, read as a time."""
+"""01.4: the roofline, read as a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from course_lib.exercises.engine.exercise import Exercise
 from course_lib.measure.roofline import attainable_gflops, ridge_intensity
 
 ex = Exercise(
-    "01.3",
+    "01.4",
     "The least time of a layer",
     points=2,
     trials=6,  # the fixed cases alone show each mistake

@@ -1,4 +1,4 @@
-"""01.4: packed codes in whole bytes, and a scale for each output channel."""
+"""01.2: packed codes in whole bytes, and a scale for each output channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from course_lib.exercises.engine.exercise import Exercise
 
 ex = Exercise(
-    "01.4",
+    "01.2",
     "Bytes of a quantized weight",
     points=2,
     trials=6,  # the fixed cases alone show each mistake

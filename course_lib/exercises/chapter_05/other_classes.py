@@ -68,6 +68,11 @@ def far_student() -> Batch:
     return torch.tensor([[1.0, -800, 2, -1]]), torch.tensor([[3.0, 2, 1, 0]]), torch.tensor([0]), 2.0
 
 
+@ex.case("a teacher whose other logits are 800 apart")
+def far_teacher() -> Batch:
+    return torch.tensor([[1.0, 0, 2, -1]]), torch.tensor([[3.0, 2, -800, 0]]), torch.tensor([0]), 2.0
+
+
 @ex.case("two classes, where one other leaves nothing to compare")
 def two_classes() -> Batch:
     return torch.tensor([[1.0, 0.5], [0, 2]]), torch.tensor([[2.0, -1], [1, 3]]), torch.tensor([0, 1]), 2.0

@@ -15,5 +15,5 @@ METHODS = (
 )
 PREDICTIONS = (
     Choice("06.p1", "The largest mean gain", dict(zip("abcdefghi", METHODS, strict=True))),
-    Number("06.p2", "Methods of nine that can be told from no gain", distance=1.0),
+    Number("06.p2", "Methods of nine that can be told from no difference", distance=1.0),
 )
