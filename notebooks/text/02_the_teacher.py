@@ -141,7 +141,7 @@ def complaint(split):
     if sum(map(len, signs_of)) > len(set(groups.tolist())):
         return "A sign has frames in two parts."
     if any(len(set(labels[part == k].tolist())) < 43 for k in range(3)):
-        return "A part lacks a class: shuffle the signs of each class by themselves, each id once (np.unique)."
+        return "A part lacks a class: shuffle each class's signs by themselves, each id once (np.unique)."
     if [len(signs_of[1]), len(signs_of[2])] != [43, 43]:
         return "Of each class, one sign is for validation and one for test."
     if not np.array_equal(part, split(labels, groups, seed=0)):

@@ -50,7 +50,7 @@ networks["fresh"] = sign_student()
 logits = {role: predict_logits(network, sample).clone() for role, network in networks.items()}  # (N, C)
 limit_logits = predict_logits(networks["teacher"], limits).double()
 torch.set_default_dtype(torch.float64)  # from here on: derivations are checked to many digits
-print(f"{len(sample)} images, and {len(limits)} of {len(np.unique(limits.groups))} signs of 30 or 80")
+print(f"{len(sample)} images; of 30 and 80: {len(limits)} images of {len(np.unique(limits.groups))} signs")
 
 # %% [markdown]
 # ## Predict first

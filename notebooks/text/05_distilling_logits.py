@@ -381,7 +381,8 @@ for data in recorded:
         g = gain[data, words] = gain_over_signs(runs_of[data], *arms, frames)
         pair = [recorded[data]["figures"][f"{arm}{part}_accuracy"].value for arm in ("alone", "soft_targets")]
         rows.append([data, words, *(f"{value:.1f} %" for value in pair),
-                     f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]", str(len(recorded[data]["seeds"])), g.verdict])
+                     f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]",
+                     str(len(recorded[data]["seeds"])), g.verdict])
 print(text_table(["signs", "labels", "alone", "distilled", "gain, points", "seeds", "distilling"], rows))
 
 # %%
