@@ -120,9 +120,9 @@ class Plan:
 
 FULL = Plan(views=40, epochs=40, finetune_epochs=80, average=0.999)
 LIVE = Plan(views=2, epochs=6, finetune_epochs=4)
-# Seven layers, two of them at 16×16 pixels and three at 8×8: where 8-bit products are cheap a call pays for a layer's fixed
-# cost rather than for its size, and depth at a fine resolution is what a small network learns most from. As many views as
-# epochs: twelve were learned by heart (docs/negative_results.md).
+# Seven layers, two of them at 16×16 pixels and three at 8×8: where 8-bit products are cheap a call pays for a layer's
+# fixed cost rather than for its size, and depth at a fine resolution is what a small network learns most from. As many
+# views as epochs: twelve were learned by heart (docs/negative_results.md).
 _REAL = Plan(
     views=60,
     epochs=60,

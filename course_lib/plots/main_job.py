@@ -51,8 +51,7 @@ def recorded_figure(results: Mapping[str, Mapping[str, Any]]) -> CourseFigure:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
         axes.margins(x=0.12)
         axes.set_ylim(*edges)
-        title = DATA_TITLES.get(key, key)
-        cpu = result.get("machine", {}).get("cpu")
+        title, cpu = DATA_TITLES.get(key, key), result.get("machine", {}).get("cpu")
         pace = next(iter(rows.values()))["times"][0]["cadence"]
         axes.set(
             xlabel=f"latency p50, ms (batch 1, one thread, {pace})",

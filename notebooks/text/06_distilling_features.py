@@ -702,7 +702,7 @@ balanced = {name: pull["labels"] / value for name, value in pull.items()}
 
 
 def terms(weights):
-    """All terms; where the hint has no weight, only its dictionary learns: the student's layer is detached."""
+    """All terms; where the hint has no weight, only its dictionary learns: the layer is detached."""
     watched = lambda o: dictionary(o.student["features.2"].detach(), o.teacher["stages.4"])  # noqa: E731
     found = {n: distillation.Term(n, weights[n], f) for n, f in losses.items()}
     weight, loss = (weights["hint"], losses["hint"]) if weights["hint"] else (1.0, watched)
@@ -886,8 +886,8 @@ Markdown(f"""
    alone by {len(nearer)} of 4 measures; by attention one constant map is nearer than any student.
 4. Unweighted, the terms' gradients differ by a factor of {max(pull.values()) / min(pull.values()):.0f}: a
    weight means nothing without the reduction that it belongs to.
-5. Of {len(gains)} methods, {told} could be told from no difference with {gains[best].n} seeds, {len(left)} after
-   dividing the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points
+5. Of {len(gains)} methods, {told} could be told from no difference with {gains[best].n} seeds, {len(left)}
+   after dividing the 5 % by {len(gains)}; the largest mean gain is {gains[best].value:+.1f} points
    ({METHODS[best]}).
 """)
 

@@ -85,7 +85,7 @@ def test_a_result_without_rows_is_refused(results):
 def test_a_variant_fits_only_if_it_keeps_all_three_limits(ledger, limits, fitting):
     assert [r.name for r in ledger if keeps_budget(r, **limits)] == fitting
     figure = budget_figure(ledger, **limits)
-    assert figure.axes[0].get_title(loc="left") == f"{len(fitting)} of 3 variants keep the budget"
+    assert figure.axes[0].get_title(loc="left") == f"Variants within the budget: {len(fitting)} of 3"
     assert figure.alt_text.endswith(f"{', '.join(fitting) or 'none'}.")
 
 

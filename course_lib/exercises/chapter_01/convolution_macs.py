@@ -228,12 +228,6 @@ def strides_swapped(conv: nn.Conv2d, height: int, width: int) -> int:
     return _macs(conv, _output(height, k_h, s_w, p_h), _output(width, k_w, s_h, p_w))
 
 
-@ex.mistake("You swapped the paddings: conv.padding is (rows, columns), so padding[0] belongs to the height.")
-def paddings_swapped(conv: nn.Conv2d, height: int, width: int) -> int:
-    (k_h, k_w), (s_h, s_w), (p_h, p_w) = _pairs(conv)
-    return _macs(conv, _output(height, k_h, s_h, p_w), _output(width, k_w, s_w, p_h))
-
-
 @ex.mistake("You took both padding[0] and stride[0] for both axes: each is a pair, (rows, columns).")
 def square_convolution(conv: nn.Conv2d, height: int, width: int) -> int:
     (k_h, k_w), (s_h, _), (p_h, _) = _pairs(conv)

@@ -137,9 +137,8 @@ def label_at_t(s, t, labels, temperature, alpha):
 
 @ex.mistake("Every image counts alike: you weigh the soft term by how sure the teacher is. Its doubts teach as well.")
 def weighed_by_confidence(s, t, labels, temperature, alpha):
-    sure = F.softmax(t, 1).max(1).values
-    soft = temperature**2 * (sure * _by_hand(s / temperature, t / temperature)).mean()
-    return alpha * soft + (1 - alpha) * F.cross_entropy(s, labels)
+    weighed = F.softmax(t, 1).amax(1) * _by_hand(s / temperature, t / temperature)
+    return alpha * temperature**2 * weighed.mean() + (1 - alpha) * F.cross_entropy(s, labels)
 
 
 @ex.mistake("F.cross_entropy takes logits and applies log_softmax itself; given probabilities, softmax runs twice.")
@@ -221,10 +220,7 @@ def cross_entropy_with_teacher(student_logits, teacher_logits, labels, temperatu
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
-@ex.mistake(
-    "For logits that are 800 apart your soft term is not finite: softmax rounds to 0, and log(0) = −∞. F.log_softmax "
-    "never makes the 0."
-)
+@ex.mistake("For logits that are 800 apart your soft term is not finite: softmax rounds to 0. Use F.log_softmax.")
 def log_of_softmax(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = F.softmax(teacher_logits / temperature, 1), F.softmax(student_logits / temperature, 1)
     soft = temperature**2 * (p * (p / q).log()).sum(1).mean()
