@@ -408,7 +408,7 @@ for data, scores in runs_of.items():
         print(f"{data}: distilled, a tenth − {words}: {g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]")
 
 # %% [markdown]
-# Should one of the second lines exclude 0, do not conclude that deleting labels helps. It shows what few seeds can make an interval say.
+# A second line below 0 says what the labels are still worth. Should one lie above 0, do not conclude that deleting labels helps: few seeds can make an interval say much.
 #
 # And the teacher was trained on all labels: the gain is what it passes on *without labels*, not what could be reached had they never existed.
 #

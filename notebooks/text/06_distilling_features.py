@@ -703,13 +703,17 @@ balanced = {name: pull["labels"] / value for name, value in pull.items()}
 
 def terms(weights):
     """All terms; where the hint has no weight, only its dictionary learns: the layer is detached."""
-    watched = lambda o: dictionary(o.student["features.2"].detach(), o.teacher["stages.4"])  # noqa: E731
+
+    def watched(o):
+        return dictionary(o.student["features.2"].detach(), o.teacher["stages.4"])
+
     found = {n: distillation.Term(n, weights[n], f) for n, f in losses.items()}
     weight, loss = (weights["hint"], losses["hint"]) if weights["hint"] else (1.0, watched)
     found["hint"] = distillation.Term("hint", weight, loss, dictionary)
     return list(found.values())
 
 
+# %%
 runs = {}
 for run, weights in {"labels only": {n: float(n == "labels") for n in losses}, "all terms": balanced}.items():
     student = copy.deepcopy(small)
