@@ -280,7 +280,7 @@ def loop_over_images(logits: Tensor, temperature: float) -> Tensor:
     rows = []
     for image in logits / temperature:
         below = image - image.max().detach()  # a number that is added and taken away sends no gradient
-        rows.append(below - torch.log(sum(torch.exp(z) for z in below)))
+        rows.append(below - torch.stack([torch.exp(z) for z in below]).sum().log())
     return torch.stack(rows)
 
 
