@@ -37,7 +37,7 @@ from course_lib.experiments.distillation_study import (
     make_teacher,
     run_arm,
 )
-from course_lib.experiments.plans import data_key
+from course_lib.experiments.plans import data_key, shown_data
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
 from course_lib.storage.cache import cached
@@ -204,8 +204,8 @@ def main() -> None:
     if options.record:
         key = data_key(options.data)
         name = f"distillation_{key}" if options.study == "gain" else "distillation_methods"
-        shown = key if key == "rendered" else "PATH.npz"
-        command = f"python benchmarks/distillation.py {options.study} --data {shown} --seeds {options.seeds}"
+        what = f"{options.study} --data {shown_data(options.data)} --seeds {options.seeds}"
+        command = f"python benchmarks/distillation.py {what}"
         print(
             f"Written: {record(name, f'{command} --record', figures, seeds=list(seeds), threads=THREADS, extra=extra)}"
         )

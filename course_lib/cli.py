@@ -127,7 +127,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from course_lib.data import load
     from course_lib.experiments import shipped_networks
-    from course_lib.experiments.plans import data_key
+    from course_lib.experiments.plans import data_key, shown_data
     from course_lib.training import process_group
 
     data, started = _data_name(options), time.perf_counter()
@@ -135,7 +135,7 @@ def _train(options: argparse.Namespace) -> None:
     key, what = data_key(data, all_tracks=every), options.what or ["teacher", "student"]
     torch.set_num_threads(options.threads or torch.get_num_threads())
     splits = load(data, all_tracks=every)
-    shown = _shown(data) + (" --all-tracks" if every else "")
+    shown = shown_data(data) + (" --all-tracks" if every else "")
     shown += f" --precision {options.precision}" if options.precision else ""
     given = {"precision": options.precision}
     with process_group() as (rank, _):  # of one, unless torchrun started us
@@ -150,7 +150,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from course_lib.experiments import main_job, main_job_record
-    from course_lib.experiments.plans import data_key
+    from course_lib.experiments.plans import data_key, shown_data
 
     data, started = _data_name(options), time.perf_counter()
     key = data_key(data)
@@ -158,12 +158,7 @@ def _bench(options: argparse.Namespace) -> None:
     files, title, _ = main_job.prepare(data, quick=True, out=out, say=say)
     ledger = main_job_record.measure_sessions(data, files, title, out, options.sessions, say)
     print(f"\n{ledger}\n\n{ledger.tails()}\n")
-    print(f"Written: {main_job_record.record_main_job(ledger, key, f'course bench journey --data {_shown(data)}')}")
-
-
-def _shown(data: str) -> str:
-    """The data as a recorded command names them: a file's place says nothing elsewhere."""
-    return data if data in ("rendered", "gtsrb") else "PATH.npz"
+    print(f"Written: {main_job_record.record_main_job(ledger, key, f'course bench journey --data {shown_data(data)}')}")
 
 
 def _say(started: float):

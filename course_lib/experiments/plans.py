@@ -161,3 +161,12 @@ def data_key(data: str, *, all_tracks: bool = False) -> str:
     if data == "rendered":
         return data
     return "gtsrb_official" if all_tracks or data == "gtsrb" else "gtsrb"
+
+
+def shown_data(data: str) -> str:
+    """The data, as ``data.load`` takes it, as a recorded command names them: a file's place says nothing elsewhere.
+
+    >>> shown_data("rendered"), shown_data("some/where.npz")
+    ('rendered', 'PATH.npz')
+    """
+    return data if data in ("rendered", "gtsrb") else "PATH.npz"

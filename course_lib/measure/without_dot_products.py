@@ -16,7 +16,6 @@ the instruction works for every library alike.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
@@ -26,12 +25,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from course_lib.errors import CourseError
-from course_lib.storage.files import atomic_path, cache_dir
+from course_lib.storage.cache import cached
 
 HIDDEN = "COURSE_HIDDEN_ISA"
 """The variable in which the preloaded library names what it hides; it sets it, nobody else should."""
 COMMAND = "python -m course_lib.measure.without_dot_products"
-_SOURCE = Path(__file__).with_suffix(".c")
+_SOURCE, _BINARY = Path(__file__).with_suffix(".c"), "library.so"
 
 
 def environment_without(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -54,20 +53,19 @@ def environment_without(environment: Mapping[str, str] | None = None) -> dict[st
 
 def _library() -> Path:
     """The compiled library in the course's cache, made again when its source has changed. Raises: CourseError."""
-    source = _SOURCE.read_bytes()
-    path = cache_dir() / "native" / f"without_dot_products_{hashlib.sha256(source).hexdigest()[:12]}.so"
-    if path.is_file():
-        return path
+    identity = {"source": _SOURCE.read_text(encoding="utf-8")}
+    return cached("native", _SOURCE.stem, identity, [_BINARY], _compile, needed_bytes=100_000) / _BINARY
+
+
+def _compile(folder: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise CourseError("no C compiler here", mend="install one (Debian: apt install gcc)")
-    with atomic_path(path) as part:
-        command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(part), str(_SOURCE)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            words = done.stderr.strip().splitlines()[-1:] or ["no words"]
-            raise CourseError(f"the compiler failed: {words[0]}", path=_SOURCE, mend="check the compiler")
-    return path
+    command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(folder / _BINARY), str(_SOURCE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = done.stderr.strip().splitlines()[-1:] or ["no words"]
+        raise CourseError(f"the compiler failed: {words[0]}", path=_SOURCE, mend="check the compiler")
 
 
 def main(command: Sequence[str]) -> None:

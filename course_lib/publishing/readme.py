@@ -252,25 +252,28 @@ def _capital(words: str) -> str:
 
 def _speed(figure: Measurement) -> str:
     """A ratio with its interval, and the target where there is one: it differs from column to column."""
-    text = _value(figure, 2)
-    if figure.target is None:
-        return text
-    bare, _, mark = text.removesuffix(")").partition(" (")
-    return f"{bare} (target {figure.target}: {mark or 'met'})"
+    target = "" if figure.target is None else f" (target {figure.target}: {_miss(figure) or 'met'})"
+    return _number(figure, 2) + target
 
 
-def _value(figure: Measurement, digits: int | None = None) -> str:
-    """The number as README shows it: fractions as per cent, the interval in brackets; digits: behind the point.
+def _value(figure: Measurement) -> str:
+    """A number; a target that is missed, or that the interval goes beyond, is marked."""
+    return _number(figure) + (f" ({_miss(figure)})" if _miss(figure) else "")
 
-    A target that is missed, or that the interval goes beyond, is marked.
-    """
+
+def _miss(figure: Measurement) -> str:
+    """What became of the figure's target, "" where it was reached or there is none."""
+    return "missed" if figure.met is False else "not established" if figure.established is False else ""
+
+
+def _number(figure: Measurement, digits: int | None = None) -> str:
+    """The number as README shows it: fractions as per cent, the interval in brackets; digits: behind the point."""
     factor, unit, usual = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
     digits = digits or (2 if figure.unit == "points" else usual)
     text = f"{factor * figure.value:.{digits}f}{unit}"
     if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
-    mark = " (missed)" if figure.met is False else " (not established)" if figure.established is False else ""
-    return (text + mark).replace("-", "−")
+    return text.replace("-", "−")
 
 
 def _paces(result: Mapping[str, Any]) -> list[str]:

@@ -367,9 +367,9 @@ from course_lib.experiments.distillation_study import Score, gain_over_signs, ga
 from course_lib.measure.tables import text_table
 
 
-def compare(scores, arm, control, part="validation"):
+def compare(scores, arm, control):
     """Arm − control in points: the differences within each seed, their mean and its 95 % interval."""
-    return seed_interval(gains(scores, arm, control, part), unit="points")
+    return seed_interval(gains(scores, arm, control, "validation"), unit="points")
 
 
 recorded = {data: load_result(f"distillation_{data}") for data in ("rendered", "gtsrb")}
