@@ -43,6 +43,8 @@ def test_the_sentence_names_each_verdict_and_the_luck_of_many_comparisons():
     assert "Below 0**: similarity-preserving." in text
     assert "nothing was shown**, for hint." in text
     assert "about 14 of 100" in text
+    both = {"hint": (2.0, 1.0, 3.0), "hint_heavy": (1.0, 0.5, 1.5)}  # a method's name may hold a comma or brackets
+    assert "above 0** for hint; hint (larger weight)." in verdict_sentence(method_gains(recorded(**both)))
     text = verdict_sentence(method_gains(recorded(hint=(0.5, -0.2, 1.2))))
     assert text.startswith("No interval lies above 0. None lies below 0.")
 

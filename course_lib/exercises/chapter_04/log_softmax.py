@@ -144,9 +144,7 @@ def one_maximum_for_all(logits: Tensor, temperature: float) -> Tensor:
     return shifted - shifted.exp().sum(-1, keepdim=True).log()
 
 
-@ex.mistake(
-    "You took the largest over the batch, for each class. It must be the largest of the image's own logits: amax(-1)."
-)
+@ex.mistake("You took the largest over the batch, for each class; it must be the image's own: amax(-1).")
 def maximum_over_images(logits: Tensor, temperature: float) -> Tensor:
     z = logits / temperature
     shifted = z - z.amax(0, keepdim=True)
@@ -162,10 +160,7 @@ def maximum_of_undivided(logits: Tensor, temperature: float) -> Tensor:
     return shifted - shifted.exp().sum(-1, keepdim=True).log()
 
 
-@ex.mistake(
-    "You shifted inside the sum only and did not add m back: log Σ exp zⱼ = m + log Σ exp(zⱼ − m), so "
-    "zₖ − m − log Σ exp(zⱼ − m)."
-)
+@ex.mistake("You did not add m back: log Σ exp zⱼ = m + log Σ exp(zⱼ − m), so zₖ − m − log Σ exp(zⱼ − m).")
 def shift_not_added_back(logits: Tensor, temperature: float) -> Tensor:
     z = logits / temperature
     return z - (z - z.amax(-1, keepdim=True)).exp().sum(-1, keepdim=True).log()
@@ -252,21 +247,25 @@ def no_keepdim_in_the_sum(logits: Tensor, temperature: float) -> Tensor:
     return shifted - shifted.exp().sum(-1).log()
 
 
-@ex.mistake(
-    "The numbers are right, and the gradient is that of zₖ/T alone: you detached log Σ exp zⱼ, whose gradient is the "
-    "softmax. Only m may be detached."
-)
+@ex.mistake("The numbers are right, the gradient is that of zₖ/T alone: you detached the sum. Only m may be detached.")
 def sum_detached(logits: Tensor, temperature: float) -> Tensor:
     z = logits / temperature
     return z - torch.logsumexp(z, -1, keepdim=True).detach()
 
 
-@ex.mistake(
-    "The numbers are right, and F.log_softmax computed them. From here on you may use it; once, write out what it "
-    "does: subtract the largest, then the logarithm of the sum of exponentials."
-)
+@ex.mistake("The numbers are right, and F.log_softmax computed them. Once, write out what it does; later, use it.")
 def the_library(logits: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(logits / temperature, dim=-1)
+
+
+@ex.mistake("You multiplied by T. Divide: a higher temperature makes the answer flatter.")
+def multiplied_by_temperature(logits: Tensor, temperature: float) -> Tensor:
+    return stable_log_softmax(logits, 1 / temperature)
+
+
+@ex.mistake("These are bits, log₂. The logarithm of losses is the natural one.")
+def in_bits(logits: Tensor, temperature: float) -> Tensor:
+    return stable_log_softmax(logits, temperature) / math.log(2)
 
 
 @ex.alternative
