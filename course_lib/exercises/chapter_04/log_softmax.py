@@ -258,11 +258,6 @@ def the_library(logits: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(logits / temperature, dim=-1)
 
 
-@ex.mistake("You multiplied by T. Divide: a higher temperature makes the answer flatter.")
-def multiplied_by_temperature(logits: Tensor, temperature: float) -> Tensor:
-    return stable_log_softmax(logits, 1 / temperature)
-
-
 @ex.mistake("These are bits, log₂. The logarithm of losses is the natural one.")
 def in_bits(logits: Tensor, temperature: float) -> Tensor:
     return stable_log_softmax(logits, temperature) / math.log(2)
