@@ -325,7 +325,7 @@ print(f"MACs: {distilled.macs / small.macs:.2f} times fewer")
 print(f"time: {faster.value:.2f} times less [{faster.low:.2f}, {faster.high:.2f}]")
 
 # %% [markdown]
-# **Pruned INT8: what is shipped.** The bytes shrink nearly four times again. Time gains less: between layers numbers must be turned into codes, and a small network has few multiplications to pay for that; at 30 a second, waking up outweighs both.
+# **Pruned INT8: what is shipped.** The bytes shrink nearly four times again. Time gains less: between layers numbers must be turned into codes, and a small network has few multiplications to pay for that. Is anything left at 30 a second?
 
 # %% tags=["nbval-ignore-output"]
 gain = ledger.speedup("student pruned FP32", main_job.FINAL)
