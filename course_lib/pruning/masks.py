@@ -276,6 +276,8 @@ def _ranked(
     before, ranked = Masks.of(model), {}
     for name, parameter in prunable(model, names).items():
         values = parameter.detach().abs() if scores is None else _scores_of(name, scores, parameter)
+        if torch.isnan(values).any():
+            raise ValueError(f"the scores of {name} must hold no NaN: a weight without a score has no rank")
         kept = before[name] if name in before else torch.ones_like(values, dtype=torch.bool)
         if unit == "filter":
             values, kept = filter_scores(values.masked_fill(~kept, 0), norm=2), kept.flatten(1).any(dim=1)
@@ -289,8 +291,6 @@ def _scores_of(name: str, scores: Mapping[str, Tensor], parameter: nn.Parameter)
     values = scores[name].detach()
     if values.shape != parameter.shape:
         raise ValueError(f"the scores of {name} must have shape {list(parameter.shape)}, got {list(values.shape)}")
-    if torch.isnan(values).any():
-        raise ValueError(f"the scores of {name} must hold no NaN: a weight without a score has no rank")
     return values if values.is_floating_point() else values.double()
 
 

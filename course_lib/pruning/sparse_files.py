@@ -137,7 +137,7 @@ def deployed_weights(model: nn.Module) -> dict[str, Weights]:
     for name, value in floats.items():
         if value.dtype != torch.float32:
             raise TypeError(f"{name} must be float32, got {value.dtype}")
-    return {name: value.detach().cpu().numpy() for name, value in floats.items()}
+    return {name: value.detach().cpu().numpy().copy() for name, value in floats.items()}
 
 
 def encode(weights: Mapping[str, Weights], form: Format) -> bytes:
@@ -248,7 +248,7 @@ def _bits(weights: Weights) -> NDArray[np.uint32]:
 
 
 def _float32(values: NDArray, name: str) -> Weights:
-    if values.dtype != np.float32:
+    if values.dtype.newbyteorder("=") != np.float32:
         raise TypeError(f"{name} must be float32, got {values.dtype}")
     return values.astype(_FLOAT, copy=False)
 
