@@ -7,8 +7,8 @@ under the keys of the plain network plus ``…_mask``; ``deepcopy``, moving to a
 (which copies what is not a floating-point number) need no special case; and nothing has to be pickled.
 
 ``torch.nn.utils.prune`` and ``torch.nn.utils.parametrize`` multiply weight and mask in each forward pass instead. That
-needs no care after a step, but it renames the parameters, keeps dense weights in the file, puts a multiplication in
-front of each convolution (which then no longer fuses with its BatchNorm), and a parametrized network cannot be pickled.
+needs no care after a step, but it renames the parameters, keeps dense weights in the file, hides the convolution from
+the exporter, which then leaves BatchNorm unfolded, and a parametrized network cannot be pickled.
 
 **What keeps the zeros.** A step does not: masking once is undone by the first step, since the gradient of a removed
 weight is not 0. Masking the *gradient* as well still fails, because a step is more than the gradient: momentum goes on

@@ -212,7 +212,7 @@ class GradualPruning(Constraint):
 
     def may_be_chosen(self, step: int) -> bool:
         """Whether the target is in force at ``step``."""
-        return step // self._steps_per_time >= self.schedule.last
+        return self.schedule(step // self._steps_per_time) == self.schedule.target
 
     def identity(self) -> str:
         """The schedule, what it applies to, and the masks at the start."""

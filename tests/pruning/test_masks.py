@@ -66,6 +66,18 @@ def test_masks_and_zeroed_weights_equal_pytorch_s(unit):
         assert torch.equal(ours.get_parameter(name), weight), name
 
 
+def test_given_masks_zero_what_pytorch_s_random_ones_zero():
+    ours, theirs, masks = network(), network(), {}
+    for name, module in theirs.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            prune.random_unstructured(module, "weight", amount=0.3)
+            masks[f"{name}.weight"] = module.get_buffer("weight_mask").bool()
+            prune.remove(module, "weight")
+    Masks(masks).apply_(ours)
+    for name, weight in theirs.named_parameters():
+        assert torch.equal(ours.get_parameter(name), weight), name
+
+
 def test_a_global_fraction_of_filters_ranks_them_by_their_l2_norms():
     model = network()
     masks = Masks.from_fraction(model, 0.5, scope="global", unit="filter")
