@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from course_lib.data import SignDataset
 from course_lib.deploy.onnx.counts import onnx_counts
@@ -133,7 +134,7 @@ def test_the_forward_pass_is_that_of_a_network_with_zeros_and_surviving_weights_
     ours, theirs = pruned(), network()
     for name, mask in Masks.of(ours).items():
         owner = theirs.get_submodule(name.rpartition(".")[0])
-        nn.utils.prune.custom_from_mask(owner, "weight", mask)
+        prune.custom_from_mask(owner, "weight", mask)
     optimizer = torch.optim.SGD(ours.parameters(), 0.1)
     hold_(ours, optimizer)
     step(ours, optimizer)

@@ -88,6 +88,15 @@ def test_a_global_fraction_of_filters_ranks_them_by_their_l2_norms():
     assert norms[kept].min() > norms[~kept].max()
 
 
+def test_a_filter_is_ranked_by_the_weights_that_it_still_has():
+    model = nn.Linear(2, 2, bias=False)
+    Masks({"weight": torch.tensor([[True, False], [True, True]])}).apply_(model)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 9.0], [2.0, 2.0]]))  # a step has moved the removed one
+    masks = Masks.from_fraction(model, 0.5, scope="layer", unit="filter")
+    assert masks["weight"].tolist() == [[False, False], [True, True]]
+
+
 def test_thresholds_and_patterns_are_those_of_each_tensor():
     model = network()
     weight = model.classifier.weight.detach()

@@ -42,7 +42,7 @@ STEPS = 3  # an epoch: 40 images
 def every_schedule():
     for target, rounds, first, every in itertools.product((0.0, 0.3, 0.9, 0.95, 1 - 1e-9), (1, 2, 7), (0, 3), (1, 4)):
         options = {"rounds": rounds, "first": first, "every": every}
-        for initial in {0.0, 0.1, target / 3}:
+        for initial in {0.0, 0.1, target / 3, target}:
             if initial <= target:
                 yield cubic(target, initial=initial, **options), initial, target
                 yield iterative(target, of="remaining", initial=initial, **options), initial, target
