@@ -54,7 +54,7 @@ def two_rows() -> Question:
 
 @ex.case("1 of 4: n is not always 2")
 def one_of_four() -> Question:
-    return torch.tensor([[0.1, 0.2, -0.4, 0.3, 0.9, 0.8, -0.7, 0.6]]), 1, 4
+    return torch.tensor([[0.8, 0.2, -0.9, 0.3, 0.1, 0.6, -0.7, 0.5]]), 1, 4
 
 
 @ex.case("3 of 4: n kept, not n removed")
