@@ -21,6 +21,7 @@ from course_lib.data import load
 from course_lib.evaluation import Estimate, seed_interval
 from course_lib.experiments.pruning_study import (
     ARMS,
+    DENSE,
     PRUNING_RATIOS,
     Dense,
     Parts,
@@ -52,7 +53,8 @@ def scores(plan: Plan, seeds: Sequence[int], *, afresh: bool = False) -> list[Sc
         "fields": [field.name for field in fields(Score)],
     }
     trained = _DenseTrainings(plan, parts)
-    arms = [("dense", 0.0), *((arm, ratio) for ratio in PRUNING_RATIOS for arm in ARMS if arm != "dense")]
+    pruned = [(arm, ratio) for ratio in PRUNING_RATIOS for arm in ARMS if arm not in DENSE]
+    arms = [*((arm, 0.0) for arm in DENSE), *pruned]
     todo = [(arm, ratio, seed) for seed in seeds for arm, ratio in arms]
     for arm, ratio, seed in tqdm(todo, unit="run"):
 
@@ -88,9 +90,12 @@ def schedule_figures(found: list[Score]) -> dict[str, Measurement]:
     """Accuracies of all arms, and their paired differences to the dense control, a figure for each fraction."""
     dense = seed_interval([100 * value for value in accuracies(found, "dense", 0).values()])
     figures = {"dense_accuracy": _figure(dense, "%", "validation accuracy, dense, trained as long")}
+    change = difference(found, "dense_rewound", "dense", 0)
+    meaning = f"validation accuracy, {ARMS['dense_rewound']} − dense"
+    figures["dense_rewound_gain_points"] = _figure(change, "points", meaning)
     for ratio in PRUNING_RATIOS:
         for arm in ARMS:
-            if arm != "dense":
+            if arm not in DENSE:
                 change = difference(found, arm, "dense", ratio)
                 meaning = f"validation accuracy at {ratio:.0%} zeros, {ARMS[arm]} − dense"
                 figures[f"{arm}_{100 * ratio:.0f}_gain_points"] = _figure(change, "points", meaning)

@@ -3,7 +3,8 @@
 For each seed one dense student is trained (``Plan.epochs``, of which the weights after ``Plan.early`` are kept). Every
 arm then gets the *same number of further epochs*, ``Plan.retraining``:
 
-* ``dense`` removes nothing: what the further epochs alone bring.
+* ``dense`` removes nothing and trains on as ``one_shot`` does: what the further epochs alone bring.
+* ``dense_rewound`` removes nothing and repeats the rates as ``rate_rewinding`` does: what the rates alone bring.
 * ``one_shot`` removes everything at once, then fine-tunes at a low learning rate.
 * ``iterative`` removes the same share of what is left in four rounds; ``cubic`` removes along Zhu & Gupta's curve in
   twelve. Both reach the target after three fifths of the epochs, and train at the rates of ``one_shot``.
@@ -47,6 +48,7 @@ from course_lib.training import Recipe, fit
 
 ARMS = {
     "dense": "dense, trained as long",
+    "dense_rewound": "dense, rates rewound",
     "one_shot": "one-shot",
     "iterative": "iterative, 4 rounds",
     "cubic": "cubic",
@@ -56,6 +58,8 @@ ARMS = {
     "small_dense": "smaller dense network",
 }
 """Every arm's name and what tables and figures call it."""
+DENSE = ("dense", "dense_rewound")
+"""The arms that remove nothing: one score stands for every fraction."""
 PRUNING_RATIOS = (0.8, 0.9, 0.95)
 """The fractions removed."""
 WHOLE_SHAPE = sign_student(SMALL.width).channels
@@ -121,7 +125,7 @@ class Score:
 
     Args:
         arm: one of ``ARMS``.
-        pruning_ratio: the fraction removed, in [0, 1); 0 for "dense".
+        pruning_ratio: the fraction removed, in [0, 1); 0 for those of ``DENSE``.
         seed: of weights, order, views and random masks.
         accuracy: on the half of validation that did not choose the epoch, a fraction.
         weights_left: weights in kernels and matrices that are not 0.
@@ -169,7 +173,7 @@ def run_arm(
     """Prune and retrain one student, or train a control.
 
     Args:
-        arm: one of ``ARMS``. pruning_ratio: in [0, 1); not looked at for "dense".
+        arm: one of ``ARMS``. pruning_ratio: in [0, 1); not looked at for those of ``DENSE``.
         dense: of the same plan and seed.
     Returns: the student, with the weights of its best epoch, and its score.
     Raises: ValueError: another arm.
@@ -191,7 +195,7 @@ def run_arm(
         scores = _random(student, seed) if arm == "random" else None
         Masks.from_fraction(student, pruning_ratio, scope="global", scores=scores).apply_(student)
         constraint = MasksHeld()
-    if arm in ("rate_rewinding", "weight_rewinding"):
+    if arm in ("dense_rewound", "rate_rewinding", "weight_rewinding"):
         recipe, first_epoch = plan.dense_recipe(seed), plan.early
     if arm == "weight_rewinding":
         rewind_(student, dense.early)
@@ -199,7 +203,7 @@ def run_arm(
         student, parts.train, parts.choosing, recipe, constraint=constraint, first_epoch=first_epoch, progress=False
     )
     every = sparsity(student)[-1]
-    removed = 0.0 if arm == "dense" else pruning_ratio
+    removed = 0.0 if arm in DENSE else pruning_ratio
     accuracy, epochs = model_accuracy(student, parts.scoring), plan.epochs + plan.retraining
     return student, Score(arm, removed, seed, accuracy, every.size - every.zeros, epochs, history.seconds)
 
@@ -238,19 +242,22 @@ def small_channels(pruning_ratio: float) -> tuple[int, ...]:
     raise ValueError(f"pruning_ratio must leave a weight for each layer, got {pruning_ratio}")
 
 
-def difference(scores: Sequence[Score], arm: str, control: str, pruning_ratio: float) -> Estimate:
+def difference(
+    scores: Sequence[Score], arm: str, control: str, pruning_ratio: float, *, level: float = 0.95
+) -> Estimate:
     """Points arm − control at one fraction, paired by seed, with a t-interval over the seeds.
 
+    Args: level: of the interval, in (0, 1); among k comparisons 1 − 0.05/k.
     Raises: ValueError: fewer than two seeds that both have.
     """
     found = {name: accuracies(scores, name, pruning_ratio) for name in (arm, control)}
     common = sorted(found[arm].keys() & found[control].keys())
-    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in common], unit="points")
+    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in common], level, unit="points")
 
 
 def accuracies(scores: Sequence[Score], arm: str, pruning_ratio: float) -> dict[int, float]:
-    """Accuracy by seed of one arm; "dense" has one for every fraction."""
-    at = 0.0 if arm == "dense" else pruning_ratio
+    """Accuracy by seed of one arm; those of ``DENSE`` have one for every fraction."""
+    at = 0.0 if arm in DENSE else pruning_ratio
     return {s.seed: s.accuracy for s in scores if s.arm == arm and s.pruning_ratio == at}
 
 
