@@ -54,8 +54,8 @@ ARMS = {
     "cubic": "cubic",
     "rate_rewinding": "one-shot, rates rewound",
     "weight_rewinding": "one-shot, weights and rates rewound",
-    "random": "random weights, one-shot",
     "small_dense": "smaller dense network",
+    "random": "random weights, one-shot",
 }
 """Every arm's name and what tables and figures call it."""
 DENSE = ("dense", "dense_rewound")

@@ -37,7 +37,8 @@ def threshold_figure(
     _, edges, bars = left.hist(floats(magnitudes), bins=60, color=COLOURS[0])
     for edge, bar in zip(edges, bars, strict=False):
         bar.set_facecolor(COLOURS[1] if edge < cut else COLOURS[0])
-    left.axvline(cut, color="#000000", linestyle="--")
+    left.axvline(cut, color="#000000", linestyle="--", label="threshold")
+    left.legend(loc="upper right")
     left.set(xlabel="magnitude |w|", ylabel="weights", yscale="log", title=f"threshold {cut:.3f}")
     layers = [layer for layer in shares if layer != "all"]
     middle.barh(layers, [shares[layer][at] for layer in layers], color=COLOURS[1])
@@ -113,7 +114,9 @@ def pruning_losses_figure(differences: Mapping[str, Mapping[float, Estimate]]) -
             np.arange(len(ratios)) + shift, values, yerr=np.array(reach).T, color=COLOURS[place],
             marker=MARKERS[place], linestyle="", capsize=3, label=ARMS[arm],
         )  # fmt: skip
-        told.append(f"{ARMS[arm]} " + ", ".join(f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]" for e in by_ratio.values()))
+        told.append(
+            f"{ARMS[arm]} " + ", ".join(f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]" for e in by_ratio.values())
+        )
     axes.axhline(0, color="#000000", linewidth=1)
     axes.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     axes.set(xlabel="weights removed", ylabel="accuracy − dense, points")
