@@ -1,4 +1,4 @@
-"""The benchmark of schedules keeps finished trainings, trains a dense network once a seed, and records what it found."""
+"""Finished trainings of the schedules are kept, and a dense network is trained once a seed."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_small_network_is_the_largest_that_fits():
 
 
 def test_another_arm_is_refused(dense):
-    with pytest.raises(ValueError, match="arm must be one of dense, .*, got 'magic'"):
+    with pytest.raises(ValueError, match=r"arm must be one of dense, .*, got 'magic'"):
         run_arm("magic", 0.9, PLAN, PARTS, dense, seed=5)
 
 
