@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · Magnitude pruning: which weights does the network not need?
 #
-# Set nine of ten weights of a trained network to zero and train on for a little while: it reads most signs again. It is not faster. Why both?
+# Set nine of ten weights of a trained network to zero and train on for a little while: much of what it knew comes back. It is not faster. Why both?
 #
 # **You will be able to**
 #
@@ -147,7 +147,7 @@ for name, model in {"as trained": student, "rescaled": twin}.items():
 claim("The rescaled network gives the same logits, within 0.001.", apart < 1e-3)
 
 # %% [markdown]
-# Two networks that are one function, and magnitude prunes one much worse. Weight decay hides this: it keeps filters of one layer about equally large.
+# Two networks that are one function, and magnitude prunes one much worse.
 #
 # ## How many? Threshold and fraction
 #
@@ -381,8 +381,8 @@ print(f"{100 * kept.fraction:.1f} % zeros: {100 * at_once:.1f} % right at once, 
       f"{100 * recovered:.1f} % after {len(history.epochs)} epochs on {len(train):,} images")
 
 # %%
-claim("Three short epochs bring back at least ten points, and every zero is still there.",
-      recovered > at_once + 0.1 and kept.zeros == round(0.9 * kept.size))
+claim("Three short epochs bring back at least five points, and every zero is still there.",
+      recovered > at_once + 0.05 and kept.zeros == round(0.9 * kept.size))
 
 # %% [markdown]
 # ## When? At once, gradually, or again from earlier
@@ -394,9 +394,8 @@ claim("Three short epochs bring back at least ten points, and every zero is stil
 # At first it rises three times as fast as a straight line, at the end not at all: most weights go while many are left, and the last ones go slowly. **By hand:** $s_i = 0$, $s_f = 0.8$, $n = 2$: at first $0$, then $0.8\,(1 - \frac18) = 0.7$, then $0.8$.
 
 # %%
-from course_lib.experiments.pruning_study import ARMS, PRUNING_RATIOS, Plan, Score, difference, schedule
+from course_lib.experiments.pruning_study import ARMS, PRUNING_RATIOS, Score, difference, schedule
 
-plan = Plan()
 fractions = {}
 for arm in ("one_shot", "iterative", "cubic"):
     removed_at = schedule(arm, 0.9, last=300)
@@ -420,7 +419,7 @@ check("07.3", cubic_fraction)
 #
 # ### Recorded, at equal epochs
 #
-# A small study: 1,000 signs, a narrow student, dense training first, then the same number of further epochs for every arm. Controls: the dense network trained as long, at low rates and at rewound ones; random masks; and a *dense network with as many weights as were kept*, trained from scratch for all epochs. Seeds were fixed beforehand, except that "dense, rates rewound" was added after the first seed's scores had been seen.
+# A small study: 1,000 signs, a narrow student, dense training first, then the same number of further epochs for every arm. Controls: the dense network trained as long, at low rates and at rewound ones; random masks; and a *dense network with as many weights as were kept*, trained from scratch for all epochs. The gradual arms reach their target after three fifths of the further epochs; validation chooses among those at the target. Seeds were fixed beforehand, except that "dense, rates rewound" was added after the first seed's scores had been seen.
 
 # %%
 recorded = load_result("pruning_schedules")
@@ -432,7 +431,7 @@ losses = {arm: {r: difference(scores, arm, "dense", r) for r in PRUNING_RATIOS}
 plots.pruning_losses_figure(losses)
 
 # %% [markdown]
-# Paired within seeds, in points, with 95 % intervals over three seeds (narrow scatter or not, $t$ multiplies it by 4.3):
+# Paired within seeds, in points, with 95 % intervals over three seeds (with three, Student's $t$ makes them 4.3 standard errors long on each side):
 
 # %%
 pairs = {"cubic − one-shot": ("cubic", "one_shot"), "iterative − one-shot": ("iterative", "one_shot"),
@@ -588,12 +587,15 @@ with measure.torch_threads(1):
 print(by_csr)
 
 # %% [markdown]
-# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours $n$ stay. With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. The price of the pattern, at 50 % and before any training:
+# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours $n$ stay. With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. What does the pattern cost before any training? Conv 1 is left out: its 3 channels are no group of 4.
 
 # %% tags=["nbval-ignore-output"]
-pattern = accuracy_under(Masks.from_n_m(student, 2, 4))
-print(f"2 of 4: {100 * pattern:.1f} % right; half of each layer: "
-      f"{100 * by_scope['in each layer', 0.5]:.1f} %; half of all: {100 * by_scope['global', 0.5]:.1f} %")
+grouped = list(weights)[1:]
+ways = {"2 of every 4": Masks.from_n_m(student, 2, 4, names=grouped),
+        "half of each layer": Masks.from_fraction(student, 0.5, scope="layer", names=grouped),
+        "half of all": Masks.from_fraction(student, 0.5, scope="global", names=grouped)}
+for words, masks in ways.items():
+    print(f"{words:18} {100 * masks.pruning_ratio:.1f} % zeros, {100 * accuracy_under(masks):.1f} % right")
 
 # %% [markdown]
 # **Exercise 07.5.** The pattern, for a matrix.
@@ -643,7 +645,8 @@ display(Markdown(f"""
 4. At 90 % zeros and equal epochs, in points: cubic − one-shot {written("cubic − one-shot")}; rewound rates −
    low rates {written("rates rewound − low rates")}; weights rewound as well
    {written("weights too − rates only")}; against a small dense network
-   {written("rates rewound − small dense")}. Three seeds, one small study.
+   {written("rates rewound − small dense")}, at 95 % zeros {interval(found["rates rewound − small dense", 0.95])}.
+   Three seeds, one small study.
 5. 90 % zeros: {speed["ONNX Runtime"].value:.2f} × the speed in ONNX Runtime, {speed["PyTorch"].value:.2f} ×
    in PyTorch; the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
 """))
@@ -653,7 +656,7 @@ display(Markdown(f"""
 #
 # ## References
 #
-# * Y. LeCun, J. Denker, S. Solla (1990). *Optimal brain damage.* NeurIPS 2, eq. 5.
+# * Y. LeCun, J. Denker, S. Solla (1990). *Optimal brain damage.* NeurIPS 2, section 2.
 # * S. Han, J. Pool, J. Tran, W. Dally (2015). *Learning both weights and connections for efficient neural networks.* [arXiv:1506.02626](https://arxiv.org/abs/1506.02626), section 3.
 # * M. Zhu, S. Gupta (2017). *To prune, or not to prune.* [arXiv:1710.01878](https://arxiv.org/abs/1710.01878), eq. 1.
 # * J. Frankle, G. K. Dziugaite, D. Roy, M. Carbin (2020). *Linear mode connectivity and the lottery ticket hypothesis.* [arXiv:1912.05671](https://arxiv.org/abs/1912.05671).
