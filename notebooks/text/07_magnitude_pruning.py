@@ -645,8 +645,8 @@ display(Markdown(f"""
 4. At 90 % zeros and equal epochs, in points: cubic − one-shot {written("cubic − one-shot")}; rewound rates −
    low rates {written("rates rewound − low rates")}; weights rewound as well
    {written("weights too − rates only")}; against a small dense network
-   {written("rates rewound − small dense")}, at 95 % zeros {interval(found["rates rewound − small dense", 0.95])}.
-   Three seeds, one small study.
+   {written("rates rewound − small dense")}, at 95 % zeros
+   {interval(found["rates rewound − small dense", 0.95])}. Three seeds, one small study.
 5. 90 % zeros: {speed["ONNX Runtime"].value:.2f} × the speed in ONNX Runtime, {speed["PyTorch"].value:.2f} ×
    in PyTorch; the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
 """))
