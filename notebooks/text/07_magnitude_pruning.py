@@ -232,7 +232,7 @@ for words, scope in scopes.items():
         print(f"{words:14} {100 * ratio:.0f} % zeros: {100 * by_scope[words, ratio]:.1f} % right")
 
 # %% [markdown]
-# Which layer dies first under the global ranking? One whose weights happen to be small. And how large a whole layer is, BatchNorm does not care either: divide conv 3 by 8.
+# Note the classifier under the global ranking. Which layer dies first there? One whose weights happen to be small. And how large a whole layer is, BatchNorm does not care either: divide conv 3 by 8.
 
 # %% tags=["nbval-ignore-output"]
 quieter = rescaled(student, 2, slice(None), 1 / 8)
@@ -598,6 +598,8 @@ for words, masks in ways.items():
     print(f"{words:18} {100 * masks.pruning_ratio:.1f} % zeros, {100 * accuracy_under(masks):.1f} % right")
 
 # %% [markdown]
+# Compare with half of *each* layer further up: sparing one small layer, the first, changes more than any of these patterns. How much each layer can give is a question of its own.
+#
 # **Exercise 07.5.** The pattern, for a matrix.
 
 
