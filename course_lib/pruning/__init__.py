@@ -1,5 +1,79 @@
 """Removing what a network does not need."""
 
 from course_lib.pruning.channels import folded_filter_norms, masked_student, prune_channels, pruned_widths
+from course_lib.pruning.masked import (
+    EarlyWeights,
+    MasksHeld,
+    TensorSparsity,
+    hold_,
+    load_masked_state_,
+    make_permanent_,
+    rewind_,
+    sparsity,
+)
+from course_lib.pruning.masks import Masks, Scope, Unit, enforce_, prunable
+from course_lib.pruning.patterns import (
+    filter_scores,
+    fraction_mask,
+    global_fraction_masks,
+    n_m_mask,
+    removed_count,
+    threshold_mask,
+    whole_filters,
+)
+from course_lib.pruning.schedules import GradualPruning, Schedule, constant, cubic, iterative, one_shot
+from course_lib.pruning.sparse_files import (
+    Csr,
+    Format,
+    csr_break_even,
+    csr_bytes,
+    decode,
+    deployed_weights,
+    encode,
+    file_bytes,
+    from_csr,
+    to_csr,
+)
 
-__all__ = ["folded_filter_norms", "masked_student", "prune_channels", "pruned_widths"]
+__all__ = [
+    "Csr",
+    "EarlyWeights",
+    "Format",
+    "GradualPruning",
+    "Masks",
+    "MasksHeld",
+    "Schedule",
+    "Scope",
+    "TensorSparsity",
+    "Unit",
+    "constant",
+    "csr_break_even",
+    "csr_bytes",
+    "cubic",
+    "decode",
+    "deployed_weights",
+    "encode",
+    "enforce_",
+    "file_bytes",
+    "filter_scores",
+    "folded_filter_norms",
+    "fraction_mask",
+    "from_csr",
+    "global_fraction_masks",
+    "hold_",
+    "iterative",
+    "load_masked_state_",
+    "make_permanent_",
+    "masked_student",
+    "n_m_mask",
+    "one_shot",
+    "prunable",
+    "prune_channels",
+    "pruned_widths",
+    "removed_count",
+    "rewind_",
+    "sparsity",
+    "threshold_mask",
+    "to_csr",
+    "whole_filters",
+]

@@ -1,5 +1,6 @@
 """One training loop for everything: ``fit`` with a ``Recipe``. A loss is an argument; a killed run continues."""
 
+from course_lib.training.constraint import Constraint
 from course_lib.training.distributed import process_group, world
 from course_lib.training.loop import epoch_batches, fit, make_optimizer
 from course_lib.training.loss import CrossEntropy, Loss, LossFunction
@@ -8,6 +9,7 @@ from course_lib.training.recipe import PRECISIONS, Batch, History, Recipe, compu
 __all__ = [
     "PRECISIONS",
     "Batch",
+    "Constraint",
     "CrossEntropy",
     "History",
     "Loss",

@@ -1,6 +1,6 @@
 """One training loop for everything: teachers, students, pruned and quantized networks.
 
-``fit`` is gradient descent with eight habits built in, each of which the course's measurements rely on:
+``fit`` is gradient descent with nine habits built in, each of which the course's measurements rely on:
 
 * **Everything random is a function of (seed, epoch)**: the order of the images and their augmented views. Nothing
   depends on what ran before, so a run that was killed continues to the same weights.
@@ -15,6 +15,7 @@
   comes wholly in eval mode, as loaded ones do, is trained wholly.
 * **The average of the steps may stand in for the last one** (``Recipe.average``; off by default): validation scores
   the averaged weights, and they are what the caller gets; the steps go on from the weights themselves.
+* **Weights may be bound** (``constraint``): masked ones are 0 again after every step, and in the average.
 * **Nothing half-written**: the state is saved after each epoch under a temporary name, then renamed.
 
 * **Precision is a choice** (``Recipe.precision``): bfloat16 halves a large network's epoch where the processor has
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ from course_lib.errors import CourseError
 from course_lib.evaluation.predictions import model_accuracy
 from course_lib.models.modes import Modes, modes, restore_modes_
 from course_lib.training.averaging import WeightAverage
+from course_lib.training.constraint import Constraint
 from course_lib.training.distributed import average_gradients_, replicated, share_state_, total, world
 from course_lib.training.loss import LossFunction, as_loss
 from course_lib.training.recipe import Batch, History, Recipe, compute_in
@@ -58,6 +61,8 @@ def fit(
     recipe: Recipe,
     *,
     loss: LossFunction | None = None,
+    constraint: Constraint | None = None,
+    first_epoch: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
     log_dir: str | Path | None = None,
@@ -67,26 +72,23 @@ def fit(
 
     Args:
         loss: (logits (B, C), batch) → scalar; by default cross-entropy with the labels.
+        constraint: what must hold for the weights after every step, such as masks; by default nothing.
+        first_epoch: order, views and learning rate start there, as if the epochs before it had been trained already.
         checkpoint: where the state is kept after each epoch. If the file is there, training continues from it and
             ends with the same weights as a run that was never interrupted (same machine and number of threads).
         progress: show a bar. log_dir: write TensorBoard curves there (needs the extra ``tensorboard``).
         on_epoch: is told each row of the history, once the state is kept; of several processes only the first's.
     Returns: the history of all epochs, those before a resume included.
-    Raises: ValueError: a part is empty. CourseError: the checkpoint is broken or belongs to another run.
-        FloatingPointError: the loss is not finite. KeyboardInterrupt: Ctrl-C; it says how to continue.
+    Raises: ValueError: a part is empty, or the recipe has no first_epoch. CourseError: the checkpoint is broken or
+        belongs to another run. FloatingPointError: the loss is not finite. KeyboardInterrupt: it says how to continue.
     """
-    run = _prepared(model, train, validation, recipe, loss)
+    run = _prepared(model, train, validation, recipe, loss, constraint, first_epoch)
     identity = run.identity()
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume_(checkpoint, identity)
     run.loss.start(train, recipe, run.optimizer)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stubs)
-    try:
+    with _stop_told(run, checkpoint), _channels_last(model):
         _run_epochs(run, progress, log_dir, _keeper(run, identity, checkpoint, on_epoch))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stopped(run, checkpoint)) from None
-    finally:
-        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     if run.best is not None:
         model.load_state_dict(run.best)
     model.eval()
@@ -125,17 +127,30 @@ def make_optimizer(model: nn.Module, recipe: Recipe, loss: nn.Module | None = No
 
 
 def _prepared(
-    model: nn.Module, train: SignDataset, validation: SignDataset, recipe: Recipe, loss: LossFunction | None
+    model: nn.Module,
+    train: SignDataset,
+    validation: SignDataset,
+    recipe: Recipe,
+    loss: LossFunction | None,
+    constraint: Constraint | None,
+    first_epoch: int,
 ) -> Run:
     for part, dataset in (("train", train), ("validation", validation)):
         if len(dataset) == 0:
             raise ValueError(f"{part} must hold at least one image, got {dataset!r}")
-    objective = as_loss(loss, recipe.label_smoothing)
+    if not 0 <= first_epoch < recipe.epochs:
+        raise ValueError(f"first_epoch must be in 0..{recipe.epochs - 1}, got {first_epoch}")
+    objective, bound, steps = as_loss(loss, recipe.label_smoothing), constraint or Constraint(), _steps(train, recipe)
+    bound.start(model, recipe.epochs, steps)
     optimizer = make_optimizer(model, recipe, objective)
-    scheduler = _scheduler(optimizer, recipe, _steps(train, recipe) * recipe.epochs)
+    scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
+    _skip_(scheduler, steps * first_epoch)
     average = WeightAverage(model, recipe.average) if recipe.average else None
     frozen = _training_modes(model)
-    return Run(model, train, validation, recipe, objective, optimizer, scheduler, frozen, average=average)
+    return Run(
+        model, train, validation, recipe, objective, optimizer, scheduler, frozen,
+        average=average, constraint=bound, first_epoch=first_epoch,
+    )  # fmt: skip
 
 
 def _training_modes(model: nn.Module) -> Modes:
@@ -156,6 +171,14 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: in
     return CosineAnnealingLR(optimizer, total_steps)
 
 
+def _skip_(scheduler: LRScheduler, steps: int) -> None:
+    """Move the learning rate on by ``steps`` steps that are not trained here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # before the optimiser's: on purpose
+        for _ in range(steps):
+            scheduler.step()
+
+
 def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, on_epoch: OnEpoch | None) -> OnEpoch:
     """What is done with an epoch's row: the state is saved first, so that what is told is kept."""
 
@@ -170,7 +193,7 @@ def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, o
 
 def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, kept: OnEpoch) -> None:
     """Every epoch that is not done yet: train, score, keep the best."""
-    rank, first = world()[0], len(run.history.epochs)
+    rank, first = world()[0], run.first_epoch + len(run.history.epochs)
     steps = (run.recipe.epochs - first) * _steps(run.train, run.recipe)
     share_state_(run.model, run.loss)
     forward = replicated(run.model)
@@ -191,8 +214,11 @@ def _score(run: Run, row: dict[str, float]) -> None:
     if run.average is not None:
         run.average.share_()
     with contextlib.nullcontext() if run.average is None else run.average.shown_in(run.model):
+        if run.average is not None:
+            run.constraint.enforce(run.model)
         row["validation_accuracy"] = model_accuracy(run.model, run.validation)
-        if run.history.add(row):
+        last_step = (int(row["epoch"]) + 1) * _steps(run.train, run.recipe) - 1
+        if run.history.add(row, run.constraint.may_be_chosen(last_step)):
             run.best = {key: value.clone() for key, value in run.model.state_dict().items()}
 
 
@@ -201,8 +227,10 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
     started, summed, lr = time.perf_counter(), 0.0, 0.0
     device = next(run.model.parameters()).device
     own = list(run.loss.parameters())
+    first_step = epoch * _steps(run.train, run.recipe)
     restore_modes_(run.modes)
     for step, batch in enumerate(epoch_batches(run.train, run.recipe, epoch)):
+        run.constraint.before_step(run.model, first_step + step)
         images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
         batch = batch._replace(images=images, labels=batch.labels.to(device))
         run.optimizer.zero_grad(set_to_none=True)
@@ -214,6 +242,7 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
         average_gradients_(own)
         lr = run.optimizer.param_groups[0]["lr"]
         run.optimizer.step()
+        run.constraint.enforce(run.model)
         run.scheduler.step()
         if run.average is not None:
             run.average.update_(run.model)
@@ -223,10 +252,25 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
     return {"epoch": epoch, "loss": mean, "lr": lr, "seconds": time.perf_counter() - started}
 
 
-def _stopped(run: Run, checkpoint: str | Path | None) -> str:
-    done = len(run.history.epochs)
-    kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
-    return f"training stopped after {done} of {run.recipe.epochs} epochs; {kept}"
+@contextlib.contextmanager
+def _stop_told(run: Run, checkpoint: str | Path | None) -> Iterator[None]:
+    """Ctrl-C says how far the training came and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = run.first_epoch + len(run.history.epochs)
+        kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
+        raise KeyboardInterrupt(f"training stopped after {done} of {run.recipe.epochs} epochs; {kept}") from None
+
+
+@contextlib.contextmanager
+def _channels_last(model: nn.Module) -> Iterator[None]:
+    """The network's tensors in the order that convolutions are fastest in; afterwards as before."""
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stubs)
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
 
 
 def _require_finite(value: Tensor, epoch: int, step: int) -> None:

@@ -120,10 +120,10 @@ class History:
         """Wall-clock time of all epochs, in seconds."""
         return sum(row["seconds"] for row in self.epochs)
 
-    def add(self, row: dict[str, float]) -> bool:
-        """Append an epoch's row; True if it is the best so far (the first one of equals)."""
+    def add(self, row: dict[str, float], may_be_chosen: bool = True) -> bool:
+        """Append an epoch's row; True if it is the best so far of those that may be chosen (the first of equals)."""
         self.epochs.append(row)
-        if row["validation_accuracy"] <= self.best_accuracy:
+        if not may_be_chosen or row["validation_accuracy"] <= self.best_accuracy:
             return False
         self.best_epoch, self.best_accuracy = int(row["epoch"]), row["validation_accuracy"]
         return True

@@ -23,6 +23,7 @@ from course_lib.errors import CourseError
 from course_lib.models.modes import Modes
 from course_lib.storage.files import atomic_path
 from course_lib.training.averaging import WeightAverage
+from course_lib.training.constraint import Constraint
 from course_lib.training.loss import Loss
 from course_lib.training.recipe import History, Recipe
 
@@ -43,6 +44,8 @@ class Run:
         history: of the epochs that are done.
         best: the weights of the best epoch on validation, averaged where the recipe says so; None before the first.
         average: of the weights so far; None where the recipe has none.
+        constraint: what must hold for the weights after every step.
+        first_epoch: the recipe's epoch that this run begins with.
     """
 
     model: nn.Module
@@ -56,6 +59,8 @@ class Run:
     history: History = field(default_factory=History)
     best: dict[str, Tensor] | None = None
     average: WeightAverage | None = None
+    constraint: Constraint = field(default_factory=Constraint)
+    first_epoch: int = 0
 
     def identity(self) -> dict[str, str]:
         """Names the run: a state may only continue the run that wrote it. Taken before the first step."""
@@ -63,7 +68,11 @@ class Run:
         # Strides and dropout change no shape, but stand in the text that PyTorch prints for a network.
         layers = hashlib.sha256(repr(self.model).encode()).hexdigest()
         train = [self.train.name, list(self.train.images.shape)]
-        text = json.dumps([asdict(self.recipe), shapes, layers, train, self.loss.identity()], sort_keys=True)
+        parts = [asdict(self.recipe), shapes, layers, train, self.loss.identity()]
+        # Only where there are any: the states of plain trainings stay valid.
+        if (bound := self.constraint.identity()) or self.first_epoch:
+            parts += [bound, self.first_epoch]
+        text = json.dumps(parts, sort_keys=True)
         return {"fingerprint": text, "data": f"{self.train.digest()} {self.validation.digest()}"}
 
     def save(self, path: str | Path, identity: dict[str, str]) -> None:
