@@ -1,7 +1,7 @@
 """How functions and tensor methods treat channels: one rule for each kind, by the name under which torch has it.
 
-A rule gets a ``Step``: the node, its value and arguments, and the ids of the tensors among them; it gives the ids of the
-value. Most rules are one line, because a function that only moves values can be applied to their ids.
+A rule gets a ``Step``: the node, its value and arguments, and the ids of the tensors among them; it gives the ids of
+the value. Most rules are short, because a function that only moves values can be applied to their ids.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from course_lib.pruning.groups import UnsupportedOperator
 from course_lib.pruning.identities import Identities, spread
-from course_lib.pruning.layers import Call, layer_norm
+from course_lib.pruning.layers import LAYERS, Call
 
 Ids = Tensor | tuple[Tensor, ...]
 """Of a tensor: int64, in its shape. Of a function that gives several tensors: one for each."""
@@ -28,7 +28,8 @@ class Step:
     Args:
         node: the call in the traced graph; its arguments are numbers that the code states, and nodes.
         value: what it gives, on the device "meta".
-        args, kwargs: the arguments' values.
+        args: the values of the arguments given by position.
+        kwargs: and of those given by name.
         known: the ids of every node so far.
         identities: where the rule states what it knows.
         owner_call: (node, parameter, kind, shape) → the call of the layer that owns the parameter.
@@ -257,7 +258,7 @@ def _padded(step: Step) -> Tensor:
 
 def _layer_norm(step: Step) -> Tensor:
     call = step.owner_call(step.node, step.stated(2, "weight"), nn.LayerNorm, step.value.shape)
-    return layer_norm(call, step.ids)
+    return LAYERS[nn.LayerNorm](call, step.ids)
 
 
 _KINDS: dict[Callable[[Step], Ids], str] = {

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from course_lib.pruning.functions import FUNCTIONS, Ids, Step, kind_of
-from course_lib.pruning.groups import UnsupportedOperator
+from course_lib.pruning.groups import Consumer, UnsupportedOperator
 from course_lib.pruning.identities import Identities
-from course_lib.pruning.layers import LAYERS, Call, Consumer
+from course_lib.pruning.layers import LAYERS, Call
 
 
 class Propagation(fx.Interpreter):
@@ -42,6 +42,11 @@ class Propagation(fx.Interpreter):
         self.names, self.identities = dict(names), identities
         self.consumers: dict[str, Consumer] = {}
         self.ids: dict[fx.Node, Ids] = {}
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A tensor kept by name; one that is neither parameter nor buffer has memory still, and loses it here."""
+        value = super().get_attr(target, args, kwargs)
+        return value.to("meta") if isinstance(value, Tensor) else value
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute the node's shape and its ids.
