@@ -81,9 +81,12 @@ class Step:
 
 
 def kind_of(node: fx.Node) -> str:
-    """The function's or method's name, without the underscore of those that work in place; "" for foreign functions."""
-    if node.op == "call_method":
-        return str(node.target).rstrip("_")
+    """The function's or method's name, without the underscore of those that work in place.
+
+    A function from elsewhere than torch and Python gets its package's name in front, so that no rule fits it.
+    """
+    if node.op != "call_function":
+        return str(node.target).rstrip("_") if node.op == "call_method" else node.op
     target: Any = node.target
     home = (getattr(target, "__module__", None) or "torch").partition(".")[0]
     foreign = home not in ("torch", "_operator", "builtins", "torchvision", "math")
@@ -166,16 +169,19 @@ def _expanded(step: Step) -> Tensor:
 
 def _with_fixed_sizes(step: Step, ids: Tensor, dims: list[int]) -> Tensor:
     held = [dim for dim in dims if step.identities.varies(ids, dim)]
+    if held and not any(step.identities.varies(ids, dim) for dim in range(ids.ndim) if dim not in held):
+        step.fix(ids, "their number stands in the code")
+        return ids
     for dim in held:
         step.identities.unite(ids, ids.narrow(dim, 0, 1))
-    if held and not any(step.identities.varies(ids, dim) for dim in range(ids.ndim)):
-        step.fix(ids, "their number stands in the code")
     return ids
 
 
 def _concatenated(step: Step) -> Tensor:
-    tensors, dim = [step.of(n) for n in step.stated(0, "tensors")], step.given(1, "dim", 0)
-    dim %= tensors[0].ndim
+    parts = step.stated(0, "tensors")
+    whole = step.known.get(parts, ()) if isinstance(parts, fx.Node) else ()  # all that another function gave
+    tensors = list(whole) if isinstance(parts, fx.Node) else [step.of(part) for part in parts]
+    dim = step.given(1, "dim", 0) % tensors[0].ndim
     others = [d for d in range(tensors[0].ndim) if d != dim]
     if any(step.identities.varies(ids, d) for ids in tensors for d in others):
         # The channels lie on another axis: what stands side by side there must have the same size, so is one.
@@ -283,3 +289,6 @@ _KINDS: dict[Callable[[Step], Ids], str] = {
 }
 FUNCTIONS: dict[str, Callable[[Step], Ids]] = {kind: rule for rule, kinds in _KINDS.items() for kind in kinds.split()}
 """Name of a function or method → its rule."""
+
+TAKES_SIZES = frozenset({"view", "reshape", "expand", "unflatten", "chunk", "split"})
+"""Functions in which a number computed from a tensor's sizes is a size again."""
