@@ -93,7 +93,7 @@ class Consumer:
     ids: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DependencyGraph:
     """The groups of one network, and where each channel stands.
 

@@ -179,7 +179,7 @@ def test_an_operator_without_a_rule_is_named_with_its_line():
 
 
 def test_layers_without_a_rule_are_refused_by_name():
-    with pytest.raises(UnsupportedOperator, match="LocalResponseNorm 1 .* has no rule"):
+    with pytest.raises(UnsupportedOperator, match=r"LocalResponseNorm 1 .* has no rule"):
         dependency_graph(nn.Sequential(nn.Conv2d(3, 4, 1), nn.LocalResponseNorm(2), nn.Conv2d(4, 2, 1)), IMAGES)
     weighted = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
     with pytest.raises(UnsupportedOperator, match="ParametrizedConv2d 0"):
@@ -197,7 +197,7 @@ def test_a_network_that_cannot_be_traced_is_refused_with_reason_and_line():
 
 
 def test_a_wrong_example_is_refused():
-    with pytest.raises(UnsupportedOperator, match="Conv2d 0 .* fails: Invalid channel"):
+    with pytest.raises(UnsupportedOperator, match=r"Conv2d 0 .* fails: Invalid channel"):
         dependency_graph(nn.Sequential(nn.Conv2d(3, 4, 1)), torch.zeros(1, 2, 4, 4))
 
 
