@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,10 @@ from course_lib.models.modes import eval_mode
 from course_lib.pruning.dependency import trace
 from course_lib.pruning.groups import DependencyGraph
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def cut(model: nn.Module, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> nn.Module:
+
+def cut(model: Network, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> Network:
     """A smaller copy of ``model`` without the channels that ``keep`` leaves out.
 
     Args:

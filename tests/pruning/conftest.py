@@ -21,9 +21,10 @@ def with_statistics(model: nn.Module) -> nn.Module:
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.5, 0.5)
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
-                module.running_mean.uniform_(-0.3, 0.3)
-                module.running_var.uniform_(0.5, 2.0)
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                for statistic, low, high in ((module.running_mean, -0.3, 0.3), (module.running_var, 0.5, 2.0)):
+                    if statistic is not None:
+                        statistic.uniform_(low, high)
     return model.eval()
 
 
@@ -62,7 +63,7 @@ def trains(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     model.train()
     found = model(*inputs)
     found = found.values() if isinstance(found, dict) else [found] if isinstance(found, Tensor) else found
-    sum(output.square().sum() for output in found).backward()
+    torch.stack([output.square().sum() for output in found]).sum().backward()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     assert gradients
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
