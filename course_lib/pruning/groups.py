@@ -87,7 +87,7 @@ class Consumer:
 
     Args:
         dim: the axis of its input on which the channels stand.
-        ids: the id of each position on that axis.
+        ids: which channel each position on that axis holds: its id while the graph is built, its number afterwards.
     """
 
     dim: int
