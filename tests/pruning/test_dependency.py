@@ -67,6 +67,19 @@ def test_a_concatenation_leaves_its_parts_independent_and_shifts_the_second():
     assert graph["b"].members[-1].indices == ((4,), (5,), (6,), (7,), (8,))
 
 
+def test_maps_that_stand_one_above_the_other_need_the_same_channels():
+    """Also where no layer reads them together: the concatenation itself needs as many channels in both."""
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        tall = torch.cat([net.a(x), net.b(x)], dim=2)
+        return net.head(tall[:, :, :8]) + net.other(tall[:, :, 8:])
+
+    net = Net(forward, **convolutions(a=(3, 4), b=(3, 4), head=(4, 2), other=(4, 2)))
+    graph = dependency_graph(net, IMAGES)
+    assert graph.group_of("a") is graph.group_of("b")
+    assert graph["a"].size == 4
+
+
 def test_flattened_maps_give_each_channel_as_many_inputs_as_pixels():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d((2, 3)), nn.Flatten(), nn.Linear(24, 5))
     assert dependency_graph(net, IMAGES)["0"].members[-1].indices[1] == (6, 7, 8, 9, 10, 11)
