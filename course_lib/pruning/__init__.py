@@ -1,6 +1,20 @@
 """Removing what a network does not need."""
 
 from course_lib.pruning.channels import folded_filter_norms, masked_student, prune_channels, pruned_widths
+from course_lib.pruning.cutting import cut, masked
+from course_lib.pruning.dependency import dependency_graph
+from course_lib.pruning.groups import DependencyGraph, Group, Member, UnsupportedOperator
+from course_lib.pruning.importance import (
+    Importance,
+    batch_norm_scales,
+    channel_sums,
+    curvature,
+    noise,
+    norms,
+    scale_penalty,
+    taylor,
+)
+from course_lib.pruning.selection import choose
 from course_lib.pruning.masked import (
     EarlyWeights,
     MasksHeld,
@@ -37,20 +51,31 @@ from course_lib.pruning.sparse_files import (
 
 __all__ = [
     "Csr",
+    "DependencyGraph",
     "EarlyWeights",
     "Format",
     "GradualPruning",
+    "Group",
+    "Importance",
     "Masks",
     "MasksHeld",
+    "Member",
     "Schedule",
     "Scope",
     "TensorSparsity",
     "Unit",
+    "UnsupportedOperator",
+    "batch_norm_scales",
+    "channel_sums",
+    "choose",
     "constant",
     "csr_break_even",
     "csr_bytes",
     "cubic",
+    "curvature",
+    "cut",
     "decode",
+    "dependency_graph",
     "deployed_weights",
     "encode",
     "enforce_",
@@ -64,15 +89,20 @@ __all__ = [
     "iterative",
     "load_masked_state_",
     "make_permanent_",
+    "masked",
     "masked_student",
     "n_m_mask",
+    "noise",
+    "norms",
     "one_shot",
     "prunable",
     "prune_channels",
     "pruned_widths",
     "removed_count",
     "rewind_",
+    "scale_penalty",
     "sparsity",
+    "taylor",
     "threshold_mask",
     "to_csr",
     "whole_filters",
