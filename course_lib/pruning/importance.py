@@ -8,8 +8,8 @@ number a channel, (size,); large means keep. A learner's own criterion is any fu
 * ``batch_norm_scales``: |γ| (Liu et al. 2017, arXiv:1708.06519). It says something only if training pushed useless γ
   towards 0: ``scale_penalty`` is the term that does.
 * ``taylor``: the change of the loss, to first order, if the channel were 0. With a gate g = 1 before the channel's
-  values, ∂L/∂g = Σ a · ∂L/∂a, a sum that one backward pass brings. Over weights it is Σ w · ∂L/∂w (Molchanov et al. 2019,
-  arXiv:1906.10771, eq. 8), squared and averaged over batches; over BatchNorm's output γ ∂L/∂γ + β ∂L/∂β, the same gate.
+  values, ∂L/∂g = Σ a · ∂L/∂a, a sum that one backward pass brings. Over weights it is Σ w · ∂L/∂w (Molchanov et al.
+  2019, arXiv:1906.10771, eq. 8), squared and averaged over batches; over BatchNorm's output γ ∂L/∂γ + β ∂L/∂β.
 * ``curvature``: the second-order diagonal, ½ Σ w² · ∂²L/∂w² (LeCun, Denker & Solla 1990, eq. 4) where the first order
   vanishes because training has converged. The second derivative is the mean of squared gradients, one image each: the
   diagonal of the empirical Fisher matrix (Theis et al. 2018, arXiv:1801.05787, eq. 7).
@@ -90,6 +90,12 @@ def batch_norm_scales(group: Group, model: nn.Module) -> Tensor:
 
     Raises: ValueError: no BatchNorm with a scale normalizes the group's channels.
     Source: Liu et al. 2017, arXiv:1708.06519, section 3.
+
+    >>> layer = nn.BatchNorm2d(2)
+    >>> _ = layer.weight.data.copy_(torch.tensor([-0.5, 2.0]))
+    >>> group = Group("conv", 2, (Member("0", "weight", 0, ((0,), (1,)), "normalizes"),), "")
+    >>> batch_norm_scales(group, nn.Sequential(layer)).tolist()
+    [0.5, 2.0]
     """
     members = _scales(group, model)
     if not members:
@@ -108,7 +114,7 @@ def scale_penalty(model: nn.Module) -> Tensor:
     >>> scale_penalty(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).item()
     4.0
     """
-    scales = [m.weight for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.affine]
+    scales: list[Tensor] = [m.weight for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.affine]
     if not scales:
         raise ValueError("the model has no BatchNorm with a scale: there is nothing to push towards 0")
     return torch.cat(scales).abs().sum()
@@ -193,14 +199,20 @@ def noise(seed: int) -> Importance:
     """
 
     def importance(group: Group, model: nn.Module) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(group.name.encode()))
+        # torch's generator takes 32 bits of a seed; a checksum fills them from both.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {group.name}".encode()))
         return torch.rand(group.size, generator=generator)
 
     return importance
 
 
 def tensor_of(model: nn.Module, member: Member) -> Tensor:
-    """The parameter or buffer that a member is about."""
+    """The parameter or buffer that a member is about: the network's own tensor, not a copy.
+
+    >>> member = Member("0", "bias", 0, ((0,),), "produces")
+    >>> tensor_of(nn.Sequential(nn.Linear(2, 1)), member).shape
+    torch.Size([1])
+    """
     found = getattr(model.get_submodule(member.module), member.tensor)
     assert isinstance(found, Tensor)
     return found
@@ -208,9 +220,7 @@ def tensor_of(model: nn.Module, member: Member) -> Tensor:
 
 def _scales(group: Group, model: nn.Module) -> list[Member]:
     return [
-        m
-        for m in group.members
-        if m.tensor == "weight" and isinstance(model.get_submodule(m.module), _BATCH_NORMS)
+        m for m in group.members if m.tensor == "weight" and isinstance(model.get_submodule(m.module), _BATCH_NORMS)
     ]
 
 
