@@ -14,8 +14,7 @@ from course_lib.pruning.importance import (
     scale_penalty,
     taylor,
 )
-from course_lib.pruning.selection import choose
-from course_lib.pruning.masked import (
+from course_lib.pruning.masked_networks import (
     EarlyWeights,
     MasksHeld,
     TensorSparsity,
@@ -36,6 +35,7 @@ from course_lib.pruning.patterns import (
     whole_filters,
 )
 from course_lib.pruning.schedules import GradualPruning, Schedule, constant, cubic, iterative, one_shot
+from course_lib.pruning.selection import choose
 from course_lib.pruning.sparse_files import (
     Csr,
     Format,

@@ -1,7 +1,7 @@
 """Which channels stay: an importance for each channel of a group, and a ratio, give the channels to keep.
 
 An importance judges a *group*'s channels, since they go together: a filter may be weak in one layer of a residual stage
-and strong in the next. ``group_l2`` is the plainest one, the squared norm of all filters that make the channel.
+and strong in the next. ``importance.norms`` is the plainest, the norm of all filters that make the channel.
 
 Two scopes. "layer" removes the same fraction of every group, whatever its scale. "global" ranks the channels of all
 groups in one list and lets the fractions differ; that asks for an importance whose values can be compared between
@@ -10,40 +10,14 @@ groups, which a norm, larger in layers with larger kernels, is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.pruning.groups import DependencyGraph, Group
-
-Importance = Callable[[Group, nn.Module], Tensor]
-"""(group, network) → one finite value a channel, (size,): the higher, the more it is worth keeping."""
-
-
-def group_l2(group: Group, model: nn.Module) -> Tensor:
-    """Σ ‖W_c‖² over the layers that produce channel c: (size,), ≥ 0.
-
-    Args:
-        group: from ``dependency_graph(model, …)``.
-        model: the network.
-    Source: the L2 norm of Li et al. 2017 (arXiv:1608.08710, section 3.1), summed over the layers that go together.
-
-    >>> from course_lib.pruning.dependency import dependency_graph
-    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Flatten(), nn.Linear(2, 2))
-    >>> _ = net[0].weight.data.copy_(torch.tensor([3.0, -4.0]).view(2, 1, 1, 1))
-    >>> group_l2(dependency_graph(net, torch.zeros(1, 1, 1, 1))["0"], net)
-    tensor([ 9., 16.])
-    """
-    total = torch.zeros(group.size)
-    for member in group.members:
-        if member.role != "produces" or member.tensor != "weight":
-            continue
-        weight = model.get_parameter(member.name).detach()
-        norms = weight.movedim(member.axis, 0).flatten(1).square().sum(1).to(total)  # one a position
-        total += torch.stack([norms[list(positions)].sum() for positions in member.indices])
-    return total
+from course_lib.pruning.importance import Importance
 
 
 def choose(
@@ -70,10 +44,10 @@ def choose(
     Raises: ValueError: pruning_ratio, scope, multiple or minimum is out of range, or an importance has another shape
         or is not finite.
 
-    >>> from course_lib.pruning.dependency import dependency_graph
+    >>> from course_lib.pruning import dependency_graph, norms
     >>> net = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), nn.Flatten(), nn.Linear(3, 2))
     >>> _ = net[0].weight.data.copy_(torch.tensor([3.0, 1.0, -4.0]).view(3, 1, 1, 1))
-    >>> choose(dependency_graph(net, torch.zeros(1, 1, 1, 1)), net, group_l2, 0.34, scope="layer")
+    >>> choose(dependency_graph(net, torch.zeros(1, 1, 1, 1)), net, norms(2), 0.34, scope="layer")
     {'0': (0, 2)}
     """
     _check(pruning_ratio, scope, multiple, minimum)

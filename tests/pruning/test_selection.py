@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.models import sign_student
-from course_lib.pruning import choose, cut, dependency_graph, group_l2, pruned_widths
+from course_lib.pruning import choose, cut, dependency_graph, norms, pruned_widths
 
 IMAGES = torch.zeros(1, 3, 4, 4)
 
@@ -44,7 +44,7 @@ def test_a_groups_norm_sums_the_filters_of_all_layers_that_make_the_channel():
         net.a.weight[c].square().sum() + net.b.weight[:, c].square().sum()
         + net.deep.weight[2 * c : 2 * c + 2].square().sum() for c in range(4)
     ])  # fmt: skip
-    torch.testing.assert_close(group_l2(dependency_graph(net, IMAGES)["a"], net), expected)
+    torch.testing.assert_close(norms(2)(dependency_graph(net, IMAGES)["a"], net).square(), expected)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.22, 0.3, 0.5, 0.95, 1 - 1e-6])
@@ -52,13 +52,13 @@ def test_a_groups_norm_sums_the_filters_of_all_layers_that_make_the_channel():
 def test_counts_are_those_of_pruned_widths(ratio, multiple):
     student = sign_student(1.25)
     graph = dependency_graph(student, torch.zeros(1, 3, 32, 32))
-    kept = choose(graph, student, group_l2, ratio, scope="layer", multiple=multiple)
+    kept = choose(graph, student, norms(2), ratio, scope="layer", multiple=multiple)
     assert tuple(sizes(kept)) == pruned_widths(student, ratio, multiple=multiple)
 
 
 def test_a_ratio_of_zero_keeps_widths_that_are_no_multiple():
     net = chain(5, 6)
-    kept = choose(dependency_graph(net, IMAGES), net, group_l2, 0.0, scope="layer", multiple=4)
+    kept = choose(dependency_graph(net, IMAGES), net, norms(2), 0.0, scope="layer", multiple=4)
     assert kept == {"0": (0, 1, 2, 3, 4), "1": (0, 1, 2, 3, 4, 5)}
 
 
@@ -113,12 +113,12 @@ def test_what_is_out_of_range_is_refused():
     graph = dependency_graph(net, IMAGES)
     for ratio in (1, -0.1, float("nan")):
         with pytest.raises(ValueError, match=r"pruning_ratio must be in \[0, 1\), got"):
-            choose(graph, net, group_l2, ratio, scope="layer")
+            choose(graph, net, norms(2), ratio, scope="layer")
     with pytest.raises(ValueError, match="scope must be"):
-        choose(graph, net, group_l2, 0.5, scope="network")  # pyright: ignore[reportArgumentType]
+        choose(graph, net, norms(2), 0.5, scope="network")  # pyright: ignore[reportArgumentType]
     for options in ({"multiple": 0}, {"minimum": 0}):
         with pytest.raises(ValueError, match="multiple and minimum must be at least 1"):
-            choose(graph, net, group_l2, 0.5, scope="layer", **options)
+            choose(graph, net, norms(2), 0.5, scope="layer", **options)
     for wrong in (torch.ones(3), torch.tensor([1.0, 2.0, torch.nan, 1.0])):
         with pytest.raises(ValueError, match="importance must give 4 finite values for '0'"):
             choose(graph, net, lambda group, model, wrong=wrong: wrong, 0.5, scope="layer")
@@ -127,4 +127,4 @@ def test_what_is_out_of_range_is_refused():
 def test_a_network_without_prunable_groups_keeps_everything():
     net = nn.Sequential(nn.Conv2d(3, 4, 1))
     for scope in ("layer", "global"):
-        assert choose(dependency_graph(net, IMAGES), net, group_l2, 0.5, scope=scope) == {}
+        assert choose(dependency_graph(net, IMAGES), net, norms(2), 0.5, scope=scope) == {}
