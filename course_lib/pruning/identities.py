@@ -76,6 +76,10 @@ class Identities:
         distinct, positions = torch.unique(ids, return_inverse=True)
         return torch.tensor([self._root(number) for number in distinct.tolist()], dtype=torch.int64)[positions]
 
+    def all_roots(self) -> Tensor:
+        """``roots`` of every id that was ever made, in order: (ids,), for whoever asks about many."""
+        return torch.tensor([self._root(number) for number in range(len(self._parents))], dtype=torch.int64)
+
     def varies(self, ids: Tensor, dim: int) -> bool:
         """Whether different channels stand along ``dim``."""
         (ids,) = _without_repeats(ids)

@@ -43,16 +43,18 @@ def numbered_graph(
         consumers: name of a node → the ids that it mixes.
         example: kept with the graph.
     """
-    rows = _rows({name: identities.roots(ids).tolist() for name, ids in identities.sources.items()})
-    numbers = {root: number for number, root in enumerate(root for row in rows.values() for root in row)}
+    roots = identities.all_roots()
+    rows = _rows({name: roots[ids].tolist() for name, ids in identities.sources.items()})
+    order = torch.tensor([root for row in rows.values() for root in row], dtype=torch.int64)
+    numbers = torch.full_like(roots, -1).index_copy(0, order, torch.arange(len(order)))
 
     def numbered(ids: Tensor) -> Tensor:
-        return torch.tensor([numbers[root] for root in identities.roots(ids).tolist()], dtype=torch.int64)
+        return numbers[roots[ids]]
 
     axes = {place: numbered(ids) for place, (ids, _) in identities.axes.items()}
     members, reasons = _members(identities, axes, rows), identities.reasons()
     groups = tuple(Group(name, len(row), tuple(members[name]), _reason(row, reasons)) for name, row in rows.items())
-    starts = {name: numbers[row[0]] for name, row in rows.items()}
+    starts = {name: int(numbers[row[0]]) for name, row in rows.items()}
     widths = {place: numbered(ids) for place, ids in identities.widths.items()}
     mixed = {node: Consumer(c.dim, numbered(c.ids)) for node, c in consumers.items()}
     made = {name: numbered(ids) for name, ids in identities.sources.items()}

@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from course_lib.pruning.functions import FUNCTIONS, TAKES_SIZES, Ids, Step, kind_of
 from course_lib.pruning.groups import Consumer, UnsupportedOperator
 from course_lib.pruning.identities import Identities
-from course_lib.pruning.layers import LAYERS, Call
+from course_lib.pruning.layers import KEEP_SHAPE, LAYERS, Call
 
 
 class Propagation(fx.Interpreter):
@@ -48,6 +48,12 @@ class Propagation(fx.Interpreter):
         """A tensor kept by name; one that is neither parameter nor buffer has memory still, and loses it here."""
         value = super().get_attr(target, args, kwargs)
         return value.to("meta") if isinstance(value, Tensor) else value
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A layer's output; where only its shape can matter, the input, which has it: half of the time is saved."""
+        if args and not kwargs and type(self.module.get_submodule(str(target))) in KEEP_SHAPE:
+            return args[0]
+        return super().call_module(target, args, kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute the node's shape and its ids.
