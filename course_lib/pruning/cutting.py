@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from course_lib.models.modes import eval_mode
-from course_lib.pruning.dependency import DependencyGraph, trace
+from course_lib.pruning.dependency import trace
+from course_lib.pruning.groups import DependencyGraph
 
 
 def cut(model: nn.Module, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> nn.Module:

@@ -1,7 +1,7 @@
 """How functions and tensor methods treat channels: one rule for each kind, by the name under which torch has it.
 
-A rule gets a ``Step``: the node, its value and arguments, and the ids of the tensors among them; it gives the ids of the
-value. Most rules are one line, because a function that only moves values can be applied to their ids.
+A rule gets a ``Step``: the node, its value and arguments, and the ids of the tensors among them; it gives the ids of
+the value. Most rules are short, because a function that only moves values can be applied to their ids.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from course_lib.pruning.groups import UnsupportedOperator
 from course_lib.pruning.identities import Identities, spread
-from course_lib.pruning.layers import Call, layer_norm
+from course_lib.pruning.layers import LAYERS, Call
 
 Ids = Tensor | tuple[Tensor, ...]
 """Of a tensor: int64, in its shape. Of a function that gives several tensors: one for each."""
@@ -28,7 +28,8 @@ class Step:
     Args:
         node: the call in the traced graph; its arguments are numbers that the code states, and nodes.
         value: what it gives, on the device "meta".
-        args, kwargs: the arguments' values.
+        args: the values of the arguments given by position.
+        kwargs: and of those given by name.
         known: the ids of every node so far.
         identities: where the rule states what it knows.
         owner_call: (node, parameter, kind, shape) → the call of the layer that owns the parameter.
@@ -80,9 +81,12 @@ class Step:
 
 
 def kind_of(node: fx.Node) -> str:
-    """The function's or method's name, without the underscore of those that work in place; "" for foreign functions."""
-    if node.op == "call_method":
-        return str(node.target).rstrip("_")
+    """The function's or method's name, without the underscore of those that work in place.
+
+    A function from elsewhere than torch and Python gets its package's name in front, so that no rule fits it.
+    """
+    if node.op != "call_function":
+        return str(node.target).rstrip("_") if node.op == "call_method" else node.op
     target: Any = node.target
     home = (getattr(target, "__module__", None) or "torch").partition(".")[0]
     foreign = home not in ("torch", "_operator", "builtins", "torchvision", "math")
@@ -165,16 +169,19 @@ def _expanded(step: Step) -> Tensor:
 
 def _with_fixed_sizes(step: Step, ids: Tensor, dims: list[int]) -> Tensor:
     held = [dim for dim in dims if step.identities.varies(ids, dim)]
+    if held and not any(step.identities.varies(ids, dim) for dim in range(ids.ndim) if dim not in held):
+        step.fix(ids, "their number stands in the code")
+        return ids
     for dim in held:
         step.identities.unite(ids, ids.narrow(dim, 0, 1))
-    if held and not any(step.identities.varies(ids, dim) for dim in range(ids.ndim)):
-        step.fix(ids, "their number stands in the code")
     return ids
 
 
 def _concatenated(step: Step) -> Tensor:
-    tensors, dim = [step.of(n) for n in step.stated(0, "tensors")], step.given(1, "dim", 0)
-    dim %= tensors[0].ndim
+    parts = step.stated(0, "tensors")
+    whole = step.known.get(parts, ()) if isinstance(parts, fx.Node) else ()  # all that another function gave
+    tensors = list(whole) if isinstance(parts, fx.Node) else [step.of(part) for part in parts]
+    dim = step.given(1, "dim", 0) % tensors[0].ndim
     others = [d for d in range(tensors[0].ndim) if d != dim]
     if any(step.identities.varies(ids, d) for ids in tensors for d in others):
         # The channels lie on another axis: what stands side by side there must have the same size, so is one.
@@ -257,7 +264,7 @@ def _padded(step: Step) -> Tensor:
 
 def _layer_norm(step: Step) -> Tensor:
     call = step.owner_call(step.node, step.stated(2, "weight"), nn.LayerNorm, step.value.shape)
-    return layer_norm(call, step.ids)
+    return LAYERS[nn.LayerNorm](call, step.ids)
 
 
 _KINDS: dict[Callable[[Step], Ids], str] = {
@@ -282,3 +289,6 @@ _KINDS: dict[Callable[[Step], Ids], str] = {
 }
 FUNCTIONS: dict[str, Callable[[Step], Ids]] = {kind: rule for rule, kinds in _KINDS.items() for kind in kinds.split()}
 """Name of a function or method → its rule."""
+
+TAKES_SIZES = frozenset({"view", "reshape", "expand", "unflatten", "chunk", "split"})
+"""Functions in which a number computed from a tensor's sizes is a size again."""

@@ -18,21 +18,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from course_lib.pruning.groups import Role, UnsupportedOperator
+from course_lib.pruning.groups import Consumer, Role, UnsupportedOperator
 from course_lib.pruning.identities import Identities, spread
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """A node that mixes channels: a removed one must not reach it.
-
-    Args:
-        dim: the axis of its input on which the channels stand.
-        ids: the id of each position on that axis.
-    """
-
-    dim: int
-    ids: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,9 +50,7 @@ class Call:
         if value is None:
             return
         if id(value) not in self.names:
-            raise UnsupportedOperator(
-                f"{self.name}.{tensor} is computed from other tensors: remove the parametrization"
-            )
+            raise UnsupportedOperator(f"{self.name}.{tensor} is computed from others: remove the parametrization")
         self.identities.attach(self.names[id(value)], axis, role, ids)
 
     def count(self, attribute: str, ids: Tensor) -> None:
@@ -89,7 +74,6 @@ def _convolution(call: Call, ids: Tensor) -> Tensor:
     inputs, outputs = call.identities.along(ids, dim), call.produce("out_channels")
     transposed = isinstance(layer, _ConvTransposeNd)
     call.count("in_channels", inputs)
-    call.attach("bias", 0, "produces", outputs)
     if layer.groups == 1:
         call.attach("weight", 1 if transposed else 0, "produces", outputs)
         call.attach("weight", 0 if transposed else 1, "consumes", inputs)
@@ -100,6 +84,7 @@ def _convolution(call: Call, ids: Tensor) -> Tensor:
         call.identities.unite(outputs.view(layer.groups, -1), blocks[:, :1])
         call.attach("weight", 0, "produces", inputs if transposed else outputs)
         call.count("groups", blocks[:, 0])
+    call.attach("bias", 0, "produces", outputs)
     return spread(outputs, dim, call.shape)
 
 
@@ -122,7 +107,7 @@ def _channel_norm(call: Call, ids: Tensor) -> Tensor:
     return spread(channels, 1, call.shape)
 
 
-def layer_norm(call: Call, ids: Tensor) -> Tensor:
+def _layer_norm(call: Call, ids: Tensor) -> Tensor:
     """LayerNorm over the last axis, whose mean and variance mix the channels; over several axes they stay."""
     if len(cast(nn.LayerNorm, call.module).normalized_shape) > 1:
         call.identities.protect(ids, f"{call.name} normalizes over several axes at once")
@@ -185,7 +170,7 @@ _RULES: dict[Rule, str] = {
     _convolution: "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
     _linear: "Linear",
     _channel_norm: "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d",
-    layer_norm: "LayerNorm",
+    _layer_norm: "LayerNorm",
     _prelu: "PReLU",
     _softmax: "Softmax LogSoftmax Softmin",
     _flatten: "Flatten",

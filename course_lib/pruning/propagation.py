@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from course_lib.pruning.functions import FUNCTIONS, Ids, Step, kind_of
-from course_lib.pruning.groups import UnsupportedOperator
+from course_lib.pruning.functions import FUNCTIONS, TAKES_SIZES, Ids, Step, kind_of
+from course_lib.pruning.groups import Consumer, UnsupportedOperator
 from course_lib.pruning.identities import Identities
-from course_lib.pruning.layers import LAYERS, Call, Consumer
+from course_lib.pruning.layers import LAYERS, Call
 
 
 class Propagation(fx.Interpreter):
@@ -42,6 +42,12 @@ class Propagation(fx.Interpreter):
         self.names, self.identities = dict(names), identities
         self.consumers: dict[str, Consumer] = {}
         self.ids: dict[fx.Node, Ids] = {}
+        self.counted: dict[fx.Node, tuple[Tensor, ...]] = {}  # node that gives sizes → for each the ids it counts
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A tensor kept by name; one that is neither parameter nor buffer has memory still, and loses it here."""
+        value = super().get_attr(target, args, kwargs)
+        return value.to("meta") if isinstance(value, Tensor) else value
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute the node's shape and its ids.
@@ -56,7 +62,9 @@ class Propagation(fx.Interpreter):
             raise UnsupportedOperator(f"{describe(n, self.module)} fails: {error}") from error
         if n.op == "output":
             self._protect_outputs(n)
-        elif _holds_tensors(value) and not _belongs_to_a_layer(n):
+        elif not _holds_tensors(value):
+            self.counted[n] = self._counts(n, value)
+        elif not _belongs_to_a_layer(n):
             self.ids[n] = self._follow(n, value)
         return value
 
@@ -108,6 +116,7 @@ class Propagation(fx.Interpreter):
         rule = FUNCTIONS.get(kind_of(n))
         if rule is None or not any(source in self.ids for source in n.all_input_nodes):
             raise self._unsupported(n, "has no rule")
+        self._protect_counts(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         try:
             return rule(Step(n, value, args, kwargs, self.ids, self.identities, self._owner_call))
@@ -121,6 +130,37 @@ class Propagation(fx.Interpreter):
         if len(tensors) < len(parts):
             raise self._unsupported(n, "holds more than tensors")
         return tensors
+
+    def _counts(self, n: fx.Node, value: Any) -> tuple[Tensor, ...]:
+        """Which channels a number, or each entry of a tuple of sizes, counts."""
+        source = n.args[0] if n.args else None
+        ids = self.ids.get(source) if isinstance(source, fx.Node) else None
+        if isinstance(ids, Tensor):
+            lines = tuple(self._counted_along(ids, dim) for dim in range(ids.ndim))
+            if isinstance(value, torch.Size):
+                return lines
+            if kind_of(n) == "size":
+                return (lines[self.fetch_args_kwargs_from_env(n)[0][1]],)
+            return (torch.cat(lines),) if kind_of(n) == "numel" else ()
+        if kind_of(n) == "getitem" and isinstance(source, fx.Node) and isinstance(n.args[1], int | slice):
+            picked = self.counted[source][n.args[1]]
+            return (picked,) if isinstance(picked, Tensor) else picked
+        return tuple(line for number in n.all_input_nodes for line in self.counted.get(number, ()))
+
+    def _counted_along(self, ids: Tensor, dim: int) -> Tensor:
+        return torch.unique(ids) if self.identities.varies(ids, dim) else ids.new_empty(0)
+
+    def _protect_counts(self, n: fx.Node) -> None:
+        """A number of channels may be a size of the tensor that holds them; as anything else it changes values."""
+        counts = [line for number in n.all_input_nodes for line in self.counted.get(number, ())]
+        counted = torch.cat([torch.empty(0, dtype=torch.int64), *counts])
+        ids = self.ids.get(n.all_input_nodes[0])
+        if kind_of(n) in TAKES_SIZES and isinstance(ids, Tensor):
+            own = self.identities.roots(torch.unique(ids))
+            if torch.isin(self.identities.roots(counted), own).all():
+                return
+            self.identities.protect(ids, f"{n.name} shapes them by the number of other channels")
+        self.identities.protect(counted, f"{n.name} computes with their number")
 
     def _owner_call(self, n: fx.Node, parameter: object, kind: type[nn.Module], shape: torch.Size) -> Call:
         """The call of the layer of type ``kind`` that owns ``parameter``, which its forward hands to a function."""
@@ -141,7 +181,7 @@ class Propagation(fx.Interpreter):
 
 def describe(n: fx.Node, root: nn.Module) -> str:
     """The operator, the node, and the line of source that called it: "unfold (node unfold, net.py:12)"."""
-    operator = kind_of(n) if n.op.startswith("call") else n.op
+    operator = kind_of(n)
     if n.op == "call_module":
         operator = f"{type(root.get_submodule(str(n.target))).__name__} {n.target}"
     lines = [line.strip() for line in (n.stack_trace or "").splitlines() if line.strip().startswith("File")]
