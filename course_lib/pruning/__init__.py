@@ -12,8 +12,11 @@ from course_lib.pruning.costs import Cost, LayerWeight, PredictedMacs, layer_wei
 from course_lib.pruning.cutting import cut, masked
 from course_lib.pruning.dependency import dependency_graph
 from course_lib.pruning.groups import DependencyGraph, Group, Member, UnsupportedOperator
+from course_lib.pruning.latency_budget import LatencyAllocation, latency_allocation
+from course_lib.pruning.latency_table import LatencyTable, LayerTimes, Measure, latency_table
 from course_lib.pruning.ranking import Allocation, Ranking, importance_losses, rank_channels
 from course_lib.pruning.recovery import reestimate_batch_norm_
+from course_lib.pruning.search import SearchResult, Trial, search_allocation
 from course_lib.pruning.selection import Importance, choose, group_l2
 from course_lib.pruning.sensitivity import Score, Sensitivity, SensitivityCurve, cached_sensitivity, sensitivity
 
@@ -23,13 +26,19 @@ __all__ = [
     "DependencyGraph",
     "Group",
     "Importance",
+    "LatencyAllocation",
+    "LatencyTable",
+    "LayerTimes",
     "LayerWeight",
+    "Measure",
     "Member",
     "PredictedMacs",
     "Ranking",
     "Score",
+    "SearchResult",
     "Sensitivity",
     "SensitivityCurve",
+    "Trial",
     "UnsupportedOperator",
     "cached_sensitivity",
     "choose",
@@ -41,6 +50,8 @@ __all__ = [
     "greedy_path",
     "group_l2",
     "importance_losses",
+    "latency_allocation",
+    "latency_table",
     "layer_weights",
     "masked",
     "masked_student",
@@ -50,6 +61,7 @@ __all__ = [
     "pruned_widths",
     "rank_channels",
     "reestimate_batch_norm_",
+    "search_allocation",
     "sensitivity",
     "uniform_allocation",
 ]
