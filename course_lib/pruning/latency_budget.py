@@ -68,35 +68,46 @@ def latency_allocation(
     Raises: ValueError: an argument is out of range, a time is not positive and finite, or the target cannot be hit; the
         message then says which times can.
     """
-    if not (0 < target_ms < math.inf and 0 < tolerance < 1 and most >= 2):
-        raise ValueError(
-            f"target_ms must be > 0, tolerance in (0, 1) and most ≥ 2, got {target_ms}, {tolerance} and {most}"
-        )
+    _check(target_ms, tolerance, most)
     path = list(greedy_path(table.ranking, table, losses, multiple=multiple))
     predicted = [table(counts) for counts in path]
     measured: dict[int, float] = {}
-    index, ends = 0, (0, len(path) - 1)
+    place, ends = 0, (0, len(path) - 1)
     while True:
-        small = cut(model, graph, table.ranking.keep(path[index]))
-        ms = measured[index] = timed(measure, small, example_shape(graph))
-        if abs(ms - target_ms) <= tolerance * target_ms or (index == 0 and ms < target_ms):
-            tried = tuple((predicted[place], time) for place, time in measured.items())
-            return LatencyAllocation(path[index], predicted[index], ms, measured[0], tried)
-        if index == len(path) - 1 and ms > target_ms:
-            raise ValueError(f"target_ms {target_ms} cannot be met: the least that can be reached is {ms:.4g} ms")
-        ends = (index, ends[1]) if ms > target_ms else (ends[0], index)
-        if len(measured) > 1 and (ends[1] - ends[0] < 2 or len(measured) >= most):
-            nearest = " and ".join(f"{measured[place]:.4g}" for place in ends)
-            raise ValueError(f"target_ms {target_ms} was not hit within {tolerance:.0%}: the nearest are {nearest} ms")
-        index = len(path) - 1 if len(measured) == 1 else _between(ends, predicted, measured, target_ms)
+        small = cut(model, graph, table.ranking.keep(path[place]))
+        ms = measured[place] = timed(measure, small, example_shape(graph))
+        if abs(ms - target_ms) <= tolerance * target_ms or (place == 0 and ms < target_ms):
+            tried = tuple((predicted[at], time) for at, time in measured.items())
+            return LatencyAllocation(path[place], predicted[place], ms, measured[0], tried)
+        ends = (place, ends[1]) if ms > target_ms else (ends[0], place)
+        place = _following(ends, predicted, measured, target_ms, most)
 
 
-def _between(ends: tuple[int, int], predicted: Sequence[float], measured: Mapping[int, float], target: float) -> int:
-    """The place strictly between two others where the secant through their times meets the target, or the middle."""
+def _following(
+    ends: tuple[int, int], predicted: Sequence[float], measured: Mapping[int, float], target: float, most: int
+) -> int:
+    """The place to time next: the fast end, then places strictly between the ends.
+
+    Raises: ValueError: there is none, or enough have been timed.
+    """
     slow, fast = ends
+    if slow == len(predicted) - 1:
+        raise ValueError(f"target_ms {target} cannot be met: the least that can be reached is {measured[slow]:.4g} ms")
+    if len(measured) == 1:
+        return fast
+    if fast - slow < 2 or len(measured) >= most:
+        nearest = f"{measured[slow]:.4g} and {measured[fast]:.4g}"
+        raise ValueError(f"target_ms {target} was not hit within the tolerance: the nearest are {nearest} ms")
     if len(measured) % 3 == 1:
         return (slow + fast) // 2
     share = (measured[slow] - target) / (measured[slow] - measured[fast])
     wanted = predicted[slow] + share * (predicted[fast] - predicted[slow])
     place = bisect.bisect_left(predicted, -wanted, key=lambda ms: -ms)  # predicted falls
     return min(max(place, slow + 1), fast - 1)
+
+
+def _check(target_ms: float, tolerance: float, most: int) -> None:
+    if not (0 < target_ms < math.inf and 0 < tolerance < 1 and most >= 2):
+        raise ValueError(
+            f"target_ms must be > 0, tolerance in (0, 1) and most ≥ 2, got {target_ms}, {tolerance} and {most}"
+        )

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from tqdm.auto import tqdm
 
 from course_lib.models.modes import eval_mode
 from course_lib.pruning.costs import LayerWeight, WeightAxis, example_shape, layer_weights
@@ -122,8 +123,6 @@ def latency_table(
     """
     if not all(0 < fraction < 1 for fraction in fractions):
         raise ValueError(f"fractions must be in (0, 1), got {list(fractions)}")
-    from tqdm.auto import tqdm
-
     shapes = _input_shapes(model, example_shape(graph))
     rows = [(layer, shape) for layer in layer_weights(model, graph, ranking) for shape in shapes[layer.name]]
     found = []
@@ -197,6 +196,13 @@ def _input_shapes(model: nn.Module, shape: Sequence[int]) -> dict[str, Counter[t
 
 
 def timed(measure: Measure, module: nn.Module, shape: tuple[int, ...]) -> float:
+    """The milliseconds that ``measure`` gives.
+
+    Raises: ValueError: they are not positive and finite.
+
+    >>> timed(lambda module, shape: 0.25, nn.ReLU(), (1, 4))
+    0.25
+    """
     ms = measure(module, shape)
     if not 0 < ms < math.inf:
         raise ValueError(f"measure must give milliseconds > 0, got {ms} for {type(module).__name__} on {list(shape)}")

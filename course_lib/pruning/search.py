@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from torch import nn
+from tqdm.auto import tqdm
 
 from course_lib.errors import CourseError
 from course_lib.pruning.allocation import first_within, proportional_path
@@ -62,15 +63,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best allocation and all that were tried.
+    """All allocations that were tried.
 
     Args:
-        best: the trial of the highest score among those not given up; of equals the first.
-        trials: all of them, in their order.
+        trials: in their order.
     """
 
-    best: Trial
     trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the highest score among those not given up; of equals the first."""
+        return max((trial for trial in self.trials if not trial.given_up), key=lambda trial: trial.score)
 
 
 def search_allocation(
@@ -86,7 +90,7 @@ def search_allocation(
     multiple: int = 1,
     progress: bool = False,
 ) -> SearchResult:
-    """Try allocations that meet the budget, and return the one of the highest mean score with the history.
+    """Try allocations that meet the budget, and return the history, the best one named.
 
     Args:
         model, graph, ranking: the network, which stays as it is, its graph and ``rank_channels(model, graph, …)``.
@@ -101,8 +105,6 @@ def search_allocation(
     """
     if not parts or trials < 1:
         raise ValueError(f"parts and trials must be at least 1, got {len(parts)} and {trials}")
-    from tqdm.auto import tqdm
-
     study, given_up = _study(seed)
     study.enqueue_trial(dict.fromkeys(ranking.orders, 1.0))
     history: list[Trial] = []
@@ -114,8 +116,7 @@ def search_allocation(
         trial = Trial(number, counts, cost(counts), scores, given_up=len(scores) < len(parts))
         study.tell(asked, None if trial.given_up else trial.score, given_up if trial.given_up else None)
         history.append(trial)
-    whole = [trial for trial in history if not trial.given_up]
-    return SearchResult(max(whole, key=lambda trial: trial.score), tuple(history))
+    return SearchResult(tuple(history))
 
 
 class _Asked(Protocol):
@@ -153,7 +154,7 @@ def _study(seed: int) -> tuple[_Study, object]:
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     finally:
         optuna.logging.set_verbosity(verbosity)
-    return study, optuna.trial.TrialState.PRUNED
+    return cast(_Study, study), optuna.trial.TrialState.PRUNED
 
 
 def _scores(asked: _Asked, network: nn.Module, parts: Sequence[Score]) -> tuple[float, ...]:

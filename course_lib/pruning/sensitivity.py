@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from course_lib.pruning.costs import example_shape
 from course_lib.pruning.cutting import cut
@@ -113,8 +114,6 @@ def sensitivity(
     >>> sensitivity(net, graph, rank_channels(net, graph, group_l2), [0.25, 0.5], width).curves[0].scores
     (3.0, 2.0)
     """
-    from tqdm.auto import tqdm
-
     asked = _ratios(ratios)
     whole = _finite(score(cut(model, graph, {})), "the whole network")
     curves = []

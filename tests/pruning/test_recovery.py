@@ -25,9 +25,9 @@ def student() -> SignStudent:
     model = SignStudent(num_classes=5, channels=(8, 12, 16), strides=(2, 2, 2))
     with torch.no_grad():
         for norm in norms(model):
-            norm.running_mean.uniform_(-3, 3)
-            norm.running_var.uniform_(5, 9)
-            norm.num_batches_tracked.fill_(77)
+            norm.get_buffer("running_mean").uniform_(-3, 3)
+            norm.get_buffer("running_var").uniform_(5, 9)
+            norm.get_buffer("num_batches_tracked").fill_(77)
     return model.eval()
 
 
@@ -63,7 +63,7 @@ def test_uneven_batches_give_the_first_layer_the_statistics_of_all_values():
     model = student()
     reestimate_batch_norm_(model, [images()[:15], images()[15:22], images()[22:]])
     with torch.no_grad():
-        seen = model.features[0][0](images()).transpose(0, 1).flatten(1)
+        seen = model.get_submodule("features.0.0")(images()).transpose(0, 1).flatten(1)
     norm = norms(model)[0]
     torch.testing.assert_close(norm.running_mean, seen.mean(1), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(norm.running_var, seen.var(1), rtol=1e-5, atol=1e-7)
@@ -134,7 +134,7 @@ def test_a_frozen_layer_stays_in_a_network_that_trains_but_not_in_one_in_eval_mo
 def test_a_frozen_layer_normalizes_by_what_it_keeps():
     model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2)).train()
     model[0].eval()
-    model[0].running_mean.fill_(5.0)
+    model.get_buffer("0.running_mean").fill_(5.0)
     x = torch.rand(9, 2)
     reestimate_batch_norm_(model, [x])
     torch.testing.assert_close(model[1].running_mean, x.mean(0) - 5, rtol=1e-4, atol=1e-4)
@@ -145,7 +145,7 @@ def test_it_brings_back_outputs_that_wrong_statistics_spoiled():
     reestimate_batch_norm_(model, [images()])
     good = model(images())
     with torch.no_grad():
-        norms(model)[0].running_mean.add_(2.0)
+        norms(model)[0].get_buffer("running_mean").add_(2.0)
     assert (model(images()) - good).abs().max() > 0.1
     reestimate_batch_norm_(model, [images()])
     torch.testing.assert_close(model(images()), good, rtol=1e-4, atol=1e-5)
