@@ -16,7 +16,7 @@ from course_lib.pruning.latency_budget import LatencyAllocation, latency_allocat
 from course_lib.pruning.latency_table import LatencyTable, LayerTimes, Measure, latency_table
 from course_lib.pruning.ranking import Allocation, Ranking, importance_losses, rank_channels
 from course_lib.pruning.recovery import reestimate_batch_norm_
-from course_lib.pruning.search import SearchResult, Trial, search_allocation
+from course_lib.pruning.search import SearchResult, SearchTrial, search_allocation
 from course_lib.pruning.selection import Importance, choose, group_l2
 from course_lib.pruning.sensitivity import Score, Sensitivity, SensitivityCurve, cached_sensitivity, sensitivity
 
@@ -36,9 +36,9 @@ __all__ = [
     "Ranking",
     "Score",
     "SearchResult",
+    "SearchTrial",
     "Sensitivity",
     "SensitivityCurve",
-    "Trial",
     "UnsupportedOperator",
     "cached_sensitivity",
     "choose",

@@ -29,15 +29,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from tqdm.auto import tqdm
 
 from course_lib.models.modes import eval_mode
 from course_lib.pruning.costs import LayerWeight, WeightAxis, example_shape, layer_weights
 from course_lib.pruning.groups import DependencyGraph
+from course_lib.pruning.progress import shown
 from course_lib.pruning.ranking import Allocation, Ranking
 
 Measure = Callable[[nn.Module, tuple[int, ...]], float]
-"""(network or single layer, shape of its input, batch first) → milliseconds a call, > 0."""
+"""(network or single layer, shape of its input, batch first) → milliseconds a call, > 0.
+
+It must repeat itself more closely than the tolerance of the target: a median of single calls after a warm-up, and on a
+busy machine of several rounds. A target that one disturbed measurement hits is missed by the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ def latency_table(
     shapes = _input_shapes(model, example_shape(graph))
     rows = [(layer, shape) for layer in layer_weights(model, graph, ranking) for shape in shapes[layer.name]]
     found = []
-    for layer, shape in tqdm(rows, unit="layer", disable=not progress, leave=False):
+    for layer, shape in shown(rows, len(rows), "layer", progress):
         grid = tuple(_points(axis, ranking, fractions) for axis in layer.axes)
         module = model.get_submodule(layer.name)
         ms = np.array([timed(measure, *narrowed(module, lengths, shape)) for lengths in itertools.product(*grid)])

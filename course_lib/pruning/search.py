@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from course_lib.errors import CourseError
 from course_lib.pruning.allocation import first_within, proportional_path
 from course_lib.pruning.costs import Cost
 from course_lib.pruning.cutting import cut
 from course_lib.pruning.groups import DependencyGraph
+from course_lib.pruning.progress import shown
 from course_lib.pruning.ranking import Ranking
 from course_lib.pruning.sensitivity import Score
 
@@ -38,7 +38,7 @@ WARM_UP = 5
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """One allocation that was tried.
 
     Args:
@@ -69,10 +69,10 @@ class SearchResult:
         trials: in their order.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[SearchTrial, ...]
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> SearchTrial:
         """The trial of the highest score among those not given up; of equals the first."""
         return max((trial for trial in self.trials if not trial.given_up), key=lambda trial: trial.score)
 
@@ -107,13 +107,13 @@ def search_allocation(
         raise ValueError(f"parts and trials must be at least 1, got {len(parts)} and {trials}")
     study, given_up = _study(seed)
     study.enqueue_trial(dict.fromkeys(ranking.orders, 1.0))
-    history: list[Trial] = []
-    for number in tqdm(range(trials), unit="trial", disable=not progress, leave=False):
+    history: list[SearchTrial] = []
+    for number in shown(range(trials), trials, "trial", progress):
         asked = study.ask()
         appetites = {name: asked.suggest_float(name, LEAST_APPETITE, 1.0) for name in ranking.orders}
         counts = first_within(proportional_path(ranking, appetites, multiple=multiple), cost, budget)
         scores = _scores(asked, cut(model, graph, ranking.keep(counts)), parts)
-        trial = Trial(number, counts, cost(counts), scores, given_up=len(scores) < len(parts))
+        trial = SearchTrial(number, counts, cost(counts), scores, given_up=len(scores) < len(parts))
         study.tell(asked, None if trial.given_up else trial.score, given_up if trial.given_up else None)
         history.append(trial)
     return SearchResult(tuple(history))

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from course_lib.pruning.costs import example_shape
 from course_lib.pruning.cutting import cut
 from course_lib.pruning.groups import DependencyGraph
+from course_lib.pruning.progress import shown
 from course_lib.pruning.ranking import Ranking
 from course_lib.storage.cache import cached, reading
 from course_lib.storage.files import read_json, write_json
@@ -117,16 +117,14 @@ def sensitivity(
     asked = _ratios(ratios)
     whole = _finite(score(cut(model, graph, {})), "the whole network")
     curves = []
-    with tqdm(total=len(ranking.orders) * len(asked), unit="cut", disable=not progress, leave=False) as bar:
-        for name, size in ranking.sizes.items():
-            counts = [max(ranking.least[name], round(round(1 - ratio, 12) * size)) for ratio in asked]
-            scores = {size: whole}
-            for count in counts:
-                if count not in scores:
-                    small = cut(model, graph, ranking.keep({name: count}))
-                    scores[count] = _finite(score(small), f"{name!r} with {count} of {size} channels")
-                bar.update()
-            curves.append(SensitivityCurve(name, size, asked, tuple(counts), tuple(scores[c] for c in counts)))
+    for name, size in shown(ranking.sizes.items(), len(ranking.orders), "group", progress):
+        counts = [max(ranking.least[name], round(round(1 - ratio, 12) * size)) for ratio in asked]
+        scores = {size: whole}
+        for count in counts:
+            if count not in scores:
+                small = cut(model, graph, ranking.keep({name: count}))
+                scores[count] = _finite(score(small), f"{name!r} with {count} of {size} channels")
+        curves.append(SensitivityCurve(name, size, asked, tuple(counts), tuple(scores[c] for c in counts)))
     return Sensitivity(whole, tuple(curves))
 
 
@@ -157,7 +155,7 @@ def cached_sensitivity(
         "version": VERSION,
         "network": _digest(model),
         "input": list(example_shape(graph)),
-        "orders": hashlib.sha256(json.dumps([ranking.orders, ranking.least]).encode()).hexdigest(),
+        "orders": hashlib.sha256(json.dumps([dict(ranking.orders), dict(ranking.least)]).encode()).hexdigest(),
         "ratios": list(_ratios(ratios)),
         "measured": measured,
     }

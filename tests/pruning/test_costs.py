@@ -66,6 +66,19 @@ def test_torchvisions_networks_are_predicted_exactly(name):
     assert_exact(getattr(models, name)(weights=None, num_classes=10), (1, 3, 64, 64), 1)
 
 
+def test_layers_that_hold_different_channels_of_one_group_are_predicted_exactly():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right, self.whole = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 6, 1)
+            self.out = nn.Conv2d(6, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(torch.cat([self.left(x), self.right(x)], 1) + self.whole(x))
+
+    assert_exact(Sum(), (1, 3, 4, 4), 8)
+
+
 def test_a_weight_that_two_layers_share_shrinks_in_both():
     class Shared(nn.Module):
         def __init__(self):
