@@ -5,9 +5,9 @@ these proportions until the budget is met. So every trial meets it, and none is 
 equal appetites are the uniform rule, and they are the first trial: what is found is at least as good on validation.
 
 A trial's score is the mean over parts of the validation set. After each part the mean so far is reported, and a trial
-whose mean lies below the median of the others' at the same part is given up (Golovin et al. 2017, "Google Vizier",
-section 3.1.4, the median stopping rule). The proposals come from the tree-structured Parzen estimator (Bergstra et al.
-2011). Sampler, pruner and seed are named here: Optuna's defaults change between versions.
+whose best mean so far lies below the median of the others' means at that part is given up (the median rule of Golovin
+et al. 2017, "Google Vizier"). The proposals come from the tree-structured Parzen estimator (Bergstra et al. 2011).
+Sampler, pruner and seed are named here: Optuna's defaults change between versions.
 
 The best of many trials on one validation set looks better than it is, the more trials the better (see
 ``evaluation.expected_maximum``). Report another part.

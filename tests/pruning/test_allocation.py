@@ -130,11 +130,11 @@ def test_equal_prices_go_to_the_larger_saving_then_to_the_first_group():
 
 
 def test_what_lies_past_the_cliff_is_not_free():
-    # Group a falls to chance at the third channel and can fall no further; b loses 0.3 a channel.
-    cliff = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.02, 0.01, 0.0])
-    losses = {"a": cliff, "b": 0.3 * torch.tensor([6.0, 5, 4, 3, 2, 1, 0])}
-    path = list(greedy_path(ranking_of(a=6, b=6), channels, losses))
-    assert {"a": 4, "b": 1} in path
+    # At two channels a has fallen to chance, and one channel less would lose nothing more, and save little.
+    losses = {"a": torch.tensor([0.9, 0.9, 0.9, 0.01, 0.0]), "b": torch.tensor([9.0, 2.0, 1.0, 0.0])}
+    saved = {4: 12.0, 3: 11.0, 2: 10.0, 1: 9.9}
+    path = greedy_path(ranking_of(a=4, b=3), lambda counts: saved[counts["a"]] + counts["b"], losses)
+    assert [tuple(counts.values()) for counts in path] == [(4, 3), (3, 3), (2, 3), (2, 2), (2, 1), (1, 1)]
 
 
 def test_a_loss_that_falls_again_is_no_gain():
