@@ -5,19 +5,19 @@ the same class with the same names, so it trains, copies, saves and exports like
 network does not fit it any more. Counts that torch's layers keep (``in_channels``, ``groups``, …) follow; counts that
 the network's own class keeps, as ``SignStudent.channels`` does, do not: nobody but that class knows their meaning.
 
-``masked`` multiplies nothing in the weights. In a trace of the full network it sets the removed channels of every
-tensor to 0 *where a layer mixes channels*: in front of a convolution, a linear layer. There, and only there, can a
-removed channel reach one that is kept; in between it may hold anything, such as the β that a BatchNorm makes of a 0, or
-the 0.5 of a sigmoid. A LayerNorm also mixes, through its mean and variance, and a 0 would still count in both: it is
-computed over the kept channels alone. So ``cut(x) = masked(x)`` states: removing the tensors' slices is the same
-as cutting every path from a removed channel to the rest. It does not use the cut tensors, and so can convict them.
+``masked`` leaves the weights alone. In a trace of the full network it sets the removed channels of every tensor to 0
+*where a layer mixes channels*: in front of a convolution, a linear layer. There, and only there, can a removed channel
+reach one that is kept; in between it may hold anything, such as the β that a BatchNorm makes of a 0, or the 0.5 of a
+sigmoid. LayerNorm and GroupNorm also mix, through a mean and a variance in which a 0 would still count: they are
+computed over the kept channels alone. So ``cut(x) = masked(x)`` states: removing the tensors' slices is the same as
+cutting every path from a removed channel to the rest. It does not use the cut tensors, and so can convict them.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,10 @@ from course_lib.models.modes import eval_mode
 from course_lib.pruning.dependency import trace
 from course_lib.pruning.groups import DependencyGraph
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def cut(model: nn.Module, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> nn.Module:
+
+def cut(model: Network, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> Network:
     """A smaller copy of ``model`` without the channels that ``keep`` leaves out.
 
     Args:
@@ -77,8 +79,8 @@ def masked(model: nn.Module, graph: DependencyGraph, keep: Mapping[str, Sequence
         twin.register_buffer(name, positions)
         with twin.graph.inserting_before(node):
             channels = twin.graph.get_attr(name)
-            if _is_layer_norm(twin, node):
-                _normalize_kept(twin, node, channels)
+            if _is_norm(twin, node):
+                _normalize_kept(twin, node, consumer.dim, channels)
             else:
                 source = node.args[0]
                 node.update_arg(0, twin.graph.call_function(only_channels, (source, channels, consumer.dim)))
@@ -95,15 +97,28 @@ def only_channels(x: Tensor, channels: Tensor, dim: int) -> Tensor:
     return torch.zeros_like(x).index_copy(dim, channels, x.index_select(dim, channels))
 
 
-def layer_norm_of(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, channels: Tensor) -> Tensor:
-    """LayerNorm over the positions ``channels`` of the last axis alone, 0 in the others: the shape of x.
+def norm_of(
+    x: Tensor, dim: int, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, channels: Tensor
+) -> Tensor:
+    """LayerNorm or GroupNorm of the positions ``channels`` alone, 0 in the others: the shape of x.
 
-    >>> layer_norm_of(torch.tensor([[3.0, 9.0, 5.0]]), None, None, 0.0, torch.tensor([0, 2]))
+    Args:
+        x: the channels stand on ``dim``, which is −1 for LayerNorm and 1 for GroupNorm.
+        groups: of GroupNorm; 1 for LayerNorm.
+        weight, bias: of all channels, (C,).
+        channels: those that count, ascending.
+
+    >>> norm_of(torch.tensor([[3.0, 9.0, 5.0]]), -1, 1, None, None, 0.0, torch.tensor([0, 2]))
     tensor([[-1.,  0.,  1.]])
     """
-    weight, bias = (None if t is None else t[channels] for t in (weight, bias))
-    normal = F.layer_norm(x[..., channels], (len(channels),), weight, bias, eps)
-    return torch.zeros_like(x).index_copy(-1, channels, normal)
+    weight, bias = (None if tensor is None else tensor[channels] for tensor in (weight, bias))
+    kept = x.index_select(dim, channels)
+    normal = (
+        F.layer_norm(kept, (len(channels),), weight, bias, eps)
+        if dim == -1
+        else F.group_norm(kept, groups, weight, bias, eps)
+    )
+    return torch.zeros_like(x).index_copy(dim, channels, normal)
 
 
 def _smaller_tensors(model: nn.Module, graph: DependencyGraph, kept: Tensor) -> dict[int, object]:
@@ -135,24 +150,23 @@ def _require_runs(small: nn.Module, example: tuple[Tensor, ...]) -> None:
         raise ValueError(f"the network's code does not follow the cut: {error}") from error
 
 
-def _is_layer_norm(twin: fx.GraphModule, node: fx.Node) -> bool:
+def _is_norm(twin: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return isinstance(twin.get_submodule(str(node.target)), nn.LayerNorm)
+        return isinstance(twin.get_submodule(str(node.target)), nn.LayerNorm | nn.GroupNorm)
     return node.target is F.layer_norm
 
 
-def _normalize_kept(twin: fx.GraphModule, node: fx.Node, channels: fx.Node) -> None:
-    """Put a LayerNorm of the kept channels in the place of one over all of them."""
+def _normalize_kept(twin: fx.GraphModule, node: fx.Node, dim: int, channels: fx.Node) -> None:
+    """Put a norm of the kept channels in the place of one over all of them."""
     if node.op == "call_module":
-        layer = cast(nn.LayerNorm, twin.get_submodule(str(node.target)))
-        own = [
-            twin.graph.get_attr(f"{node.target}.{part}") if getattr(layer, part) is not None else None
-            for part in ("weight", "bias")
-        ]
-        arguments = (node.args[0], *own, layer.eps, channels)
+        layer = cast("nn.LayerNorm | nn.GroupNorm", twin.get_submodule(str(node.target)))
+        parts = {part: getattr(layer, part) for part in ("weight", "bias")}
+        own = [twin.graph.get_attr(f"{node.target}.{p}") if value is not None else None for p, value in parts.items()]
+        groups = layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
+        arguments = (node.args[0], dim, groups, *own, layer.eps, channels)
     else:
-        given = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), node.args, strict=False))
-        given = {"bias": None, "eps": 1e-5, **given, **node.kwargs}
-        arguments = (given["input"], given["weight"], given["bias"], given["eps"], channels)
-    node.replace_all_uses_with(twin.graph.call_function(layer_norm_of, arguments))
+        names = ("input", "normalized_shape", "weight", "bias", "eps")
+        given = {"bias": None, "eps": 1e-5, **dict(zip(names, node.args, strict=False)), **node.kwargs}
+        arguments = (given["input"], dim, 1, given["weight"], given["bias"], given["eps"], channels)
+    node.replace_all_uses_with(twin.graph.call_function(norm_of, arguments))
     twin.graph.erase_node(node)

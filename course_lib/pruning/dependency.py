@@ -37,10 +37,11 @@ def dependency_graph(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]
 
     Args:
         model: any network that torch.fx traces in eval and in train mode. It stays as it is, also its modes.
-        example_inputs: the arguments of its forward; only shapes and types count. Channels stand on axis 1.
+        example_inputs: the arguments of its forward; only shapes and types count, and they must do for both modes.
+            Channels stand on axis 1.
     Raises:
         ValueError: the network cannot be traced; the message names the reason and the line.
-        UnsupportedOperator: channels cannot be followed through an operator.
+        UnsupportedOperator: channels cannot be followed through an operator, or it fails on the example.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))

@@ -106,16 +106,15 @@ def _met(step: Step, first: Tensor, second: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(first.shape, second.shape)
     first, second = (ids.view((1,) * (len(shape) - ids.ndim) + ids.shape) for ids in (first, second))
     # One value that meets many channels is no channel of theirs: it stays, whichever of them go.
-    many_first, many_second = _serves_many(step, first, second), _serves_many(step, second, first)
-    if many_first:
-        step.fix(first, "one value acts on many channels")
-    if many_second:
-        step.fix(second, "one value acts on many channels")
-    if many_first and many_second:
-        return step.fixed("an outer product").expand(shape)
-    if not many_first and not many_second:
-        step.identities.unite(first, second)
-    return (second if many_first else first).expand(shape)
+    for one, many in ((first, second), (second, first)):
+        if _serves_many(step, one, many):
+            step.fix(one, "one value acts on many channels")
+            if not any(step.identities.varies(one, dim) for dim in range(one.ndim)):
+                return many.expand(shape)
+            step.fix(many, "an outer product")
+            return step.fixed("an outer product").expand(shape)
+    step.identities.unite(first, second)
+    return first.expand(shape)
 
 
 def _serves_many(step: Step, one: Tensor, many: Tensor) -> bool:
@@ -141,13 +140,12 @@ def _moved(step: Step) -> Tensor:
 
 def _reshaped(step: Step) -> Tensor:
     """view, reshape: a size that the code states as a number along the channels must stay what it is."""
-    ids = step.ids.reshape(step.value.shape)
-    stated = list(step.node.args[1:]) or [step.node.kwargs.get("shape", step.node.kwargs.get("size"))]
-    if len(stated) == 1 and isinstance(stated[0], tuple | list):
-        stated = list(stated[0])
-    if len(stated) != ids.ndim:  # all of another tensor's shape
-        return ids
-    numbers = [dim for dim, size in enumerate(stated) if isinstance(size, int) and size != -1]
+    ids, stated = step.ids.reshape(step.value.shape), _stated_sizes(step)
+    if len(stated) == 1 and isinstance(stated[0], fx.Node) and isinstance(step.args[1], tuple):
+        # All of a tensor's sizes follow; a tuple put together from some of them may hold numbers.
+        numbers = [] if kind_of(stated[0]) in ("size", "getattr") else list(range(ids.ndim))
+    else:
+        numbers = [dim for dim, size in enumerate(stated) if isinstance(size, int) and size != -1]
     return _with_fixed_sizes(step, ids, numbers)
 
 
@@ -158,13 +156,16 @@ def _unflattened(step: Step) -> Tensor:
 
 
 def _expanded(step: Step) -> Tensor:
-    ids, stated = step.ids.expand(step.value.shape), list(step.node.args[1:])
-    if len(stated) == 1 and isinstance(stated[0], tuple | list):
-        stated = list(stated[0])
-    offset = ids.ndim - len(stated)
-    return _with_fixed_sizes(
-        step, ids, [offset + k for k, size in enumerate(stated) if isinstance(size, int) and size > 0]
-    )
+    ids, stated = step.ids.expand(step.value.shape), _stated_sizes(step)
+    first = ids.ndim - len(stated)
+    numbers = [first + k for k, size in enumerate(stated) if isinstance(size, int) and size != -1]
+    return _with_fixed_sizes(step, ids, numbers)
+
+
+def _stated_sizes(step: Step) -> list[Any]:
+    """The sizes in x.view(2, 3), x.view((2, 3)), torch.reshape(x, shape=(2, 3)), as the code states them."""
+    stated = list(step.node.args[1:]) or [step.node.kwargs.get("shape", step.node.kwargs.get("size"))]
+    return list(stated[0]) if len(stated) == 1 and isinstance(stated[0], tuple | list) else stated
 
 
 def _with_fixed_sizes(step: Step, ids: Tensor, dims: list[int]) -> Tensor:

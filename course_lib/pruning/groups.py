@@ -8,6 +8,7 @@ positions for the inputs of a linear layer behind a flattened map, a whole block
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -86,14 +87,14 @@ class Consumer:
 
     Args:
         dim: the axis of its input on which the channels stand.
-        ids: the id of each position on that axis.
+        ids: which channel each position on that axis holds: its id while the graph is built, its number afterwards.
     """
 
     dim: int
     ids: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DependencyGraph:
     """The groups of one network, and where each channel stands.
 
@@ -162,7 +163,7 @@ class DependencyGraph:
         """
         kept = torch.ones(sum(group.size for group in self.groups), dtype=torch.bool)
         for name, channels in keep.items():
-            group, chosen = self[name], list(channels)
+            group, chosen = self[name], [operator.index(channel) for channel in channels]
             if not group.prunable and chosen != list(range(group.size)):
                 raise ValueError(f"the group {name!r} cannot be cut: {group.reason}")
             if chosen != sorted(set(chosen)) or not chosen or not 0 <= chosen[0] <= chosen[-1] < group.size:

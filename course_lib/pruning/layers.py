@@ -120,6 +120,18 @@ def _layer_norm(call: Call, ids: Tensor) -> Tensor:
     return spread(channels, -1, call.shape)
 
 
+def _group_norm(call: Call, ids: Tensor) -> Tensor:
+    """GroupNorm: the number of groups stays, so every group loses the channels at equal places."""
+    channels = call.identities.along(ids, 1)
+    blocks = channels.view(cast(nn.GroupNorm, call.module).num_groups, -1)
+    call.identities.unite(blocks, blocks[:1])
+    call.count("num_channels", channels)
+    call.attach("weight", 0, "normalizes", channels)
+    call.attach("bias", 0, "normalizes", channels)
+    call.consume(1, channels)
+    return spread(channels, 1, call.shape)
+
+
 def _prelu(call: Call, ids: Tensor) -> Tensor:
     if cast(nn.PReLU, call.module).num_parameters == 1:
         return ids
@@ -171,6 +183,7 @@ _RULES: dict[Rule, str] = {
     _linear: "Linear",
     _channel_norm: "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d",
     _layer_norm: "LayerNorm",
+    _group_norm: "GroupNorm",
     _prelu: "PReLU",
     _softmax: "Softmax LogSoftmax Softmin",
     _flatten: "Flatten",

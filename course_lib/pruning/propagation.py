@@ -145,7 +145,9 @@ class Propagation(fx.Interpreter):
         if kind_of(n) == "getitem" and isinstance(source, fx.Node) and isinstance(n.args[1], int | slice):
             picked = self.counted[source][n.args[1]]
             return (picked,) if isinstance(picked, Tensor) else picked
-        return tuple(line for number in n.all_input_nodes for line in self.counted.get(number, ()))
+        lines = [line for number in n.all_input_nodes for line in self.counted.get(number, ())]
+        whole = torch.cat([torch.empty(0, dtype=torch.int64), *lines])
+        return (whole,) * (len(value) if isinstance(value, tuple) else 1)
 
     def _counted_along(self, ids: Tensor, dim: int) -> Tensor:
         return torch.unique(ids) if self.identities.varies(ids, dim) else ids.new_empty(0)

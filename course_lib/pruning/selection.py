@@ -63,7 +63,7 @@ def choose(
         importance: of the channels of one group; of equal values the channel of lower position is kept.
         pruning_ratio: the fraction of the prunable channels to remove, in [0, 1).
         scope: "layer": of every group; "global": of all groups together, by one ranking.
-        multiple: a group that loses channels keeps a multiple of it, the nearest.
+        multiple: a group that loses channels keeps a multiple of it, the nearest, and at least one.
         minimum: every layer of a group keeps so many of its channels, or all if it has fewer, whatever ratio and
             multiple say.
     Returns: a group's name → the channels kept, ascending; every prunable group is named.
@@ -83,7 +83,7 @@ def choose(
     kept = {}
     for group, values, count in zip(groups, scores, counts, strict=True):
         if count < group.size:
-            count = min(group.size, max(minimum, multiple * round(count / multiple), 1))
+            count = min(group.size, max(minimum, multiple, multiple * round(count / multiple)))
         kept[group.name] = _strongest(group, values, round(count), minimum)
     return kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ IMAGES = torch.zeros(2, 3, 8, 8)
 class Net(nn.Module):
     """Layers by name, and a forward that is given as a function of (network, input)."""
 
-    def __init__(self, forward: Callable[[Net, Tensor], object], **layers: nn.Module):
+    def __init__(self, forward: Callable[[Any, Tensor], object], **layers: nn.Module):
         super().__init__()
         self.steps = forward
         for name, layer in layers.items():
@@ -64,6 +65,19 @@ def test_a_concatenation_leaves_its_parts_independent_and_shifts_the_second():
     assert graph["b"].size == 5
     assert graph["a"].members[-1].indices == ((0, 9), (1, 10), (2, 11), (3, 12))
     assert graph["b"].members[-1].indices == ((4,), (5,), (6,), (7,), (8,))
+
+
+def test_maps_that_stand_one_above_the_other_need_the_same_channels():
+    """Also where no layer reads them together: the concatenation itself needs as many channels in both."""
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        tall = torch.cat([net.a(x), net.b(x)], dim=2)
+        return net.head(tall[:, :, :8]) + net.other(tall[:, :, 8:])
+
+    net = Net(forward, **convolutions(a=(3, 4), b=(3, 4), head=(4, 2), other=(4, 2)))
+    graph = dependency_graph(net, IMAGES)
+    assert graph.group_of("a") is graph.group_of("b")
+    assert graph["a"].size == 4
 
 
 def test_flattened_maps_give_each_channel_as_many_inputs_as_pixels():
@@ -125,7 +139,7 @@ def test_tied_weights_are_cut_as_one():
     assert graph.group_of("1") is graph.group_of("2") is graph.group_of("0")
     small = cut(net, graph, {"0": [0, 3]})
     assert small[2].weight is small[1].weight
-    assert tuple(small[1].weight.shape) == (2, 2, 1, 1)
+    assert small.get_parameter("1.weight").shape == (2, 2, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +149,15 @@ def test_tied_weights_are_cut_as_one():
         (lambda net, x: net.head(net.stem(x)[:, 0:1].expand(-1, 6, -1, -1)), "picks some of them"),
         (lambda net, x: net.head(net.stem(x).view(2, 6, 8, 8)), "their number stands in the code"),
         (lambda net, x: net.head(net.stem(x).view(-1, 6, 64).unflatten(2, (8, 8))), "their number stands in the code"),
+        (lambda net, x: net.head(net.stem(x).view(x.shape[:1] + (6, 8, 8))), "number stands in the code"),  # noqa: RUF005
+        (lambda net, x: net.head(net.stem(x).view((2, 6) + x.shape[2:])), "number stands in the code"),  # noqa: RUF005
+        (lambda net, x: net.head(net.stem(x).expand(-1, 6, 8, 8)), "their number stands in the code"),
+        (
+            lambda net, x: net.head(
+                (net.stem(x).flatten(2)[:, :, :1] * net.stem(x).mean((2, 3))[:, None]).unsqueeze(3)
+            ),
+            "one value acts on many channels",
+        ),
         (lambda net, x: net.head(torch.cat(net.stem(x).split(3, 1), 1)), "sizes of the pieces stand in the code"),
         (lambda net, x: net.head(torch.cat(net.stem(x).chunk(4, 1), 1)[:, [0, 1, 2, 3, 4, 5]]), None),
         (lambda net, x: net.head(net.stem(x).softmax(1)), "a softmax runs over them"),
@@ -161,6 +184,17 @@ def test_what_holds_channels_fast_is_told_and_never_cut(steps, reason):
         cut(net, graph, {group.name: [0]})
 
 
+def test_a_shape_taken_from_another_tensor_follows_or_holds():
+    def shaped(other: str) -> Net:
+        def forward(net: Any, x: Tensor) -> Tensor:
+            return net.head(net.stem(x).flatten(2).view(getattr(net, other)(x).shape) + net.also(x).mean())
+
+        return Net(forward, **convolutions(stem=(3, 6), also=(3, 6), head=(6, 2)))
+
+    assert dependency_graph(shaped("stem"), IMAGES)["stem"].prunable
+    assert "by the number of other channels" in dependency_graph(shaped("also"), IMAGES)["stem"].reason
+
+
 def test_the_output_layer_is_found_whatever_its_type():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     graph = dependency_graph(net, IMAGES)
@@ -169,7 +203,7 @@ def test_the_output_layer_is_found_whatever_its_type():
 
 
 def test_an_operator_without_a_rule_is_named_with_its_line():
-    def forward(net: Net, x: Tensor) -> Tensor:
+    def forward(net: Any, x: Tensor) -> Tensor:
         return net.head(torch.cumsum(net.stem(x), 1))
 
     net = Net(forward, **convolutions(stem=(3, 6), head=(6, 2)))
@@ -179,7 +213,7 @@ def test_an_operator_without_a_rule_is_named_with_its_line():
 
 
 def test_layers_without_a_rule_are_refused_by_name():
-    with pytest.raises(UnsupportedOperator, match="LocalResponseNorm 1 .* has no rule"):
+    with pytest.raises(UnsupportedOperator, match=r"LocalResponseNorm 1 .* has no rule"):
         dependency_graph(nn.Sequential(nn.Conv2d(3, 4, 1), nn.LocalResponseNorm(2), nn.Conv2d(4, 2, 1)), IMAGES)
     weighted = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
     with pytest.raises(UnsupportedOperator, match="ParametrizedConv2d 0"):
@@ -187,7 +221,7 @@ def test_layers_without_a_rule_are_refused_by_name():
 
 
 def test_a_network_that_cannot_be_traced_is_refused_with_reason_and_line():
-    def forward(net: Net, x: Tensor) -> Tensor:
+    def forward(net: Any, x: Tensor) -> Tensor:
         return net.stem(x) if x.sum() > 0 else x
 
     net = Net(forward, **convolutions(stem=(3, 6)))
@@ -197,7 +231,7 @@ def test_a_network_that_cannot_be_traced_is_refused_with_reason_and_line():
 
 
 def test_a_wrong_example_is_refused():
-    with pytest.raises(UnsupportedOperator, match="Conv2d 0 .* fails: Invalid channel"):
+    with pytest.raises(UnsupportedOperator, match=r"Conv2d 0 .* fails: Invalid channel"):
         dependency_graph(nn.Sequential(nn.Conv2d(3, 4, 1)), torch.zeros(1, 2, 4, 4))
 
 
