@@ -33,7 +33,7 @@ def prepared():
 
 
 class Mixed(nn.Module):
-    """Grouped, depthwise, transposed, called twice, and linear behind a flattened map of two groups."""
+    """Grouped, depthwise, transposed, called three times, and linear behind a flattened map of two groups."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.up(self.depthwise(self.grouped(torch.relu(self.stem(x[..., ::4, ::4])))))
-        y = self.twice(torch.max_pool2d(self.twice(y), 2))
+        y = self.twice(self.twice(torch.max_pool2d(self.twice(y), 2)))
         return self.out(torch.relu(self.fc(torch.cat([y, self.side(x)], 1).flatten(1))))
 
 
@@ -60,7 +60,7 @@ def test_a_clock_of_macs_gives_a_table_of_macs_for_every_kind_of_layer():
                 name: int(torch.randint(ranking.least[name], size + 1, (), generator=generator))
                 for name, size in ranking.sizes.items()
             }
-            # Bilinear in the widths, as MACs are: exact between the points, too. Both calls of twice count.
+            # Bilinear in the widths, as MACs are: exact between the points, too. All calls of twice count.
             expected = by_macs(cut(model, graph, ranking.keep(counts)), shape)
             assert table(counts) == pytest.approx(expected, rel=1e-9)
 

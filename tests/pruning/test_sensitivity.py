@@ -160,4 +160,4 @@ def test_a_bar_is_shown_only_when_asked(model, capsys):
     sensitivity(model, graph, ranking, [0.5], size_score)
     assert capsys.readouterr() == ("", "")
     sensitivity(model, graph, ranking, [0.5], size_score, progress=True)
-    assert "5/5" in capsys.readouterr().err
+    assert "/5 [" in capsys.readouterr().err
