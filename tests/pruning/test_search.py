@@ -140,7 +140,7 @@ def test_what_is_wrong_is_refused(prepared):
 
 @needs_optuna
 def test_nothing_is_printed_and_optunas_own_verbosity_stays(prepared, capsys):
-    import optuna
+    import optuna  # pyright: ignore[reportMissingImports]
 
     model, graph, ranking, macs = prepared
     before = optuna.logging.get_verbosity()
