@@ -10,8 +10,8 @@ tool finds a smaller norm, so one that follows the network rightly removes nothi
 difference is the largest of any output, relative to the largest output.
 
 Seconds are those of the whole step (follow the network, choose, cut), the best of three runs, tools in turn, one
-thread. Torch-Pruning must be told which layers make the output; ours finds out. A LayerNorm over channels changes with their
-number, whatever was removed, so ConvNeXt's difference says nothing about the cut (``masked`` in tests does).
+thread. Torch-Pruning must be told which layers make the output; ours finds out. A LayerNorm over channels changes with
+their number, whatever was removed, so ConvNeXt's difference says nothing about the cut (``masked`` in tests does).
 """
 
 from __future__ import annotations

@@ -1,6 +1,14 @@
 """Removing what a network does not need."""
 
+from course_lib.pruning.allocation import (
+    first_within,
+    greedy_allocation,
+    greedy_path,
+    proportional_path,
+    uniform_allocation,
+)
 from course_lib.pruning.channels import folded_filter_norms, masked_student, prune_channels, pruned_widths
+from course_lib.pruning.costs import Cost, LayerWeight, PredictedMacs, layer_weights, predicted_macs
 from course_lib.pruning.cutting import cut, masked
 from course_lib.pruning.dependency import dependency_graph
 from course_lib.pruning.groups import DependencyGraph, Group, Member, UnsupportedOperator
@@ -14,6 +22,8 @@ from course_lib.pruning.importance import (
     scale_penalty,
     taylor,
 )
+from course_lib.pruning.latency_budget import LatencyAllocation, latency_allocation
+from course_lib.pruning.layer_latency import LatencyTable, LayerTimes, Measure, latency_table
 from course_lib.pruning.masked_networks import (
     EarlyWeights,
     MasksHeld,
@@ -34,8 +44,12 @@ from course_lib.pruning.patterns import (
     threshold_mask,
     whole_filters,
 )
+from course_lib.pruning.ranking import Allocation, Ranking, importance_losses, rank_channels
+from course_lib.pruning.recovery import reestimate_batch_norm_
 from course_lib.pruning.schedules import GradualPruning, Schedule, constant, cubic, iterative, one_shot
+from course_lib.pruning.search import SearchResult, SearchTrial, search_allocation
 from course_lib.pruning.selection import choose
+from course_lib.pruning.sensitivities import Score, Sensitivity, SensitivityCurve, cached_sensitivity, sensitivity
 from course_lib.pruning.sparse_files import (
     Csr,
     Format,
@@ -50,6 +64,8 @@ from course_lib.pruning.sparse_files import (
 )
 
 __all__ = [
+    "Allocation",
+    "Cost",
     "Csr",
     "DependencyGraph",
     "EarlyWeights",
@@ -57,15 +73,28 @@ __all__ = [
     "GradualPruning",
     "Group",
     "Importance",
+    "LatencyAllocation",
+    "LatencyTable",
+    "LayerTimes",
+    "LayerWeight",
     "Masks",
     "MasksHeld",
+    "Measure",
     "Member",
+    "PredictedMacs",
+    "Ranking",
     "Schedule",
     "Scope",
+    "Score",
+    "SearchResult",
+    "SearchTrial",
+    "Sensitivity",
+    "SensitivityCurve",
     "TensorSparsity",
     "Unit",
     "UnsupportedOperator",
     "batch_norm_scales",
+    "cached_sensitivity",
     "channel_sums",
     "choose",
     "constant",
@@ -81,12 +110,19 @@ __all__ = [
     "enforce_",
     "file_bytes",
     "filter_scores",
+    "first_within",
     "folded_filter_norms",
     "fraction_mask",
     "from_csr",
     "global_fraction_masks",
+    "greedy_allocation",
+    "greedy_path",
     "hold_",
+    "importance_losses",
     "iterative",
+    "latency_allocation",
+    "latency_table",
+    "layer_weights",
     "load_masked_state_",
     "make_permanent_",
     "masked",
@@ -95,15 +131,22 @@ __all__ = [
     "noise",
     "norms",
     "one_shot",
+    "predicted_macs",
+    "proportional_path",
     "prunable",
     "prune_channels",
     "pruned_widths",
+    "rank_channels",
+    "reestimate_batch_norm_",
     "removed_count",
     "rewind_",
     "scale_penalty",
+    "search_allocation",
+    "sensitivity",
     "sparsity",
     "taylor",
     "threshold_mask",
     "to_csr",
+    "uniform_allocation",
     "whole_filters",
 ]
