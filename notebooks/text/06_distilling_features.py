@@ -788,8 +788,8 @@ claim("Both curves fall, then rise; the smaller penalty needs more rounds to rea
 # as control. A difference is taken within a seed. The students saw the labels of 1000 signs; the teacher had seen all 4,816.
 
 # %%
-from course_lib.exercises.chapter_06.predictions import METHODS as ASKED
 from course_lib.evaluation import seed_interval
+from course_lib.exercises.chapter_06.predictions import METHODS as ASKED
 from course_lib.experiments.distillation_arms import ARMS, METHODS
 from course_lib.experiments.distillation_study import Score
 from course_lib.experiments.distillation_study import gains as paired
