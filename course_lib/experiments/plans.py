@@ -133,13 +133,15 @@ _REAL = Plan(
     strides=(2, 1, 2, 1, 1, 2),
     augmentation=STRONG_VIEWS,
     average=0.999,
+    seed=1,  # of two seeds validation chose: pruned, the other one had 98.82 % there
 )
-_OFFICIAL = replace(_REAL, views=46, epochs=46, finetune_epochs=46)  # more images: equal steps
+_OFFICIAL = replace(_REAL, views=46, epochs=46, finetune_epochs=46, seed=0)  # more images: equal steps
 # The small student was trained before, on twelve views.
 _REAL_SMALL = replace(
     _REAL,
     views=12,
     temperature=4.0,
+    seed=0,
     epochs=48,
     channels=(12, 16, 20, 24, 24, 32, 32, 48),
     strides=(1, 2, 1, 1, 2, 1, 1, 2),

@@ -85,7 +85,8 @@ def estimates_figure(estimates: Mapping[str, Estimate], truth: float) -> CourseF
     axes.axvline(truth, color="#000000", linestyle="--", linewidth=1)
     axes.text(truth, -0.62, f"truth {truth:g}", ha="center", va="bottom")
     axes.set_xlim(
-        min(0.5 * truth, *(e.low for e in estimates.values())), max(1.5 * truth, *(e.high for e in estimates.values()))
+        min(0.5 * truth, *(0.97 * e.low for e in estimates.values())),
+        max(1.5 * truth, *(1.03 * e.high for e in estimates.values())),
     )
     axes.set_xlabel("estimated speed-up A / B, × (bar: 95 % interval)")
     parts = "; ".join(f"{method}: {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for method, e in estimates.items())

@@ -141,7 +141,7 @@ def _mark_limit(panel: Axes, values: Sequence[float], limit: float, sign: str) -
     for y, value in enumerate(values):
         bad = value > limit if sign == "≤" else value < limit
         text = quantity_text(value) if sign == "≤" else f"{value:.1f}"
-        box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+        box = {"facecolor": "white", "alpha": 1.0, "linewidth": 0, "pad": 1}
         panel.annotate(
             text + (" ✗" if bad else ""), (value, y), (4, 0), textcoords="offset points", va="center", fontsize=8,
             bbox=box,

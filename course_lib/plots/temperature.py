@@ -137,7 +137,8 @@ def square_law_figure(
         axes.set(xlabel="temperature T", ylabel=labels[i], title=titles[i], xscale="log", yscale="log")
     _slope(panels[0], t, gradients, -2)
     panels[1].axhline(1, color="#000000", linestyle="--", label="limit")
-    panels[1].set_ylim(0.02, 10)
+    low, high = float(np.median(ratios, 1).min()), float(np.median(ratios, 1).max())
+    panels[1].set_ylim(min(0.02, low / 2), max(10.0, 2 * high))
     _slope(panels[2], t, deviations, -1)
     for axes, place in zip(panels, ("lower left", "lower right", "lower left"), strict=True):
         axes.legend(loc=place)

@@ -27,7 +27,7 @@ def learning_rate_figure(rates: Mapping[str, ArrayLike], steps_per_epoch: int) -
         axes.plot(np.arange(len(values)), 1000 * values, color=colour, linewidth=1.2)
         for end in range(steps_per_epoch, len(values), steps_per_epoch):
             axes.axvline(end, color="#888888", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="step (batch)", ylabel="learning rate × 1000", title=name)
+        axes.set(xlabel="step (batch; dotted: an epoch ends)", ylabel="learning rate × 1000", title=name)
         axes.set_ylim(bottom=0)
         told.append(
             f"{name}: from {1000 * values[0]:.2g} over at most {1000 * values.max():.2g} to {1000 * values[-1]:.2g}"

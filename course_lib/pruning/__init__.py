@@ -1,7 +1,30 @@
 """Removing what a network does not need."""
 
+from course_lib.pruning.allocation import (
+    first_within,
+    greedy_allocation,
+    greedy_path,
+    proportional_path,
+    uniform_allocation,
+)
 from course_lib.pruning.channels import folded_filter_norms, masked_student, prune_channels, pruned_widths
-from course_lib.pruning.masked import (
+from course_lib.pruning.costs import Cost, LayerWeight, PredictedMacs, layer_weights, predicted_macs
+from course_lib.pruning.cutting import cut, masked
+from course_lib.pruning.dependency import dependency_graph
+from course_lib.pruning.groups import DependencyGraph, Group, Member, UnsupportedOperator
+from course_lib.pruning.importance import (
+    Importance,
+    batch_norm_scales,
+    channel_sums,
+    curvature,
+    noise,
+    norms,
+    scale_penalty,
+    taylor,
+)
+from course_lib.pruning.latency_budget import LatencyAllocation, latency_allocation
+from course_lib.pruning.layer_latency import LatencyTable, LayerTimes, Measure, latency_table
+from course_lib.pruning.masked_networks import (
     EarlyWeights,
     MasksHeld,
     TensorSparsity,
@@ -21,7 +44,12 @@ from course_lib.pruning.patterns import (
     threshold_mask,
     whole_filters,
 )
+from course_lib.pruning.ranking import Allocation, Ranking, importance_losses, rank_channels
+from course_lib.pruning.recovery import reestimate_batch_norm_
 from course_lib.pruning.schedules import GradualPruning, Schedule, constant, cubic, iterative, one_shot
+from course_lib.pruning.search import SearchResult, SearchTrial, search_allocation
+from course_lib.pruning.selection import choose
+from course_lib.pruning.sensitivities import Score, Sensitivity, SensitivityCurve, cached_sensitivity, sensitivity
 from course_lib.pruning.sparse_files import (
     Csr,
     Format,
@@ -36,44 +64,89 @@ from course_lib.pruning.sparse_files import (
 )
 
 __all__ = [
+    "Allocation",
+    "Cost",
     "Csr",
+    "DependencyGraph",
     "EarlyWeights",
     "Format",
     "GradualPruning",
+    "Group",
+    "Importance",
+    "LatencyAllocation",
+    "LatencyTable",
+    "LayerTimes",
+    "LayerWeight",
     "Masks",
     "MasksHeld",
+    "Measure",
+    "Member",
+    "PredictedMacs",
+    "Ranking",
     "Schedule",
     "Scope",
+    "Score",
+    "SearchResult",
+    "SearchTrial",
+    "Sensitivity",
+    "SensitivityCurve",
     "TensorSparsity",
     "Unit",
+    "UnsupportedOperator",
+    "batch_norm_scales",
+    "cached_sensitivity",
+    "channel_sums",
+    "choose",
     "constant",
     "csr_break_even",
     "csr_bytes",
     "cubic",
+    "curvature",
+    "cut",
     "decode",
+    "dependency_graph",
     "deployed_weights",
     "encode",
     "enforce_",
     "file_bytes",
     "filter_scores",
+    "first_within",
     "folded_filter_norms",
     "fraction_mask",
     "from_csr",
     "global_fraction_masks",
+    "greedy_allocation",
+    "greedy_path",
     "hold_",
+    "importance_losses",
     "iterative",
+    "latency_allocation",
+    "latency_table",
+    "layer_weights",
     "load_masked_state_",
     "make_permanent_",
+    "masked",
     "masked_student",
     "n_m_mask",
+    "noise",
+    "norms",
     "one_shot",
+    "predicted_macs",
+    "proportional_path",
     "prunable",
     "prune_channels",
     "pruned_widths",
+    "rank_channels",
+    "reestimate_batch_norm_",
     "removed_count",
     "rewind_",
+    "scale_penalty",
+    "search_allocation",
+    "sensitivity",
     "sparsity",
+    "taylor",
     "threshold_mask",
     "to_csr",
+    "uniform_allocation",
     "whole_filters",
 ]

@@ -14,9 +14,9 @@ the exporter, which then leaves BatchNorm unfolded, and a parametrized network c
 weight is not 0. Masking the *gradient* as well still fails, because a step is more than the gradient: momentum goes on
 in the direction it had before the mask, Adam divides two running means that both remember earlier gradients, and a
 weight that was not exactly 0 decays. So the weights are zeroed *after each step*, whatever the optimiser did
-(``enforce_``; Han et al. 2015, arXiv:1506.02626, retrain in this way). ``course_lib.pruning.masked`` calls it: in
-``fit`` by ``constraint=MasksHeld()``, in a loop of one's own by ``hold_(model, optimizer)``. Gradients of removed
-weights still count where a loop clips by the norm of all gradients.
+(``enforce_``; Han et al. 2015, arXiv:1506.02626, retrain in this way). ``course_lib.pruning.masked_networks`` calls
+it: in ``fit`` by ``constraint=MasksHeld()``, in a loop of one's own by ``hold_(model, optimizer)``. Gradients of
+removed weights still count where a loop clips by the norm of all gradients.
 
 Zeroing writes +0.0. Multiplying by the mask would write −0.0 for negative weights, whose sign bit costs bytes in a
 compressed file, and NaN where a weight has overflowed.

@@ -475,7 +475,8 @@ def print_difference(arm, control):
 
 
 show_gains({"soft_targets": "soft targets, T = 4, α = 0.9", "pseudo_labels": "label + pseudo-label",
-            "label_smoothing": "label smoothing 0.1", "decoupled": "label + decoupled, T = 4"})
+            "label_smoothing": "label smoothing 0.1", "decoupled": "label + decoupled, T = 4",
+            "decoupled_authors": "the same, β = 8, warm-up"})
 
 # %%
 for other in ("label_smoothing", "pseudo_labels", "decoupled"):

@@ -306,7 +306,8 @@ def test_rewinding_gives_the_surviving_weights_their_early_values_and_the_rest_z
 
 
 def test_masks_among_the_early_weights_are_not_looked_at():
-    model, early = pruned(0.8), state(pruned(0.3))
+    model, early = network(), state(pruned(0.3))
+    Masks.from_fraction(model, 0.8, scope="layer", names=["classifier.weight"]).apply_(model)
     masks = Masks({name: mask.clone() for name, mask in Masks.of(model).items()})
     rewind_(model, early)
     assert Masks.of(model) == masks
