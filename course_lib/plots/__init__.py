@@ -5,6 +5,13 @@ losses, shares and budgets come from the topic's own functions, so that there is
 """
 
 from course_lib.plots.calibration import coverage_figure, reliability_figure
+from course_lib.plots.channels import (
+    criteria_figure,
+    cut_figure,
+    groups_figure,
+    macs_and_time_figure,
+    widths_figure,
+)
 from course_lib.plots.curriculum import course_map_figure
 from course_lib.plots.divergences import code_price_figure, two_fits_figure, underflow_figure
 from course_lib.plots.features import agreement_figure, attention_figure
@@ -49,6 +56,8 @@ __all__ = [
     "confusion_figure",
     "course_map_figure",
     "coverage_figure",
+    "criteria_figure",
+    "cut_figure",
     "distribution_figure",
     "drift_figure",
     "entropy_figure",
@@ -56,11 +65,13 @@ __all__ = [
     "finish",
     "first_calls_figure",
     "gains_figure",
+    "groups_figure",
     "history_figure",
     "layers_figure",
     "learning_rate_figure",
     "ledger_figure",
     "likeness_figure",
+    "macs_and_time_figure",
     "new_figure",
     "picture_grid",
     "points_figure",
@@ -88,5 +99,6 @@ __all__ = [
     "top_answers_figure",
     "two_fits_figure",
     "underflow_figure",
+    "widths_figure",
     "wrong_answers_figure",
 ]

@@ -1,6 +1,7 @@
 """The interactive parts of the chapters (ipywidgets): one module a topic. Imported by notebooks only."""
 
 from course_lib.widgets.calibration import threshold_explorer
+from course_lib.widgets.channels import channel_cut_explorer
 from course_lib.widgets.divergences import divergence_explorer, weights_figure
 from course_lib.widgets.features import attention_explorer, attention_pair_figure
 from course_lib.widgets.latency import benchmark_explorer, benchmark_figure
@@ -19,6 +20,7 @@ __all__ = [
     "benchmark_explorer",
     "benchmark_figure",
     "budget_explorer",
+    "channel_cut_explorer",
     "divergence_explorer",
     "figure_panel",
     "layer_roofline_figure",
