@@ -9,6 +9,7 @@ from course_lib.plots.channels import (
     criteria_figure,
     cut_figure,
     groups_figure,
+    importance_figure,
     macs_and_time_figure,
     widths_figure,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "gains_figure",
     "groups_figure",
     "history_figure",
+    "importance_figure",
     "layers_figure",
     "learning_rate_figure",
     "ledger_figure",

@@ -84,6 +84,29 @@ def cut_figure(group: Group, keep: Sequence[int], macs: int, whole_macs: int) ->
 
 
 @styled
+def importance_figure(losses: ArrayLike, scores: Mapping[str, ArrayLike], agreements: Mapping[str, float]) -> CourseFigure:
+    """Channel by channel: the measured rise of the loss without it, over the score that a criterion gives it.
+
+    Args:
+        losses: (C,), nats.
+        scores: criterion → (C,), ≥ 0; each is shown in per cent of its largest.
+        agreements: criterion → rank correlation of its scores with the losses, in [−1, 1].
+    """
+    rises = floats(losses)
+    figure, panels = new_figure(2.75 * len(scores), 3.0, columns=len(scores))
+    told = []
+    for i, (axes, (criterion, values)) in enumerate(zip(np.ravel(panels), scores.items(), strict=True)):
+        percents = 100 * floats(values) / floats(values).max()
+        axes.plot(percents, rises, color=COLOURS[i % 7], marker=MARKERS[i % 8], linestyle="", markersize=4)
+        axes.set(xlabel="score, % of the largest", xlim=(-5, 105))
+        axes.set_ylabel("loss without it − with it, nats" if i == 0 else "loss rise, nats")
+        axes.set_title(f"{criterion}\nrank correlation {agreements[criterion]:.2f}")
+        told.append(f"{criterion} {agreements[criterion]:.2f}")
+    alt = f"The loss's rise without each of {len(rises)} channels over its score. Rank correlations: {', '.join(told)}."
+    return finish(figure, alt=alt)
+
+
+@styled
 def criteria_figure(accuracies: Mapping[str, Mapping[float, Sequence[float]]]) -> CourseFigure:
     """Accuracy (%) over the share of MACs left (%), one line a criterion: the mean of the draws, the bar their range.
 
