@@ -16,6 +16,7 @@ from course_lib.pruning import Group
 
 _LINES = ("-", "--", "-.", ":")
 _KEPT, _REMOVED = COLOURS[0], "#FFFFFF"
+_CRITERIA = ("random", "L2 norm", "|γ|", "Taylor", "second order")  # each keeps its colour and marker in all figures
 
 
 @styled
@@ -60,7 +61,7 @@ def cut_figure(group: Group, keep: Sequence[int], macs: int, whole_macs: int) ->
     """
     kept = set(keep)
     members = group.members
-    figure, axes = new_figure(9.0, 0.32 * len(members) + 1.3)
+    figure, axes = new_figure(9.0, 0.25 * len(members) + 1.3)
     for y, member in enumerate(members):
         at = {p: c in kept for c, positions in enumerate(member.indices) for p in positions}
         strip = np.array([[at[p] for p in sorted(at)]], float)
@@ -84,7 +85,9 @@ def cut_figure(group: Group, keep: Sequence[int], macs: int, whole_macs: int) ->
 
 
 @styled
-def importance_figure(losses: ArrayLike, scores: Mapping[str, ArrayLike], agreements: Mapping[str, float]) -> CourseFigure:
+def importance_figure(
+    losses: ArrayLike, scores: Mapping[str, ArrayLike], agreements: Mapping[str, float]
+) -> CourseFigure:
     """Channel by channel: the measured rise of the loss without it, over the score that a criterion gives it.
 
     Args:
@@ -97,7 +100,8 @@ def importance_figure(losses: ArrayLike, scores: Mapping[str, ArrayLike], agreem
     told = []
     for i, (axes, (criterion, values)) in enumerate(zip(np.ravel(panels), scores.items(), strict=True)):
         percents = 100 * floats(values) / floats(values).max()
-        axes.plot(percents, rises, color=COLOURS[i % 7], marker=MARKERS[i % 8], linestyle="", markersize=4)
+        place = _place(criterion)
+        axes.plot(percents, rises, color=COLOURS[place], marker=MARKERS[place], linestyle="", markersize=4)
         axes.set(xlabel="score, % of the largest", xlim=(-5, 105))
         axes.set_ylabel("loss without it − with it, nats" if i == 0 else "loss rise, nats")
         axes.set_title(f"{criterion}\nrank correlation {agreements[criterion]:.2f}")
@@ -115,12 +119,12 @@ def criteria_figure(accuracies: Mapping[str, Mapping[float, Sequence[float]]]) -
     figure, axes = new_figure(8.0, 3.8)
     told = []
     for i, (criterion, by_share) in enumerate(accuracies.items()):
-        shift = 0.5 * (i - (len(accuracies) - 1) / 2)
+        shift, place = 0.5 * (i - (len(accuracies) - 1) / 2), _place(criterion)
         means, lows, highs = ([100 * f(v) for v in by_share.values()] for f in (np.mean, min, max))
         reach = np.maximum(0, [np.subtract(means, lows), np.subtract(highs, means)])
         axes.errorbar(
-            100 * floats(list(by_share)) + shift, means, yerr=reach, color=COLOURS[i % 7], marker=MARKERS[i % 8],
-            linestyle=_LINES[i % 4], markersize=5, capsize=3, label=criterion,
+            100 * floats(list(by_share)) + shift, means, yerr=reach, color=COLOURS[place], marker=MARKERS[place],
+            linestyle=_LINES[place % 4], markersize=5, capsize=3, label=criterion,
         )  # fmt: skip
         told.append(f"{criterion} " + ", ".join(f"{m:.0f}" for m in means))
     axes.set(xlabel="MACs left, %", ylabel="accuracy, %", ylim=(0, 100))
@@ -147,7 +151,9 @@ def macs_and_time_figure(points: Mapping[str, Mapping[float, Estimate]]) -> Cour
             color=COLOURS[i], marker=MARKERS[i], linestyle=_LINES[i % 4], capsize=3, label=network,
         )  # fmt: skip
         rows = zip(by_share, values, strict=True)
-        told.append(f"{network}: " + ", ".join(f"{100 * s:.0f} % of the MACs take {v:.0f} % of the time" for s, v in rows))
+        told.append(
+            f"{network}: " + ", ".join(f"{100 * s:.0f} % of the MACs take {v:.0f} % of the time" for s, v in rows)
+        )
     axes.set(xlabel="MACs left, %", ylabel="time left, %", xlim=(0, 104), ylim=(0, None))
     axes.legend(loc="upper left")
     return finish(figure, alt=f"Time over MACs. {'; '.join(told)}.")
@@ -178,6 +184,11 @@ def widths_figure(widths: ArrayLike, times_us: ArrayLike, again_us: float, multi
     axes.legend(loc="lower right")
     rows = ", ".join(f"{c:.0f}: {t:.0f}" for c, t in zip(counts, times, strict=True))
     return finish(figure, alt=f"Microseconds of a convolution by its channels. {rows}; the last again {again_us:.0f}.")
+
+
+def _place(criterion: str) -> int:
+    """The criterion's number, which gives colour and marker; one that has none comes after them."""
+    return _CRITERIA.index(criterion) if criterion in _CRITERIA else len(_CRITERIA)
 
 
 def _layers(groups: Sequence[Group], role: str) -> list[str]:

@@ -131,7 +131,7 @@ def statistics_left(state: Mapping[str, Tensor], keep: list[int]) -> State:
 
 
 @ex.mistake(
-    "You cut the outputs of the second convolution. The removed channels are its inputs: axis 1, second.weight[:, keep]."
+    "You cut the outputs of the second convolution. The removed channels are its inputs: second.weight[:, keep]."
 )
 def second_outputs(state: Mapping[str, Tensor], keep: list[int]) -> State:
     return _with(state, keep, second__weight=state["second.weight"][keep])

@@ -30,7 +30,7 @@ ex = Exercise(
 
 @ex.reference
 def chain_macs(channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float) -> int:
-    """MACs of a chain of convolutions; ``channels`` between the first and the last entry are cut, one at least stays."""
+    """MACs when each inner entry of ``channels`` loses round(pruning_ratio · c), and keeps at least one."""
     inner = [max(1, c - round(pruning_ratio * c)) for c in channels[1:-1]]
     return _macs([channels[0], *inner, channels[-1]], positions, kernel_size)
 
@@ -46,7 +46,7 @@ def _inner(channels: tuple[int, ...], pruning_ratio: float) -> list[int]:
 
 @ex.solution
 def written_out(channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float) -> int:
-    """MACs of a chain of convolutions; ``channels`` between the first and the last entry are cut, one at least stays."""
+    """MACs when each inner entry of ``channels`` loses round(pruning_ratio · c), and keeps at least one."""
     inner = [max(1, c - round(pruning_ratio * c)) for c in channels[1:-1]]
     widths = [channels[0], *inner, channels[-1]]
     macs = 0
@@ -147,9 +147,7 @@ def flat_kernel(channels: tuple[int, ...], positions: tuple[int, ...], kernel_si
 
 
 @ex.mistake("The positions are missing: these are the weights. Each weight is multiplied once a pixel of the output.")
-def weights_alone(
-    channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float
-) -> int:
+def weights_alone(channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float) -> int:
     return chain_macs(channels, (1,) * len(positions), kernel_size, pruning_ratio)
 
 

@@ -72,7 +72,7 @@ def random_maps(rng: np.random.Generator) -> Question:
 
 
 @ex.mistake(
-    "You took the absolute value at each position. A channel goes as a whole: its changes cancel before the size counts."
+    "You took the absolute value at each position. A channel goes as a whole: add its changes up, then take their size."
 )
 def size_first(activations: Tensor, gradients: Tensor) -> Tensor:
     return (activations * gradients).abs().sum(dim=(2, 3)).mean(dim=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -34,9 +35,7 @@ def sets(id: str, draws: int = 20) -> list:
 
 def test_the_macs_of_a_chain_are_those_that_are_counted_in_a_network_really_cut():
     for channels, _, kernel_size, pruning_ratio in sets("08.1", draws=6):
-        layers = [
-            nn.Conv2d(i, o, kernel_size, padding=kernel_size // 2) for i, o in zip(channels, channels[1:], strict=False)
-        ]
+        layers = [nn.Conv2d(i, o, kernel_size, padding=kernel_size // 2) for i, o in itertools.pairwise(channels)]
         net, example = nn.Sequential(*layers), torch.zeros(1, channels[0], 4, 4)
         graph = dependency_graph(net, example)
         sizes = {group.name: group.size for group in graph.groups if group.prunable}
