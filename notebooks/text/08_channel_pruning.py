@@ -613,18 +613,19 @@ def percent(values):
 
 odd_time, even_time = points["teacher, ×1"][real_share[1, 0.5]], points["teacher, ×8"][real_share[8, 0.5]]
 display(Markdown(f"""
-1. 30 % of every layer's channels gone leaves {100 * left:.0f} % of the student's MACs: inner layers fall with the
-   square.
-2. A channel is cut in all tensors of its group. Each layer on its own: {100 * naive["each its own"]:.1f} % right
-   instead of {100 * naive["as one"]:.1f} %, and no error.
-3. For single channels Taylor's ranks agree with the measured loss by {agreement["Taylor"]:.2f}, those of the L2 norm
-   by {agreement["L2 norm"]:.2f}. At half of the MACs, cut at once: random {percent(at_once["random"][0.5])} right,
-   Taylor {percent(at_once["Taylor"][0.5])}, |γ| {percent(at_once["|γ|"][0.5])}.
-4. Re-estimating BatchNorm gives back {100 * min(gains.values()):.0f} to {100 * max(gains.values()):.0f} points, without
-   training. Two short epochs reach {100 * recovered["|γ|", "fine-tuned"]:.1f} %, with random channels
-   {100 * recovered["random", "fine-tuned"]:.1f} %.
-5. {100 * real_share[1, 0.5]:.0f} % of the teacher's MACs take {100 * odd_time.value:.0f} % of the time at whatever
-   widths result; {100 * real_share[8, 0.5]:.0f} % take {100 * even_time.value:.0f} % at multiples of 8.
+1. 30 % of every layer's channels gone leaves {100 * left:.0f} % of the student's MACs: inner layers fall
+   with the square.
+2. A channel is cut in all tensors of its group. Each layer on its own: {100 * naive["each its own"]:.1f} %
+   right instead of {100 * naive["as one"]:.1f} %, and no error.
+3. For single channels Taylor's ranks agree with the measured loss by {agreement["Taylor"]:.2f}, those of the
+   L2 norm by {agreement["L2 norm"]:.2f}. At half of the MACs, cut at once: random
+   {percent(at_once["random"][0.5])} right, Taylor {percent(at_once["Taylor"][0.5])},
+   |γ| {percent(at_once["|γ|"][0.5])}.
+4. Re-estimating BatchNorm gives back {100 * min(gains.values()):.0f} to {100 * max(gains.values()):.0f}
+   points, without training. Two short epochs reach {100 * recovered["|γ|", "fine-tuned"]:.1f} %, with random
+   channels {100 * recovered["random", "fine-tuned"]:.1f} %.
+5. {100 * real_share[1, 0.5]:.0f} % of the teacher's MACs take {100 * odd_time.value:.0f} % of the time at
+   whatever widths result; {100 * real_share[8, 0.5]:.0f} % take {100 * even_time.value:.0f} % at multiples of 8.
 """))
 
 # %% [markdown]
