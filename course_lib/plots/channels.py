@@ -120,8 +120,10 @@ def criteria_figure(accuracies: Mapping[str, Mapping[float, Sequence[float]]]) -
     told = []
     for i, (criterion, by_share) in enumerate(accuracies.items()):
         shift, place = 0.5 * (i - (len(accuracies) - 1) / 2), _place(criterion)
-        means, lows, highs = ([100 * f(v) for v in by_share.values()] for f in (np.mean, min, max))
-        reach = np.maximum(0, [np.subtract(means, lows), np.subtract(highs, means)])
+        means, lows, highs = (
+            np.array([100 * float(f(draws)) for draws in by_share.values()]) for f in (np.mean, np.min, np.max)
+        )
+        reach = np.maximum(0, [means - lows, highs - means])
         axes.errorbar(
             100 * floats(list(by_share)) + shift, means, yerr=reach, color=COLOURS[place], marker=MARKERS[place],
             linestyle=_LINES[place % 4], markersize=5, capsize=3, label=criterion,

@@ -625,7 +625,8 @@ display(Markdown(f"""
    points, without training. Two short epochs reach {100 * recovered["|γ|", "fine-tuned"]:.1f} %, with random
    channels {100 * recovered["random", "fine-tuned"]:.1f} %.
 5. {100 * real_share[1, 0.5]:.0f} % of the teacher's MACs take {100 * odd_time.value:.0f} % of the time at
-   whatever widths result; {100 * real_share[8, 0.5]:.0f} % take {100 * even_time.value:.0f} % at multiples of 8.
+   whatever widths result; {100 * real_share[8, 0.5]:.0f} % take {100 * even_time.value:.0f} % at multiples
+   of 8.
 """))
 
 # %% [markdown]
