@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from course_lib.data import Augmentation, SignDataset, Splits
 from course_lib.deploy.onnx import open_session, run_session
@@ -33,6 +34,8 @@ from course_lib.experiments.plans import PLANS, STRONG_VIEWS, TEACHER_PLANS
 from course_lib.measure import Cadence, latency_by_cadence
 from course_lib.models import SignTeacher
 from course_lib.pruning import (
+    DependencyGraph,
+    Importance,
     choose,
     cut,
     dependency_graph,
@@ -165,10 +168,10 @@ def cut_teacher(teacher: SignTeacher, budget: float, calibration: SignDataset) -
     Raises: ValueError: no fraction of the channels meets the budget.
     """
     graph = dependency_graph(teacher, torch.zeros(1, 3, 32, 32))
-    groups = [group for group in graph.groups if group.prunable]
-    importance = taylor(groups, teacher, _batches(calibration), gate="activations")
-    macs = predicted_macs(teacher, graph, rank_channels(teacher, graph, importance))
-    whole = macs({group.name: group.size for group in groups})
+    importance = importance_of(teacher, graph, calibration)
+    ranking = rank_channels(teacher, graph, importance)
+    macs = predicted_macs(teacher, graph, ranking)
+    whole = macs(ranking.sizes)
     for percent in range(100):
         keep = choose(graph, teacher, importance, percent / 100, scope="layer", multiple=MULTIPLE)
         if macs({name: len(channels) for name, channels in keep.items()}) <= budget * whole:
@@ -176,6 +179,15 @@ def cut_teacher(teacher: SignTeacher, budget: float, calibration: SignDataset) -
             reestimate_batch_norm_(small, calibration)
             return small
     raise ValueError(f"budget {budget} cannot be met in multiples of {MULTIPLE} channels")
+
+
+def importance_of(model: nn.Module, graph: DependencyGraph, calibration: SignDataset) -> Importance:
+    """First-order Taylor scores of all prunable groups, taken at BatchNorm's outputs, mean over batches of 128.
+
+    Args: model, graph: the network, which stays as it is, and its graph.
+    """
+    groups = [group for group in graph.groups if group.prunable]
+    return taylor(groups, model, _batches(calibration), gate="activations")
 
 
 def _batches(part: SignDataset) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -207,7 +219,7 @@ def run_arm(
     return start, history.seconds
 
 
-def renew_(model: torch.nn.Module) -> None:
+def renew_(model: nn.Module) -> None:
     """Draw new weights for every layer, as its class does when it is made.
 
     Raises: ValueError: a layer with parameters cannot draw them.
@@ -221,7 +233,7 @@ def renew_(model: torch.nn.Module) -> None:
             reset()
 
 
-def right_on(model: torch.nn.Module, part: SignDataset) -> list[int]:
+def right_on(model: nn.Module, part: SignDataset) -> list[int]:
     """1 for each image that is classified rightly, 0 for the others, in the part's order."""
     return (predict_logits(model, part).argmax(1).numpy() == part.labels).astype(int).tolist()
 
