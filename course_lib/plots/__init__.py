@@ -18,6 +18,13 @@ from course_lib.plots.latency import (
 )
 from course_lib.plots.ledger import ledger_figure
 from course_lib.plots.main_job import budget_figure, recorded_figure
+from course_lib.plots.pruning import (
+    layers_figure,
+    pruning_losses_figure,
+    schedules_figure,
+    storage_figure,
+    threshold_figure,
+)
 from course_lib.plots.pushes import push_figure
 from course_lib.plots.relations import points_figure, similarity_figure
 from course_lib.plots.roofline import roofline_figure
@@ -50,17 +57,20 @@ __all__ = [
     "first_calls_figure",
     "gains_figure",
     "history_figure",
+    "layers_figure",
     "learning_rate_figure",
     "ledger_figure",
     "likeness_figure",
     "new_figure",
     "picture_grid",
     "points_figure",
+    "pruning_losses_figure",
     "push_figure",
     "recorded_figure",
     "regimes_figure",
     "reliability_figure",
     "roofline_figure",
+    "schedules_figure",
     "selection_figure",
     "shrinkage_figure",
     "similarity_figure",
@@ -69,10 +79,12 @@ __all__ = [
     "speedups_figure",
     "split_figure",
     "square_law_figure",
+    "storage_figure",
     "styled",
     "sweep_figure",
     "temperature_figure",
     "terms_figure",
+    "threshold_figure",
     "top_answers_figure",
     "two_fits_figure",
     "underflow_figure",

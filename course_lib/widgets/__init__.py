@@ -11,6 +11,7 @@ from course_lib.widgets.relations import relations_explorer, relations_figure
 from course_lib.widgets.roofline import layer_roofline_figure, roofline_explorer
 from course_lib.widgets.signs import sign_explorer
 from course_lib.widgets.temperature import temperature_explorer
+from course_lib.widgets.threshold import pruning_explorer
 
 __all__ = [
     "attention_explorer",
@@ -21,6 +22,7 @@ __all__ = [
     "divergence_explorer",
     "figure_panel",
     "layer_roofline_figure",
+    "pruning_explorer",
     "push_explorer",
     "relations_explorer",
     "relations_figure",
