@@ -44,7 +44,7 @@ from course_lib.pruning import (
     rank_channels,
 )
 
-NAME, TARGETS, MULTIPLE, TOLERANCE, SESSIONS, SEED = "pruning_budget", (0.75, 0.5, 0.35), 8, 0.03, 3, 0
+NAME, TARGETS, MULTIPLE, TOLERANCE, SESSIONS, SEED = "pruning_budget", (0.75, 0.5, 0.35), 8, 0.05, 3, 0
 LAYER, NETWORK = Cadence("back to back", calls=10), Cadence("back to back", calls=5)
 PACES = {BACK_TO_BACK: 40}
 SHAPE = (1, 3, 32, 32)

@@ -338,9 +338,9 @@ claim("Masked once or on the gradient, at least nine of ten removed weights wake
 
 # %%
 def masked_sgd_step(weights, gradient, velocity, mask, lr, momentum, weight_decay):
-    """(weights, velocity) after torch.optim.SGD's step: velocity ← momentum · velocity + gradient + decay · weights.
+    """(weights, velocity) after torch.optim.SGD's step, where the mask is False 0 in the weights alone.
 
-    The weights are 0 where the mask is False; the velocity is not masked.
+    velocity ← momentum · velocity + gradient + weight_decay · weights
     """
     ...
 
@@ -654,7 +654,8 @@ display(Markdown(f"""
    {written("rates rewound − small dense")}, at 95 % zeros
    {interval(found["rates rewound − small dense", 0.95])}. Three seeds, one small study.
 5. 90 % zeros: {speed["ONNX Runtime"].value:.2f} × the speed in ONNX Runtime, {speed["PyTorch"].value:.2f} ×
-   in PyTorch (the dense network against itself: {itself["ONNX Runtime"]:.2f} and {itself["PyTorch"]:.2f} ×); the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
+   in PyTorch (the dense network against itself: {itself["ONNX Runtime"]:.2f} and
+   {itself["PyTorch"]:.2f} ×); the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
 """))
 
 # %% [markdown]
