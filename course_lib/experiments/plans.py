@@ -121,9 +121,9 @@ class Plan:
 FULL = Plan(views=40, epochs=40, finetune_epochs=80, average=0.999)
 LIVE = Plan(views=2, epochs=6, finetune_epochs=4)
 # Six layers, two of them at 16×16 pixels and three at 8×8: depth at a fine resolution is what a small network learns
-# most from, and it is paid in time. A plainer chain of as many parameters, strides 2-2-1-1-2-1, calls up to a seventh
-# faster and ends half a point lower. T = 8: after pruning better than 4. As many views as epochs: twelve were learned
-# by heart (docs/negative_results.md).
+# most from, and it is paid in time: a call takes some 15 % longer than with as many parameters at strides 2-2-1-1-2-1,
+# which end half a point lower. T = 8: after pruning better than 4. As many views as epochs: twelve were learned by
+# heart (docs/negative_results.md).
 _REAL = Plan(
     views=60,
     temperature=8.0,

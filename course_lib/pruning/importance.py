@@ -79,7 +79,7 @@ def norms(order: float = 2, *, roles: Sequence[str] = ("produces",)) -> Importan
         members = [m for m in group.members if m.role in roles and m.tensor == "weight"]
         if not members:
             raise ValueError(f"{group.name} has no weight that {' or '.join(roles)} its channels")
-        powers = [channel_sums(tensor_of(model, m).detach().abs().pow(order), m) for m in members]
+        powers = [channel_sums(model.get_parameter(m.name).detach().abs().pow(order), m) for m in members]
         return torch.stack(powers).sum(0).pow(1 / order)
 
     return importance
@@ -100,7 +100,7 @@ def batch_norm_scales(group: Group, model: nn.Module) -> Tensor:
     members = _scales(group, model)
     if not members:
         raise ValueError(f"{group.name} has no BatchNorm with a scale; take another importance")
-    total = sum((channel_sums(tensor_of(model, m).detach().abs(), m) for m in members), torch.zeros(group.size))
+    total = sum((channel_sums(model.get_parameter(m.name).detach().abs(), m) for m in members), torch.zeros(group.size))
     counts = torch.tensor([[len(positions) for positions in m.indices] for m in members]).sum(0)
     return total / counts.clamp(min=1)
 
@@ -154,15 +154,8 @@ def taylor(
     if gate not in ("weights", "activations"):
         raise ValueError(f"gate must be 'weights' or 'activations', got {gate!r}")
     owners = {g.name: _gated(g, model, gate) for g in groups}
-    found, count = {g.name: torch.zeros(g.size) for g in groups}, 0
-    for gradients in _gradients(model, batches, loss):
-        count += 1
-        for name, members in owners.items():
-            moved = [channel_sums(tensor_of(model, m).detach() * gradients[m.name], m) for m in members]
-            found[name] += torch.stack(moved).sum(0).square()
-    if not count:
-        raise ValueError("batches must hold at least one batch, got none")
-    return Scores({name: total / count for name, total in found.items()})
+    moves = _gradients(model, batches, loss)
+    return _averaged(model, owners, moves, lambda sums: sums.square(), lambda moved: moved, "batch")
 
 
 def curvature(groups: Sequence[Group], model: nn.Module, batches: Batches, *, loss: Loss = F.cross_entropy) -> Scores:
@@ -175,16 +168,9 @@ def curvature(groups: Sequence[Group], model: nn.Module, batches: Batches, *, lo
     Source: LeCun, Denker & Solla 1990, eq. 4; Theis et al. 2018, arXiv:1801.05787, eq. 7.
     """
     owners = {g.name: _gated(g, model, "weights") for g in groups}
-    found, count = {g.name: torch.zeros(g.size) for g in groups}, 0
     singles = ((x[i : i + 1], y[i : i + 1]) for x, y in batches for i in range(len(y)))
-    for gradients in _gradients(model, singles, loss):
-        count += 1
-        for name, members in owners.items():
-            squares = [channel_sums((tensor_of(model, m).detach() * gradients[m.name]).square(), m) for m in members]
-            found[name] += torch.stack(squares).sum(0) / 2
-    if not count:
-        raise ValueError("batches must hold at least one image, got none")
-    return Scores({name: total / count for name, total in found.items()})
+    moves = _gradients(model, singles, loss)
+    return _averaged(model, owners, moves, lambda sums: sums / 2, lambda moved: moved.square(), "image")
 
 
 def noise(seed: int) -> Importance:
@@ -206,18 +192,6 @@ def noise(seed: int) -> Importance:
     return importance
 
 
-def tensor_of(model: nn.Module, member: Member) -> Tensor:
-    """The parameter or buffer that a member is about: the network's own tensor, not a copy.
-
-    >>> member = Member("0", "bias", 0, ((0,),), "produces")
-    >>> tensor_of(nn.Sequential(nn.Linear(2, 1)), member).shape
-    torch.Size([1])
-    """
-    found = getattr(model.get_submodule(member.module), member.tensor)
-    assert isinstance(found, Tensor)
-    return found
-
-
 def _scales(group: Group, model: nn.Module) -> list[Member]:
     return [
         m for m in group.members if m.tensor == "weight" and isinstance(model.get_submodule(m.module), _BATCH_NORMS)
@@ -234,6 +208,28 @@ def _gated(group: Group, model: nn.Module, gate: str) -> list[Member]:
     if not found:
         raise ValueError(f"{group.name} has no parameter for a gate on its {gate}")
     return found
+
+
+def _averaged(
+    model: nn.Module,
+    owners: dict[str, list[Member]],
+    steps: Iterable[dict[str, Tensor]],
+    of_channel: Callable[[Tensor], Tensor],
+    of_weight: Callable[[Tensor], Tensor],
+    unit: str,
+) -> Scores:
+    """Mean over steps of of_channel(Σ over the channel's weights of of_weight(w · ∂L/∂w)), group by group."""
+    found: dict[str, Tensor] = {}
+    count = 0
+    for gradients in steps:
+        count += 1
+        for name, members in owners.items():
+            moved = [(of_weight(model.get_parameter(m.name).detach() * gradients[m.name]), m) for m in members]
+            score = of_channel(torch.stack([channel_sums(values, m) for values, m in moved]).sum(0))
+            found[name] = found[name] + score if name in found else score
+    if not count:
+        raise ValueError(f"batches must hold at least one {unit}, got none")
+    return Scores({name: total / count for name, total in found.items()})
 
 
 def _gradients(model: nn.Module, batches: Batches, loss: Loss) -> Iterable[dict[str, Tensor]]:

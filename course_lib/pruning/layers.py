@@ -63,6 +63,12 @@ class Call:
         self.count(attribute, ids)
         return ids
 
+    def normalize(self, attribute: str, ids: Tensor, *tensors: str) -> None:
+        """State which channels ``attribute`` counts, and that each of ``tensors`` holds one number for each of them."""
+        self.count(attribute, ids)
+        for tensor in tensors:
+            self.attach(tensor, 0, "normalizes", ids)
+
     def consume(self, dim: int, ids: Tensor) -> None:
         """State that the layer mixes the channels that stand on ``dim`` of its input."""
         self.consumers[self.node.name] = Consumer(dim, ids)
@@ -101,9 +107,7 @@ def _linear(call: Call, ids: Tensor) -> Tensor:
 def _channel_norm(call: Call, ids: Tensor) -> Tensor:
     """BatchNorm and InstanceNorm: each channel by itself."""
     channels = call.identities.along(ids, 1)
-    call.count("num_features", channels)
-    for tensor in ("weight", "bias", "running_mean", "running_var"):
-        call.attach(tensor, 0, "normalizes", channels)
+    call.normalize("num_features", channels, "weight", "bias", "running_mean", "running_var")
     return spread(channels, 1, call.shape)
 
 
@@ -113,9 +117,7 @@ def _layer_norm(call: Call, ids: Tensor) -> Tensor:
         call.identities.protect(ids, f"{call.name} normalizes over several axes at once")
         return ids
     channels = call.identities.along(ids, -1)
-    call.count("normalized_shape", channels)
-    call.attach("weight", 0, "normalizes", channels)
-    call.attach("bias", 0, "normalizes", channels)
+    call.normalize("normalized_shape", channels, "weight", "bias")
     call.consume(-1, channels)
     return spread(channels, -1, call.shape)
 
@@ -125,9 +127,7 @@ def _group_norm(call: Call, ids: Tensor) -> Tensor:
     channels = call.identities.along(ids, 1)
     blocks = channels.view(cast(nn.GroupNorm, call.module).num_groups, -1)
     call.identities.unite(blocks, blocks[:1])
-    call.count("num_channels", channels)
-    call.attach("weight", 0, "normalizes", channels)
-    call.attach("bias", 0, "normalizes", channels)
+    call.normalize("num_channels", channels, "weight", "bias")
     call.consume(1, channels)
     return spread(channels, 1, call.shape)
 

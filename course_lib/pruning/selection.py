@@ -10,14 +10,14 @@ groups, which a norm, larger in layers with larger kernels, is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from course_lib.pruning.groups import DependencyGraph, Group
+from course_lib.pruning.groups import DependencyGraph
 from course_lib.pruning.importance import Importance
+from course_lib.pruning.ranking import Ranking, rank_channels
 
 
 def choose(
@@ -51,47 +51,24 @@ def choose(
     {'0': (0, 2)}
     """
     _check(pruning_ratio, scope, multiple, minimum)
-    groups = [group for group in graph.groups if group.prunable]
-    scores = [_finite(importance(group, model), group) for group in groups]
-    counts = _counts([group.size for group in groups], scores, pruning_ratio, scope)
-    kept = {}
-    for group, values, count in zip(groups, scores, counts, strict=True):
-        if count < group.size:
-            count = min(group.size, max(minimum, multiple, multiple * round(count / multiple)))
-        kept[group.name] = _strongest(group, values, round(count), minimum)
-    return kept
+    ranking = rank_channels(model, graph, importance, minimum=minimum)
+    counts = {}
+    for (name, size), left in zip(ranking.sizes.items(), _counts(ranking, pruning_ratio, scope), strict=True):
+        count = left if left == size else min(size, max(minimum, multiple, multiple * round(left / multiple)))
+        counts[name] = max(round(count), ranking.least[name])
+    return ranking.keep(counts)
 
 
-def _counts(sizes: Sequence[int], scores: Sequence[Tensor], pruning_ratio: float, scope: str) -> list[float]:
+def _counts(ranking: Ranking, pruning_ratio: float, scope: str) -> list[float]:
     """How many channels of each group the ratio leaves, before they are rounded."""
     # Rounded: 1 − 0.95 is 0.050000000000000044, which would move a count that lies half-way between two multiples.
-    left = round(1 - pruning_ratio, 12)
+    left, sizes = round(1 - pruning_ratio, 12), list(ranking.sizes.values())
     if scope == "layer" or not sizes:
         return [left * size for size in sizes]
     owners = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    order = torch.cat(list(scores)).argsort(descending=True, stable=True)
+    order = torch.cat(list(ranking.scores.values())).argsort(descending=True, stable=True)
     survivors = owners[order[: round(left * sum(sizes))]]
     return [float(count) for count in torch.bincount(survivors, minlength=len(sizes))]
-
-
-def _strongest(group: Group, scores: Tensor, count: int, minimum: int) -> tuple[int, ...]:
-    """``count`` channels of the highest score, but at least ``minimum`` on every tensor."""
-    order = scores.argsort(descending=True, stable=True).tolist()
-    held = {channel for member in group.members for channel in _first_on(member.indices, order, minimum)}
-    others = [channel for channel in order if channel not in held]
-    return tuple(sorted([*held, *others[: max(0, count - len(held))]]))
-
-
-def _first_on(indices: Sequence[tuple[int, ...]], order: Sequence[int], count: int) -> list[int]:
-    """The first ``count`` channels of ``order`` that have a position."""
-    return [channel for channel in order if indices[channel]][:count]
-
-
-def _finite(scores: Tensor, group: Group) -> Tensor:
-    if scores.shape != (group.size,) or not torch.isfinite(scores).all():
-        shape = list(scores.shape)
-        raise ValueError(f"importance must give {group.size} finite values for {group.name!r}, got shape {shape}")
-    return scores.detach().cpu().double()
 
 
 def _check(pruning_ratio: float, scope: str, multiple: int, minimum: int) -> None:

@@ -861,7 +861,7 @@ print(text_table(["method", "term", "weight", "pull at first", "at the end"], ro
 # - **The order is no ranking.** Compare two methods seed by seed, as chapter 05 does.
 # - **Unequal tuning.** Soft targets were tried with four temperatures and three α, a method on features with two or three
 #   weights. Where the pull is far above 1, the labels hardly count.
-# - **Not the papers' recipes.** FitNets trains in two stages, everybody for hundreds of epochs.
+# - **Not the papers' recipes.** FitNets trains in two stages, and this study for 16 epochs.
 # - **One student, one budget, one data set.**
 #
 # Soft targets need no tap and no dictionary, and logits can be cached. What does a loss on features add to them? The

@@ -54,7 +54,8 @@ def signs(count, seed):
 TRAIN, VALIDATION = signs(40, 0), signs(20, 1)
 
 
-def network(seed=0, channels=(4, 4, 4, 4, 8)):
+# Not fewer than eight channels where a network trains: oneDNN's backward pass of fewer has corrupted the heap.
+def network(seed=0, channels=(8, 8, 8, 8, 8)):
     torch.manual_seed(seed)
     return SignStudent(num_classes=3, channels=channels)
 
@@ -249,7 +250,7 @@ def test_a_state_that_does_not_fit_is_refused_by_the_first_tensor_and_changes_no
 
 
 def test_a_state_of_another_architecture_names_its_first_tensor():
-    model = network()
+    model = network(channels=(4, 4, 4, 4, 8))
     before = state(model)
     with pytest.raises(ValueError, match=r"features\.2\.0\.weight has shape \[6, 4, 3, 3\] in the state"):
         load_masked_state_(model, pruned(channels=(4, 4, 6, 4, 8)).state_dict())
@@ -317,7 +318,7 @@ def test_early_weights_that_do_not_fit_are_refused():
     model = pruned()
     before = state(model)
     with pytest.raises(ValueError, match=r"features\.2\.0\.weight has shape"):
-        rewind_(model, state(network(channels=(4, 4, 6, 4, 8))))
+        rewind_(model, state(network(channels=(8, 8, 6, 8, 8))))
     assert same(state(model), before)
 
 

@@ -30,7 +30,7 @@ TRAIN, VALIDATION = signs(40, 0), signs(20, 1)
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return SignStudent(num_classes=3, channels=(4, 4, 4, 4, 8))
+    return SignStudent(num_classes=3, channels=(8, 8, 8, 8, 8))
 
 
 def run(model, recipe=RECIPE, **options):
