@@ -11,6 +11,16 @@ from course_lib.pruning.channels import folded_filter_norms, masked_student, pru
 from course_lib.pruning.costs import Cost, LayerWeight, PredictedMacs, layer_weights, predicted_macs
 from course_lib.pruning.cutting import cut, masked
 from course_lib.pruning.dependency import dependency_graph
+from course_lib.pruning.gating import (
+    ChainCost,
+    Decisions,
+    GatedStudent,
+    execute_chosen,
+    gate_decisions,
+    gating_cost,
+    gating_loss,
+    hard_gate,
+)
 from course_lib.pruning.groups import DependencyGraph, Group, Member, UnsupportedOperator
 from course_lib.pruning.importance import (
     Importance,
@@ -46,6 +56,7 @@ from course_lib.pruning.patterns import (
 )
 from course_lib.pruning.ranking import Allocation, Ranking, importance_losses, rank_channels
 from course_lib.pruning.recovery import reestimate_batch_norm_
+from course_lib.pruning.regrowth import moved_share, regrown
 from course_lib.pruning.schedules import GradualPruning, Schedule, constant, cubic, iterative, one_shot
 from course_lib.pruning.search import SearchResult, SearchTrial, search_allocation
 from course_lib.pruning.selection import choose
@@ -65,12 +76,15 @@ from course_lib.pruning.sparse_files import (
 
 __all__ = [
     "Allocation",
+    "ChainCost",
     "Cost",
     "Csr",
+    "Decisions",
     "DependencyGraph",
     "EarlyWeights",
     "Format",
     "GradualPruning",
+    "GatedStudent",
     "Group",
     "Importance",
     "LatencyAllocation",
@@ -108,15 +122,20 @@ __all__ = [
     "deployed_weights",
     "encode",
     "enforce_",
+    "execute_chosen",
     "file_bytes",
     "filter_scores",
     "first_within",
     "folded_filter_norms",
     "fraction_mask",
     "from_csr",
+    "gate_decisions",
+    "gating_cost",
+    "gating_loss",
     "global_fraction_masks",
     "greedy_allocation",
     "greedy_path",
+    "hard_gate",
     "hold_",
     "importance_losses",
     "iterative",
@@ -127,6 +146,7 @@ __all__ = [
     "make_permanent_",
     "masked",
     "masked_student",
+    "moved_share",
     "n_m_mask",
     "noise",
     "norms",
@@ -138,6 +158,7 @@ __all__ = [
     "pruned_widths",
     "rank_channels",
     "reestimate_batch_norm_",
+    "regrown",
     "removed_count",
     "rewind_",
     "scale_penalty",

@@ -1,0 +1,236 @@
+"""Dynamic pruning: each image says which channels it needs, and the others are not computed.
+
+Cutting removes a channel for all images. A *gated* layer asks anew for each: a small linear layer looks at the mean of
+each of its input channels and decides, for each output channel, whether it is on.
+
+    z = V·mean(x) + c  (C_out,)        g = 1 where z > 0, else 0        y = g ⊙ ReLU(BatchNorm(convolution(x)))
+
+A channel that is off is 0 behind its ReLU. Its filter need not be computed, and the next layer need not multiply by it:
+of a layer with C_in → C_out channels of which n_in and n_out are on, an image needs
+
+    MACs = positions · k² · n_in · n_out  +  n_in · C_out            (the second term is the gate itself)
+
+* **Straight through.** A decision has no gradient. Backwards it is taken for the sigmoid of z, which it rounds (Bengio
+  et al. 2013, arXiv:1308.3432): ∂g/∂z = σ(z)·(1 − σ(z)).
+* **A budget.** ``gating_loss`` adds weight · (mean executed fraction of the batch − target)²; an image may take more
+  if others take less. Without it nothing would ever be switched off.
+* **Never nothing.** The channel of the largest z is on whatever its sign, so that no layer is empty.
+* **A quiet start.** V = 0 and c = 1: all channels are on, and the gated network computes what the plain one does.
+
+Sources, and what is simplified. Gao et al. 2019 (Feature Boosting and Suppression, arXiv:1810.05331): the same small
+layer on pooled inputs; there exactly k channels win and their z scales them, so that every image takes the same work.
+Bejnordi et al. 2020 (Batch-shaping, arXiv:1907.06627): on-off gates and a loss on the work, with noise while training
+and a prior on how often each gate is on; neither is here. Hua et al. 2019 (Channel gating, arXiv:1805.12549) decide for
+every position from a part of the channels; here one decision holds for the whole image.
+
+The network computes all channels and multiplies by 0 or 1: that is for training, batch by batch. ``execute_chosen``
+takes one image and computes the chosen channels alone. It is the proof that the count is honest, and no fast kernel.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib.data import SignDataset
+from course_lib.measure.counting import macs_by_layer
+from course_lib.models import SignStudent, eval_mode
+from course_lib.training import Batch
+from course_lib.training.loss import LossFunction
+
+Decisions = Sequence[Tensor]
+"""For each layer which channels are on: (B, C_l) of 0 and 1, or boolean."""
+
+
+class GatedStudent(nn.Module):
+    """A student whose layers are gated: (B, 3, H, W) in [0, 1] → logits (B, C).
+
+    ``decisions`` holds what the last forward pass decided, with gradients in training; copies begin without.
+
+    Args: student: a chain convolution → BatchNorm → ReLU; it is copied.
+
+    >>> from course_lib.models import sign_student
+    >>> student = sign_student(0.5).eval()
+    >>> gated, image = GatedStudent(student).eval(), torch.rand(1, 3, 32, 32)
+    >>> torch.equal(gated(image), student(image)), [int(on.sum()) for on in gated.decisions]
+    (True, [8, 16, 24, 32, 48])
+    """
+
+    def __init__(self, student: SignStudent):
+        super().__init__()
+        self.student = copy.deepcopy(student)
+        self.gates = nn.ModuleList(nn.Linear(c.in_channels, c.out_channels) for c in convolutions(self.student))
+        for gate in self.gates:
+            nn.init.zeros_(cast(Tensor, gate.weight))
+            nn.init.ones_(cast(Tensor, gate.bias))
+        self.decisions: tuple[Tensor, ...] = ()
+        self.train(student.training)
+
+    def forward(self, images: Tensor, decisions: Decisions | None = None) -> Tensor:
+        """Logits; ``decisions`` of one's own, such as another image's, take the place of the gates'."""
+        if decisions is not None:
+            require_fitting(self, decisions, len(images))
+        x, made = images, []
+        for number, (layer, gate) in enumerate(zip(self.student.features, self.gates, strict=True)):
+            on = hard_gate(gate(x.mean((2, 3)))) if decisions is None else decisions[number].to(x.dtype)  # (B, C_l)
+            x = layer(x) * on[:, :, None, None]
+            made.append(on)
+        self.decisions = tuple(made)
+        return self.student.classifier(self.student.pool(x).flatten(1))
+
+    def __getstate__(self) -> dict[str, object]:
+        # A tensor with a history can be neither copied nor pickled.
+        return {**self.__dict__, "decisions": ()}
+
+
+def hard_gate(z: Tensor) -> Tensor:
+    """1 where z > 0 or z is the largest of its row, else 0; backwards the sigmoid's gradient: the shape of z.
+
+    Args: z: (B, C).
+    Source: Bengio et al. 2013, arXiv:1308.3432, section 4 (straight-through estimator).
+
+    >>> z = torch.tensor([[2.0, 0.0, -1.0], [-3.0, -1.0, -2.0]], requires_grad=True)
+    >>> on = hard_gate(z)
+    >>> on.tolist(), [round(g, 3) for g in torch.autograd.grad(on.sum(), z)[0][0].tolist()]
+    ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [0.105, 0.25, 0.197])
+    """
+    largest = F.one_hot(z.argmax(1), z.shape[1]).bool()
+    soft = torch.sigmoid(z)
+    # The bracket is exactly 0, so that the value is exactly 0 or 1.
+    return ((z > 0) | largest).to(z.dtype) + (soft - soft.detach())
+
+
+@dataclass(frozen=True)
+class ChainCost:
+    """What a gated chain costs, for any decisions.
+
+    Args:
+        channels: of the image and of each layer, C_0, C_1 … C_L.
+        pair_macs: of each layer: the MACs of one input channel and one output channel, positions · k².
+        classes: outputs of the classifier, which is never gated.
+
+    >>> cost = ChainCost((3, 4, 2), (10, 5), classes=6)
+    >>> cost.dense, cost.gates  # 10·3·4 + 5·4·2 + 2·6, and 3·4 + 4·2
+    (172, 20)
+    >>> cost.executed([torch.tensor([[1, 0, 1, 0]]), torch.tensor([[1, 0]])])  # 10·3·2 + 3·4 + 5·2·1 + 2·2 + 1·6
+    tensor([92.])
+    """
+
+    channels: tuple[int, ...]
+    pair_macs: tuple[int, ...]
+    classes: int
+
+    @property
+    def dense(self) -> int:
+        """MACs of the plain network, without gates."""
+        pairs = itertools.pairwise(self.channels)
+        layers = sum(macs * before * after for macs, (before, after) in zip(self.pair_macs, pairs, strict=True))
+        return layers + self.channels[-1] * self.classes
+
+    @property
+    def gates(self) -> int:
+        """MACs of all gates, if every channel is on."""
+        return sum(before * after for before, after in itertools.pairwise(self.channels))
+
+    def executed(self, decisions: Decisions) -> Tensor:
+        """MACs that each image needs, its gates' included: (B,), float, with the decisions' gradient."""
+        before = torch.full((len(decisions[0]),), float(self.channels[0]), device=decisions[0].device)
+        total = torch.zeros_like(before)
+        for macs, size, on in zip(self.pair_macs, self.channels[1:], decisions, strict=True):
+            after = on.sum(1)
+            total = total + macs * before * after + before * size
+            before = after
+        return total + before * self.classes
+
+
+def gating_cost(model: GatedStudent, input_shape: Sequence[int] = (1, 3, 32, 32)) -> ChainCost:
+    """The cost of a gated student for images of this shape, by the conventions of ``measure.counting``.
+
+    >>> from course_lib.models import sign_student
+    >>> gating_cost(GatedStudent(sign_student(0.5))).channels
+    (3, 8, 16, 24, 32, 48)
+    """
+    found = macs_by_layer(model.student, (1, *input_shape[1:]))
+    chain = convolutions(model.student)
+    pair_macs = [found[f"features.{i}.0"] // (c.in_channels * c.out_channels) for i, c in enumerate(chain)]
+    channels = (chain[0].in_channels, *(c.out_channels for c in chain))
+    return ChainCost(channels, tuple(pair_macs), model.student.classifier.out_features)
+
+
+def gating_loss(model: GatedStudent, cost: ChainCost, target: float, weight: float) -> LossFunction:
+    """Cross-entropy + weight · (mean executed fraction − target)², for ``fit(model, …, loss=…)``.
+
+    Args:
+        model: that is trained: its last decisions are looked at.
+        target: executed MACs / MACs of the plain network, in (0, 1].
+        weight: ≥ 0, in nats.
+    Raises: ValueError: target or weight is out of range.
+    """
+    if not 0 < target <= 1 or not weight >= 0:
+        raise ValueError(f"target must be in (0, 1] and weight ≥ 0, got {target} and {weight}")
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        fraction = cost.executed(model.decisions).mean() / cost.dense
+        return F.cross_entropy(logits, batch.labels) + weight * (fraction - target).square()
+
+    return loss
+
+
+def gate_decisions(model: GatedStudent, images: SignDataset, *, batch_size: int = 500) -> tuple[Tensor, ...]:
+    """What every image's gates decide: for each layer (N, C_l), boolean."""
+    parts: list[tuple[Tensor, ...]] = []
+    with eval_mode(model), torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            model(images.batch(np.arange(start, min(start + batch_size, len(images))))[0])
+            parts.append(tuple(on > 0 for on in model.decisions))
+    return tuple(torch.cat(layer) for layer in zip(*parts, strict=True))
+
+
+@torch.no_grad()
+def execute_chosen(model: GatedStudent, image: Tensor) -> Tensor:
+    """The logits (1, C) of one image, from weights sliced to the channels that are on; BatchNorm as in eval mode.
+
+    Sums of fewer terms round differently: where a z is 0 to seven digits, a decision may differ from the network's.
+
+    Args: image: (1, 3, H, W).
+    Raises: ValueError: another number of images.
+
+    >>> from course_lib.models import sign_student
+    >>> gated, image = GatedStudent(sign_student(0.5)).eval(), torch.rand(1, 3, 32, 32)
+    >>> torch.allclose(execute_chosen(gated, image), gated(image), atol=1e-5)
+    True
+    """
+    if len(image) != 1:
+        raise ValueError(f"image must be one image (1, 3, H, W), got {list(image.shape)}")
+    x, there = image, torch.arange(image.shape[1], device=image.device)
+    for layer, gate in zip(model.student.features, model.gates, strict=True):
+        conv, norm = cast(nn.Conv2d, layer[0]), cast(nn.BatchNorm2d, layer[1])
+        z = F.linear(x.mean((2, 3)), cast(Tensor, gate.weight)[:, there], cast(Tensor, gate.bias))
+        on = hard_gate(z)[0].nonzero().flatten()
+        x = F.conv2d(x, conv.weight[on][:, there], None, conv.stride, conv.padding)
+        statistics = cast(Tensor, norm.running_mean)[on], cast(Tensor, norm.running_var)[on]
+        x = F.relu(F.batch_norm(x, *statistics, norm.weight[on], norm.bias[on], eps=norm.eps))
+        there = on
+    classifier = model.student.classifier
+    return F.linear(x.mean((2, 3)), classifier.weight[:, there], classifier.bias)
+
+
+def convolutions(student: SignStudent) -> list[nn.Conv2d]:
+    """The chain's convolutions, in order."""
+    return [cast(nn.Conv2d, layer[0]) for layer in student.features]
+
+
+def require_fitting(model: GatedStudent, decisions: Decisions, count: int) -> None:
+    """Refuse decisions of another shape. Raises: ValueError naming the layer."""
+    wanted = [(count, gate.out_features) for gate in model.gates]
+    found = [tuple(on.shape) for on in decisions]
+    if found != wanted:
+        raise ValueError(f"decisions must be of the shapes {wanted}, got {found}")
