@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.data import SignDataset
-from course_lib.data.rendered import FRAMES, render_split
+from course_lib.data.rendered.renderer import FRAMES, render_split
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.scene import CLEAR, NIGHT, RAIN
 from course_lib.evaluation import Estimate, model_accuracy, seed_interval

@@ -3,7 +3,7 @@
 Cutting removes a channel for all images. A *gated* layer asks anew for each: a small linear layer looks at the mean of
 each of its input channels and decides, for each output channel, whether it is on.
 
-    z = V·mean(x) + c  (C_out,)        g = 1 where z > 0, else 0        y = g ⊙ ReLU(BatchNorm(convolution(x)))
+    z = V·BatchNorm(mean(x)) + c  (C_out,)     g = 1 where z > 0, else 0     y = g ⊙ ReLU(BatchNorm(convolution(x)))
 
 A channel that is off is 0 behind its ReLU. Its filter need not be computed, and the next layer need not multiply by it:
 of a layer with C_in → C_out channels of which n_in and n_out are on, an image needs
@@ -14,6 +14,8 @@ of a layer with C_in → C_out channels of which n_in and n_out are on, an image
   et al. 2013, arXiv:1308.3432): ∂g/∂z = σ(z)·(1 − σ(z)).
 * **A budget.** ``gating_loss`` adds weight · (mean executed fraction of the batch − target)²; an image may take more
   if others take less. Without it nothing would ever be switched off.
+* **One scale.** Means of activations differ in size from channel to channel, and with the light. A BatchNorm without
+  parameters puts them on one scale; in eval mode it is folded into V and c, and costs nothing.
 * **Never nothing.** The channel of the largest z is on whatever its sign, so that no layer is empty.
 * **A quiet start.** V = 0 and c = 1: all channels are on, and the gated network computes what the plain one does.
 
@@ -23,7 +25,7 @@ Bejnordi et al. 2020 (Batch-shaping, arXiv:1907.06627): on-off gates and a loss 
 and a prior on how often each gate is on; neither is here. Hua et al. 2019 (Channel gating, arXiv:1805.12549) decide for
 every position from a part of the channels; here one decision holds for the whole image.
 
-The network computes all channels and multiplies by 0 or 1: that is for training, batch by batch. ``execute_chosen``
+The network computes all channels and multiplies by 0 or 1: that is for training, batch by batch. ``chosen_executor``
 takes one image and computes the chosen channels alone. It is the proof that the count is honest, and no fast kernel.
 """
 
@@ -31,7 +33,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,11 +45,43 @@ from torch.nn import functional as F
 from course_lib.data import SignDataset
 from course_lib.measure.counting import macs_by_layer
 from course_lib.models import SignStudent, eval_mode
-from course_lib.training import Batch
+from course_lib.training import Batch, Constraint
 from course_lib.training.loss import LossFunction
 
 Decisions = Sequence[Tensor]
 """For each layer which channels are on: (B, C_l) of 0 and 1, or boolean."""
+
+
+class Gate(nn.Module):
+    """z = V·BatchNorm(mean(x)) + c: activations (B, C_in, H, W) → (B, C_out), positive for a channel that is on.
+
+    >>> Gate(3, 2)(torch.rand(4, 3, 5, 5)).tolist()
+    [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(in_channels, affine=False)
+        self.linear = nn.Linear(in_channels, out_channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.ones_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x.mean((2, 3))))
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """(weight (C_out, C_in), bias (C_out,)) of one linear layer that gives z from mean(x), in eval mode.
+
+        >>> gate = Gate(2, 1).eval()
+        >>> _ = gate.linear.weight.data.copy_(torch.tensor([[3.0, 1.0]]))
+        >>> _ = gate.norm.running_mean.copy_(torch.tensor([0.5, 0.0]))
+        >>> weight, bias = gate.folded()
+        >>> [round(v, 2) for v in (*weight[0].tolist(), bias.item())]
+        [3.0, 1.0, -0.5]
+        """
+        mean, variance = cast(Tensor, self.norm.running_mean), cast(Tensor, self.norm.running_var)
+        weight = self.linear.weight / (variance + self.norm.eps).sqrt()
+        return weight, self.linear.bias - weight @ mean
 
 
 class GatedStudent(nn.Module):
@@ -67,10 +101,7 @@ class GatedStudent(nn.Module):
     def __init__(self, student: SignStudent):
         super().__init__()
         self.student = copy.deepcopy(student)
-        self.gates = nn.ModuleList(nn.Linear(c.in_channels, c.out_channels) for c in convolutions(self.student))
-        for gate in self.gates:
-            nn.init.zeros_(cast(Tensor, gate.weight))
-            nn.init.ones_(cast(Tensor, gate.bias))
+        self.gates = nn.ModuleList(Gate(c.in_channels, c.out_channels) for c in convolutions(self.student))
         self.decisions: tuple[Tensor, ...] = ()
         self.train(student.training)
 
@@ -80,7 +111,7 @@ class GatedStudent(nn.Module):
             require_fitting(self, decisions, len(images))
         x, made = images, []
         for number, (layer, gate) in enumerate(zip(self.student.features, self.gates, strict=True)):
-            on = hard_gate(gate(x.mean((2, 3)))) if decisions is None else decisions[number].to(x.dtype)  # (B, C_l)
+            on = hard_gate(gate(x)) if decisions is None else decisions[number].to(x.dtype)  # (B, C_l)
             x = layer(x) * on[:, :, None, None]
             made.append(on)
         self.decisions = tuple(made)
@@ -194,33 +225,60 @@ def gate_decisions(model: GatedStudent, images: SignDataset, *, batch_size: int 
     return tuple(torch.cat(layer) for layer in zip(*parts, strict=True))
 
 
-@torch.no_grad()
-def execute_chosen(model: GatedStudent, image: Tensor) -> Tensor:
-    """The logits (1, C) of one image, from weights sliced to the channels that are on; BatchNorm as in eval mode.
+def chosen_executor(model: GatedStudent) -> Callable[[Tensor], Tensor]:
+    """A function from one image (1, 3, H, W) to its logits (1, C) that computes the chosen channels alone.
 
-    Sums of fewer terms round differently: where a z is 0 to seven digits, a decision may differ from the network's.
+    It slices the weights anew for each image; BatchNorm works as in eval mode. Sums of fewer terms round differently:
+    where a z is 0 to seven digits, a decision may differ from the network's.
 
-    Args: image: (1, 3, H, W).
-    Raises: ValueError: another number of images.
+    Args: model: read now; what it learns afterwards is not seen in the gates.
+    Raises: ValueError: when called with another number of images.
 
     >>> from course_lib.models import sign_student
     >>> gated, image = GatedStudent(sign_student(0.5)).eval(), torch.rand(1, 3, 32, 32)
-    >>> torch.allclose(execute_chosen(gated, image), gated(image), atol=1e-5)
+    >>> torch.allclose(chosen_executor(gated)(image), gated(image), atol=1e-5)
     True
     """
-    if len(image) != 1:
-        raise ValueError(f"image must be one image (1, 3, H, W), got {list(image.shape)}")
-    x, there = image, torch.arange(image.shape[1], device=image.device)
-    for layer, gate in zip(model.student.features, model.gates, strict=True):
-        conv, norm = cast(nn.Conv2d, layer[0]), cast(nn.BatchNorm2d, layer[1])
-        z = F.linear(x.mean((2, 3)), cast(Tensor, gate.weight)[:, there], cast(Tensor, gate.bias))
-        on = hard_gate(z)[0].nonzero().flatten()
-        x = F.conv2d(x, conv.weight[on][:, there], None, conv.stride, conv.padding)
-        statistics = cast(Tensor, norm.running_mean)[on], cast(Tensor, norm.running_var)[on]
-        x = F.relu(F.batch_norm(x, *statistics, norm.weight[on], norm.bias[on], eps=norm.eps))
-        there = on
-    classifier = model.student.classifier
-    return F.linear(x.mean((2, 3)), classifier.weight[:, there], classifier.bias)
+    folded = [tuple(t.detach() for t in cast(Gate, gate).folded()) for gate in model.gates]
+
+    @torch.no_grad()
+    def execute(image: Tensor) -> Tensor:
+        if len(image) != 1:
+            raise ValueError(f"image must be one image (1, 3, H, W), got {list(image.shape)}")
+        x, there = image, torch.arange(image.shape[1], device=image.device)
+        for layer, (weight, bias) in zip(model.student.features, folded, strict=True):
+            z = F.linear(x.mean((2, 3)), weight[:, there], bias)
+            on = hard_gate(z)[0].nonzero().flatten()
+            x, there = _sliced(layer, x, on, there), on
+        classifier = model.student.classifier
+        return F.linear(x.mean((2, 3)), classifier.weight[:, there], classifier.bias)
+
+    return execute
+
+
+def _sliced(layer: nn.Module, x: Tensor, on: Tensor, there: Tensor) -> Tensor:
+    """ReLU(BatchNorm(convolution)) of the channels ``on``, from an input that holds the channels ``there``."""
+    conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], (layer[0], layer[1]))  # pyright: ignore[reportIndexIssue]
+    y = F.conv2d(x, conv.weight[on][:, there], None, conv.stride, conv.padding)
+    statistics = cast(Tensor, norm.running_mean)[on], cast(Tensor, norm.running_var)[on]
+    return F.relu(F.batch_norm(y, *statistics, norm.weight[on], norm.bias[on], eps=norm.eps))
+
+
+class LastEpoch(Constraint):
+    """Only the last epoch may be chosen: ``fit(model, …, constraint=LastEpoch())``.
+
+    While the executed fraction falls to its target, the most accurate epoch is an early one that still executes much.
+    """
+
+    _last = -1
+
+    def start(self, model: nn.Module, epochs: int, steps_per_epoch: int) -> None:
+        """Note which step is the last."""
+        self._last = epochs * steps_per_epoch - 1
+
+    def may_be_chosen(self, step: int) -> bool:
+        """Whether it is the last one."""
+        return step == self._last
 
 
 def convolutions(student: SignStudent) -> list[nn.Conv2d]:
@@ -230,7 +288,7 @@ def convolutions(student: SignStudent) -> list[nn.Conv2d]:
 
 def require_fitting(model: GatedStudent, decisions: Decisions, count: int) -> None:
     """Refuse decisions of another shape. Raises: ValueError naming the layer."""
-    wanted = [(count, gate.out_features) for gate in model.gates]
+    wanted = [(count, c.out_channels) for c in convolutions(model.student)]
     found = [tuple(on.shape) for on in decisions]
     if found != wanted:
         raise ValueError(f"decisions must be of the shapes {wanted}, got {found}")
