@@ -84,15 +84,15 @@ class Plan:
     """
 
     first_signs: int = 430
-    windows: int = 4
+    windows: int = 3
     window_signs: int = 86
-    held_signs: int = 172
+    held_signs: int = 108
     pruning_ratio: float = 0.9
-    moved: float = 0.3
-    epochs: int = 8
+    moved: float = 0.05
+    epochs: int = 6
     batch_size: int = 64
     max_lr: float = 3e-3
-    stream_lr: float = 1e-3
+    stream_lr: float = 3e-3
     buffer: int = 512
 
 

@@ -67,7 +67,7 @@ def test_every_arm_sees_every_window_in_equally_many_steps_at_its_own_sparsity(a
     kept = sum(int(mask.sum()) for mask in masks.values())
     assert kept == sum(int(mask.sum()) for mask in Masks.of(start).values())
     if arm.startswith("rechosen"):
-        assert 0.2 < rows[1].moved < 0.35
+        assert 0 < rows[1].moved < 0.08
     else:
         assert all(row.moved == 0 for row in rows)
         assert masks == Masks.of(start)
