@@ -38,8 +38,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.data import SignDataset
-from course_lib.data.rendered.renderer import FRAMES, render_split
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
+from course_lib.data.rendered.renderer import FRAMES, render_split
 from course_lib.data.rendered.scene import CLEAR, NIGHT, RAIN
 from course_lib.evaluation import Estimate, model_accuracy, seed_interval
 from course_lib.models import SignStudent, eval_mode
@@ -254,7 +254,9 @@ class Reservoir:
 
 def joined(first: SignDataset, second: SignDataset) -> SignDataset:
     """The images of both, without groups and attributes: to train on."""
-    images, labels = (np.concatenate([getattr(part, name) for part in (first, second)]) for name in ("images", "labels"))
+    images, labels = (
+        np.concatenate([getattr(part, name) for part in (first, second)]) for name in ("images", "labels")
+    )
     return SignDataset(images, labels, name=first.name, split=first.split, num_classes=first.num_classes)
 
 
@@ -282,9 +284,7 @@ def scores(rows: Sequence[Row], arm: str, conditions: Sequence[str], *, along: b
     return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
-def _row(
-    arm: str, seed: int, window: int, condition: str, model: nn.Module, parts: Stream, first_mask: Masks
-) -> Row:
+def _row(arm: str, seed: int, window: int, condition: str, model: nn.Module, parts: Stream, first_mask: Masks) -> Row:
     right = {name: model_accuracy(model, images) for name, images in parts.held.items()}
     moved = moved_share(first_mask, Masks.of(model)) if first_mask else 0.0
     return Row(arm, seed, window, condition, right, sparsity(model)[-1].fraction, moved)
@@ -292,7 +292,12 @@ def _row(
 
 def _filmed(condition: str, signs: int, seed: int, size: int) -> SignDataset:
     """The first so many signs that can be filmed in this condition, all frames of each."""
-    rendered = render_split("train", size=size, seed=seed, tracks=2 * signs if condition == "night" else signs,
-                            difficulty=weather(condition))
+    rendered = render_split(
+        "train",
+        size=size,
+        seed=seed,
+        tracks=2 * signs if condition == "night" else signs,
+        difficulty=weather(condition),
+    )
     kind = {"day": CLEAR, "night": NIGHT, "rain": RAIN}[condition]
     return rendered.subset(np.flatnonzero(rendered.attributes["weather"] == kind)[: signs * FRAMES])

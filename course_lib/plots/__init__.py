@@ -4,6 +4,14 @@ A figure draws what it is given. Means and quantiles of the points that it shows
 losses, shares and budgets come from the topic's own functions, so that there is one of each.
 """
 
+from course_lib.plots.budgets import (
+    allocation_figure,
+    gates_figure,
+    predicted_times_figure,
+    sensitivity_figure,
+    stream_figure,
+    together_figure,
+)
 from course_lib.plots.calibration import coverage_figure, reliability_figure
 from course_lib.plots.curriculum import course_map_figure
 from course_lib.plots.divergences import code_price_figure, two_fits_figure, underflow_figure
@@ -41,6 +49,7 @@ __all__ = [
     "MARKERS",
     "CourseFigure",
     "agreement_figure",
+    "allocation_figure",
     "alt_text",
     "answer_figure",
     "attention_figure",
@@ -56,6 +65,7 @@ __all__ = [
     "finish",
     "first_calls_figure",
     "gains_figure",
+    "gates_figure",
     "history_figure",
     "layers_figure",
     "learning_rate_figure",
@@ -64,6 +74,7 @@ __all__ = [
     "new_figure",
     "picture_grid",
     "points_figure",
+    "predicted_times_figure",
     "pruning_losses_figure",
     "push_figure",
     "recorded_figure",
@@ -72,6 +83,7 @@ __all__ = [
     "roofline_figure",
     "schedules_figure",
     "selection_figure",
+    "sensitivity_figure",
     "shrinkage_figure",
     "similarity_figure",
     "slice_figure",
@@ -80,11 +92,13 @@ __all__ = [
     "split_figure",
     "square_law_figure",
     "storage_figure",
+    "stream_figure",
     "styled",
     "sweep_figure",
     "temperature_figure",
     "terms_figure",
     "threshold_figure",
+    "together_figure",
     "top_answers_figure",
     "two_fits_figure",
     "underflow_figure",

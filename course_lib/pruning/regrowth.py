@@ -48,7 +48,10 @@ def regrown(model: nn.Module, gradients: Mapping[str, Tensor], fraction: float) 
         raise ValueError(f"fraction must be in [0, 1), got {fraction}")
     parameters = dict(model.named_parameters())
     return Masks(
-        {name: _moved(mask, parameters[name].detach(), _of(gradients, name, mask), fraction) for name, mask in before.items()}
+        {
+            name: _moved(mask, parameters[name].detach(), _of(gradients, name, mask), fraction)
+            for name, mask in before.items()
+        }
     )
 
 
@@ -85,5 +88,7 @@ def _of(gradients: Mapping[str, Tensor], name: str, mask: Tensor) -> Tensor:
         raise ValueError(f"gradients must have a tensor for each masked parameter; {name} is missing")
     found = gradients[name]
     if found.shape != mask.shape or not torch.isfinite(found).all():
-        raise ValueError(f"the gradient of {name} must be finite and of shape {list(mask.shape)}, got {list(found.shape)}")
+        raise ValueError(
+            f"the gradient of {name} must be finite and of shape {list(mask.shape)}, got {list(found.shape)}"
+        )
     return found

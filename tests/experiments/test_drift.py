@@ -158,7 +158,15 @@ def rows(arm: str, seed: int, shift: float) -> list[Row]:
     told = [(0, "day"), (1, "day"), (2, "night"), (3, "rain")]
     values = {"day": 0.5, "night": 0.25, "rain": 0.125}
     return [
-        Row(arm, seed, window, condition, {c: v + shift + (0.1 if window == 3 else 0) for c, v in values.items()}, 0.9, 0)
+        Row(
+            arm,
+            seed,
+            window,
+            condition,
+            {c: v + shift + (0.1 if window == 3 else 0) for c, v in values.items()},
+            0.9,
+            0,
+        )
         for window, condition in told
     ]
 

@@ -107,7 +107,13 @@ def classifier() -> Question:
 
 @ex.case("layers that were cut before: the loss of the next channel, not of the first one nor of all so far")
 def cut_before() -> Question:
-    return [4, 4, 4], 4, 40, [10, 10, 10], _curves([0.3, 0.02, 0.4, 0.5, 0.6], [0.01, 0.2, 0.3, 0.4, 0.5], [0.05, 0.1, 0.2, 0.3])
+    return (
+        [4, 4, 4],
+        4,
+        40,
+        [10, 10, 10],
+        _curves([0.3, 0.02, 0.4, 0.5, 0.6], [0.01, 0.2, 0.3, 0.4, 0.5], [0.05, 0.1, 0.2, 0.3]),
+    )
 
 
 @ex.case("a neighbour that was cut before: layer 0 saves less than it did in the whole network")
@@ -131,7 +137,13 @@ def random_chain(rng: np.random.Generator) -> Question:
     sizes = rng.integers(4, 9, count)
     widths = [int(rng.integers(2, size + 1)) for size in sizes]
     losses = _curves(*[np.sort(rng.choice(np.arange(1, 60), size, replace=False)) / 100 for size in sizes])
-    return widths, 3, int(rng.integers(5, 20)), [int(p) for p in rng.choice(np.arange(2, 60), count, replace=False)], losses
+    return (
+        widths,
+        3,
+        int(rng.integers(5, 20)),
+        [int(p) for p in rng.choice(np.arange(2, 60), count, replace=False)],
+        losses,
+    )
 
 
 def _cheapest(prices: dict[int, float]) -> int:
@@ -180,9 +192,7 @@ def own_forgotten(
 def classifier_forgotten(
     widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
 ) -> int:
-    return _cheapest(
-        {i: _step(losses, widths, i) / _saved(widths, inputs, 0, positions, i) for i in _wide(widths)}
-    )
+    return _cheapest({i: _step(losses, widths, i) / _saved(widths, inputs, 0, positions, i) for i in _wide(widths)})
 
 
 @ex.mistake("You divide the loss so far by the saving. The price is of the next channel: a difference of two losses.")
@@ -193,7 +203,9 @@ def loss_so_far(
     return _cheapest({i: losses[i][widths[i] - 1] / saved[i] for i in saved})
 
 
-@ex.mistake("You count what is saved in the whole network. Layers have been cut since: take the widths as they are now.")
+@ex.mistake(
+    "You count what is saved in the whole network. Layers have been cut since: take the widths as they are now."
+)
 def widths_at_first(
     widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
 ) -> int:

@@ -7,7 +7,7 @@ from course_lib.exercises.engine.predict import Choice
 PREDICTIONS = (
     Choice(
         "09.p1",
-        "Points lost when all layers are cut by half together / the sum of what each loses alone",
+        "Points lost when all layers lose a quarter of their channels together / the sum of what each loses alone",
         {"a": (-inf, 0.8), "b": (0.8, 1.25), "c": (1.25, inf)},
         "×",
     ),

@@ -51,7 +51,9 @@ def _layers(seed: int, units: int, inputs: int, classes: int, images: int) -> tu
     x = rng.normal(size=(images, inputs))
     answers = (np.maximum(x @ w1.T, 0) @ w2.T).argmax(1)
     labels = np.where(rng.random(images) < 0.15, (answers + 1) % classes, answers)
-    return tuple(torch.tensor(a, dtype=torch.int64 if a.dtype.kind == "i" else torch.float32) for a in (w1, w2, x, labels))
+    return tuple(
+        torch.tensor(a, dtype=torch.int64 if a.dtype.kind == "i" else torch.float32) for a in (w1, w2, x, labels)
+    )
 
 
 @ex.case("three units by hand: norms 3, 1 and 2; half of three is 1.5, and round(1.5) = 2 stay")
@@ -94,9 +96,7 @@ def random_layers(rng: np.random.Generator) -> Question:
     return (*layers, [0.1, 0.4, 0.6, 0.85])
 
 
-def _scores(
-    w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, order: Tensor, counts: Sequence[int]
-) -> Tensor:
+def _scores(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, order: Tensor, counts: Sequence[int]) -> Tensor:
     found = []
     for count in counts:
         kept = order[:count]

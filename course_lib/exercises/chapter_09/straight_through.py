@@ -132,12 +132,12 @@ class _Straight(torch.autograd.Function):
     """The step forwards, the sigmoid backwards."""
 
     @staticmethod
-    def forward(ctx, scores):  # noqa: D102
+    def forward(ctx, scores):
         ctx.save_for_backward(scores)
         return (scores > 0).float()
 
     @staticmethod
-    def backward(ctx, grad):  # noqa: D102
+    def backward(ctx, grad):
         (scores,) = ctx.saved_tensors
         s = torch.sigmoid(scores)
         return grad * s * (1 - s)

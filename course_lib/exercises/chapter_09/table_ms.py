@@ -31,9 +31,7 @@ ex = Exercise(
 
 
 @ex.reference
-def table_ms(
-    outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor
-) -> float:
+def table_ms(outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor) -> float:
     """Milliseconds of a layer, by straight lines between the measured ms (len(output_grid), len(input_grid)).
 
     Both grids rise, with at least two widths; outputs and inputs lie within them.
@@ -51,9 +49,7 @@ def _between(width: int, grid: Sequence[int]) -> tuple[int, float]:
 
 
 @ex.solution
-def two_lines(
-    outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor
-) -> float:
+def two_lines(outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor) -> float:
     """Milliseconds of a layer, by straight lines between the measured ms (len(output_grid), len(input_grid))."""
     times = [float(np.interp(outputs, output_grid, column)) for column in ms.numpy().T]  # one an input width
     return float(np.interp(inputs, input_grid, times))

@@ -103,7 +103,9 @@ def test_the_steps_are_the_librarys_greedy_path():
 
 def test_the_time_is_that_of_the_librarys_table():
     for outputs, inputs, output_grid, input_grid, ms in sets("09.3"):
-        axes = [WeightAxis(0, {name: tuple(range(grid[-1] + 1))}) for name, grid in (("o", output_grid), ("i", input_grid))]
+        axes = [
+            WeightAxis(0, {name: tuple(range(grid[-1] + 1))}) for name, grid in (("o", output_grid), ("i", input_grid))
+        ]
         grid = (tuple(output_grid), tuple(input_grid))
         layer = LayerTimes(LayerWeight("conv", 1, tuple(axes)), (1,), 1, grid, ms.double().numpy())
         expected = layer({"o": outputs, "i": inputs})
