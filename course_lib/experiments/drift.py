@@ -1,13 +1,13 @@
 """Pruning that continues while the data drift: day, then night, then rain, and a sparse network that trains along.
 
-**The stream.** Rendered signs in three conditions. ``Difficulty`` has a probability for each kind of weather, and a sign
-is in all else the same whatever they are; so one sign can be filmed by day (clear), at night and in rain, but for a
-fifth of them whose draw never becomes night. Three disjoint sets of signs:
+**The stream.** Rendered signs in three conditions. ``Difficulty`` has a probability for each kind of weather, and all
+else about a sign is the same whatever they are; so one sign can be filmed by day (clear), at night and in rain, but for
+a fifth of them whose draw never becomes night. Three disjoint sets of signs:
 
 * *first*: by day; the pruned network is tuned on them before the stream begins;
 * *windows*: ``Plan.windows`` a condition, day, then night, then rain, each of new signs, seen once and then gone;
-* *held out* (no other part of the course has them): the same signs in all three conditions, without those that never become
-  night; only they are scored.
+* *held out* (no other part of the course has them): the same signs in all three conditions, without those that never
+  become night; only they are scored.
 
 Nights are darker here than the course's own (``NIGHT_GAIN``), so that there is something to lose.
 

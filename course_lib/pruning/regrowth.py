@@ -9,8 +9,10 @@ and a removed weight cannot tell: it is 0. Its *gradient* can. So from time to t
 Each tensor keeps as many weights as it had, so sparsity is exactly the same at all times.
 
 Source: Evci et al. 2020 (RigL, arXiv:1911.11134), section 3. Three things are simpler here: a weight that goes does not
-come back in the same move (there it may); ``fraction`` does not decay along a cosine, since a stream has no end; and the
-caller says when to move. Mocanu et al. 2018 (arXiv:1707.04780) regrow at random places, which needs no dense gradient.
+come back in the same move (there it may); ``fraction`` does not decay along a cosine, since a stream has no end; and
+the caller says when to move.
+
+Mocanu et al. 2018 (arXiv:1707.04780) regrow at random places, which needs no dense gradient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Channels that are off are not needed: the sliced execution gives the same logits, and does the work that is counted."""
+"""Channels that are off are not needed: sliced execution gives the same logits, and does the work that is counted."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,7 @@ def executed_macs(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: int
 
     gates[l] (B, C_l), boolean: which channels of layer l are on. All ``inputs`` channels of the image are on. Layer l
     does pair_macs[l] MACs for each pair of input and output channel that are both on. Its gate does one MAC for each
-    input that is on and each of its C_l outputs, on or off; the classifier one for each input that is on and each class.
+    input that is on and each of its C_l outputs, on or off; the classifier one for each input that is on and class.
     """
     before = torch.full((len(gates[0]),), inputs)
     total = torch.zeros_like(before)
@@ -142,7 +143,7 @@ def gates_of_the_chosen(gates: Sequence[Tensor], pair_macs: Sequence[int], input
 @ex.mistake("Your gates read all inputs of their layer. The mean of a channel that is off is 0: only n_in are read.")
 def gates_read_all(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: int, classes: int) -> Tensor:
     sizes = [inputs, *(on.shape[1] for on in gates)]
-    reading = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    reading = sum(a * b for a, b in itertools.pairwise(sizes))
     return _bill(gates, pair_macs, inputs, classes, gated=0) + reading
 
 
