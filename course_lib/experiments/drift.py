@@ -218,10 +218,9 @@ def gradients(model: nn.Module, images: SignDataset) -> dict[str, Tensor]:
 
 
 class Reservoir:
-    """A sample of fixed size of all images seen, each with the same probability.
+    """A sample of fixed size of all images seen, each with the same probability (Vitter 1985, algorithm R).
 
     Args: size: images at most, ≥ 1. seed: of what is kept and drawn.
-    Source: Vitter 1985, *Random sampling with a reservoir*, algorithm R.
     """
 
     def __init__(self, size: int, seed: int):
@@ -242,10 +241,7 @@ class Reservoir:
         self.kept = both.subset(np.array([before + places[row] if row in places else row for row in rows], np.int64))
 
     def draw(self, count: int) -> SignDataset:
-        """``count`` of the kept images: each once before any comes again.
-
-        Raises: ValueError: nothing is kept.
-        """
+        """``count`` of the kept images, each once before any comes again. Raises: ValueError: nothing is kept."""
         if self.kept is None or not len(self.kept):
             raise ValueError("the buffer has seen no image")
         rounds = [self.rng.permutation(len(self.kept)) for _ in range(-(-count // len(self.kept)))]

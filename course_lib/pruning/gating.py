@@ -101,7 +101,7 @@ class GatedStudent(nn.Module):
     def __init__(self, student: SignStudent):
         super().__init__()
         self.student = copy.deepcopy(student)
-        self.gates = nn.ModuleList(Gate(c.in_channels, c.out_channels) for c in convolutions(self.student))
+        self.gates = nn.ModuleList(Gate(c.in_channels, c.out_channels) for c, _ in chain(self.student))
         self.decisions: tuple[Tensor, ...] = ()
         self.train(student.training)
 
@@ -190,9 +190,9 @@ def gating_cost(model: GatedStudent, input_shape: Sequence[int] = (1, 3, 32, 32)
     (3, 8, 16, 24, 32, 48)
     """
     found = macs_by_layer(model.student, (1, *input_shape[1:]))
-    chain = convolutions(model.student)
-    pair_macs = [found[f"features.{i}.0"] // (c.in_channels * c.out_channels) for i, c in enumerate(chain)]
-    channels = (chain[0].in_channels, *(c.out_channels for c in chain))
+    convolutions = [conv for conv, _ in chain(model.student)]
+    pair_macs = [found[f"features.{i}.0"] // (c.in_channels * c.out_channels) for i, c in enumerate(convolutions)]
+    channels = (convolutions[0].in_channels, *(c.out_channels for c in convolutions))
     return ChainCost(channels, tuple(pair_macs), model.student.classifier.out_features)
 
 
@@ -216,7 +216,13 @@ def gating_loss(model: GatedStudent, cost: ChainCost, target: float, weight: flo
 
 
 def gate_decisions(model: GatedStudent, images: SignDataset, *, batch_size: int = 500) -> tuple[Tensor, ...]:
-    """What every image's gates decide: for each layer (N, C_l), boolean."""
+    """What every image's gates decide: for each layer (N, C_l), boolean.
+
+    >>> from course_lib.models import sign_student
+    >>> signs = SignDataset(np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1]))
+    >>> [tuple(on.shape) for on in gate_decisions(GatedStudent(sign_student(channels=(4, 5), strides=(2, 1))), signs)]
+    [(2, 4), (2, 5)]
+    """
     parts: list[tuple[Tensor, ...]] = []
     with eval_mode(model), torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -246,19 +252,18 @@ def chosen_executor(model: GatedStudent) -> Callable[[Tensor], Tensor]:
         if len(image) != 1:
             raise ValueError(f"image must be one image (1, 3, H, W), got {list(image.shape)}")
         x, there = image, torch.arange(image.shape[1], device=image.device)
-        for layer, (weight, bias) in zip(model.student.features, folded, strict=True):
+        for layer, (weight, bias) in zip(chain(model.student), folded, strict=True):
             z = F.linear(x.mean((2, 3)), weight[:, there], bias)
             on = hard_gate(z)[0].nonzero().flatten()
-            x, there = _sliced(layer, x, on, there), on
+            x, there = _sliced(*layer, x, on, there), on
         classifier = model.student.classifier
         return F.linear(x.mean((2, 3)), classifier.weight[:, there], classifier.bias)
 
     return execute
 
 
-def _sliced(layer: nn.Module, x: Tensor, on: Tensor, there: Tensor) -> Tensor:
+def _sliced(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor, on: Tensor, there: Tensor) -> Tensor:
     """ReLU(BatchNorm(convolution)) of the channels ``on``, from an input that holds the channels ``there``."""
-    conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], (layer[0], layer[1]))  # pyright: ignore[reportIndexIssue]
     y = F.conv2d(x, conv.weight[on][:, there], None, conv.stride, conv.padding)
     statistics = cast(Tensor, norm.running_mean)[on], cast(Tensor, norm.running_var)[on]
     return F.relu(F.batch_norm(y, *statistics, norm.weight[on], norm.bias[on], eps=norm.eps))
@@ -281,14 +286,15 @@ class LastEpoch(Constraint):
         return step == self._last
 
 
-def convolutions(student: SignStudent) -> list[nn.Conv2d]:
-    """The chain's convolutions, in order."""
-    return [cast(nn.Conv2d, layer[0]) for layer in student.features]
+def chain(student: SignStudent) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """The chain's convolutions with their BatchNorms, in order."""
+    layers = [cast(nn.Sequential, layer) for layer in student.features]
+    return [(cast(nn.Conv2d, layer[0]), cast(nn.BatchNorm2d, layer[1])) for layer in layers]
 
 
 def require_fitting(model: GatedStudent, decisions: Decisions, count: int) -> None:
     """Refuse decisions of another shape. Raises: ValueError naming the layer."""
-    wanted = [(count, c.out_channels) for c in convolutions(model.student)]
+    wanted = [(count, c.out_channels) for c, _ in chain(model.student)]
     found = [tuple(on.shape) for on in decisions]
     if found != wanted:
         raise ValueError(f"decisions must be of the shapes {wanted}, got {found}")

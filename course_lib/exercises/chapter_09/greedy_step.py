@@ -70,7 +70,7 @@ def in_full(
     return min(prices, key=lambda layer: prices[layer])
 
 
-def _curves(*drops: Sequence[float]) -> list[list[float]]:
+def _curves(*drops: Sequence[float] | np.ndarray) -> list[list[float]]:
     """losses[l][k] at k = 0 … size, from what the 1st, 2nd … channel removed costs."""
     return [np.concatenate([np.cumsum(drop)[::-1], [0.0]]).round(6).tolist() for drop in drops]
 
@@ -178,14 +178,6 @@ def next_forgotten(
 ) -> int:
     chain = [inputs, *widths]
     return _cheapest({i: _step(losses, widths, i) / (positions[i] * chain[i]) for i in _wide(widths)})
-
-
-@ex.mistake("You count what the next layer saves, but not the layer's own filter.")
-def own_forgotten(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
-    chain, per_channel = [*widths, classes], [*positions, 1]
-    return _cheapest({i: _step(losses, widths, i) / (per_channel[i + 1] * chain[i + 1]) for i in _wide(widths)})
 
 
 @ex.mistake("Behind the last layer the classifier gets cheaper, too: by ``classes`` MACs a channel.")

@@ -51,9 +51,8 @@ def _layers(seed: int, units: int, inputs: int, classes: int, images: int) -> tu
     x = rng.normal(size=(images, inputs))
     answers = (np.maximum(x @ w1.T, 0) @ w2.T).argmax(1)
     labels = np.where(rng.random(images) < 0.15, (answers + 1) % classes, answers)
-    return tuple(
-        torch.tensor(a, dtype=torch.int64 if a.dtype.kind == "i" else torch.float32) for a in (w1, w2, x, labels)
-    )
+    floats = [torch.tensor(values, dtype=torch.float32) for values in (w1, w2, x)]
+    return floats[0], floats[1], floats[2], torch.tensor(labels, dtype=torch.int64)
 
 
 @ex.case("three units by hand: norms 3, 1 and 2; half of three is 1.5, and round(1.5) = 2 stay")
