@@ -117,7 +117,7 @@ class Row:
 
     Args:
         arm: one of ``ARMS``.
-        seed: of weights, order, views and buffer.
+        seed: of order, views and buffer.
         window: how many windows it has passed.
         condition: of the last one; "day" before the first.
         accuracy: condition → fraction of the held-out images that are right.
@@ -173,9 +173,7 @@ def begin(plan: Plan, parts: Stream, student: SignStudent, seed: int) -> tuple[S
 def run_arm(arm: str, plan: Plan, parts: Stream, start: SignStudent, seed: int) -> tuple[SignStudent, list[Row]]:
     """Let the stream pass.
 
-    Args:
-        arm: one of ``ARMS``.
-        start: the dense network for "dense…", else the pruned one; it stays as it is.
+    Args: arm: one of ``ARMS``. start: the dense network for "dense…", else the pruned one; it stays as it is.
     Returns: the network at the end, and a row before the first and after each window.
     Raises: ValueError: another arm.
     """
@@ -256,15 +254,18 @@ def joined(first: SignDataset, second: SignDataset) -> SignDataset:
     return SignDataset(images, labels, name=first.name, split=first.split, num_classes=first.num_classes)
 
 
-def difference(rows: Sequence[Row], arm: str, control: str, conditions: Sequence[str], *, along: bool) -> Estimate:
-    """Points arm − control, paired by seed, with a 95 % t-interval over the seeds.
+def difference(
+    rows: Sequence[Row], arm: str, control: str, conditions: Sequence[str], *, along: bool, level: float = 0.95
+) -> Estimate:
+    """Points arm − control, paired by seed, with a t-interval over the seeds.
 
     Args:
         conditions: whose accuracies are averaged.
         along: each window scored in its own condition, all of them; else all conditions after the last window.
+        level: of the interval, in (0, 1); among k comparisons 1 − 0.05/k.
     """
     found = {name: scores(rows, name, conditions, along=along) for name in (arm, control)}
-    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in found[arm]], unit="points")
+    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in found[arm]], level, unit="points")
 
 
 def scores(rows: Sequence[Row], arm: str, conditions: Sequence[str], *, along: bool) -> dict[int, float]:

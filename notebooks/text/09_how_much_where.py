@@ -65,7 +65,8 @@ macs = predicted_macs(student, graph, ranking)
 names = {group: f"conv {i + 1}" for i, group in enumerate(ranking.orders)}
 for layer, group in zip(macs.layers, [*ranking.orders, None], strict=True):
     width = f"{ranking.sizes[group]:3} channels" if group else "never cut"
-    print(f"{names.get(group, 'classifier'):10} {width:12} {100 * layer.macs({}) / macs({}):5.1f} % of the MACs")
+    share = 100 * layer.macs({}) / macs({})
+    print(f"{names.get(group, 'classifier'):10} {width:12} {share:5.1f} % of the MACs")
 
 # %% [markdown]
 # ## Predict first
@@ -113,7 +114,7 @@ claim("At half of their channels the most and the least sensitive layer differ b
 
 # %%
 def sensitivity_curve(w1, w2, inputs, labels, ratios):
-    """Accuracy (len(ratios),) of relu(inputs @ w1.T) @ w2.T when the layer w1 alone loses each ratio of its units.
+    """Accuracy (len(ratios),) of relu(inputs @ w1.T) @ w2.T when w1 alone loses each ratio of its units.
 
     Of H units max(1, round((1 − ratio) · H)) stay, those of largest L2 norm. About 6 lines.
     """
@@ -180,7 +181,8 @@ plots.allocation_figure({rule: kept(found[2]) for rule, found in allocations.ite
 # Drag the budget. Who gives first under the greedy rule, and when does it stop helping?
 
 # %% tags=["nbval-ignore-output"]
-widgets.allocation_explorer(budgets, {rule: [kept(a) for a in found] for rule, found in allocations.items()}, right)
+shares = {rule: [kept(counts) for counts in found] for rule, found in allocations.items()}
+widgets.allocation_explorer(budgets, shares, right)
 
 # %% tags=["nbval-ignore-output"]
 rows = [[f"{100 * budget:.0f} %", *(f"{100 * right[rule][i]:.1f} %" for rule in right)]
@@ -324,9 +326,14 @@ searched = load_result("pruning_allocation")["figures"]
 rows = [[rule, *(f"{searched[f'{rule}_{when}'].value:.1f} %" for when in ("chosen", "at_once", "trained"))]
         for rule in ("uniform", "greedy", "search")]
 print(text_table(["rule", "choosing half", "other half", "other half, trained"], rows))
-for pair in ("greedy_gain", "search_gain"):
-    gain = searched[f"{pair}_points"]
-    print(f"{gain.meaning}: {gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] points")
+
+
+def interval(e):
+    return f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
+
+
+for rule in ("greedy", "search"):
+    print(f"{rule} − uniform after training: {interval(searched[f'{rule}_gain_points'])} points")
 
 # %% [markdown]
 # Compare the columns. What a search gains over the rule must outlast the other half *and* training; an interval that holds 0 says nothing.
@@ -416,7 +423,7 @@ check("09.5", gate)
 # Left alone, every gate stays open: that is best for the loss. So the loss gets $\lambda\,(\bar f - f^*)^2$, with $\bar f$ the batch's mean executed fraction and $f^*$ the one wanted. `LastEpoch`: while the gates close, the most accurate epoch is an early one that still executes much.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.pruning import GatedStudent, LastEpoch, chosen_executor, gate_decisions, gating_cost, gating_loss
+from course_lib.pruning import GatedStudent, LastEpoch, gate_decisions, gating_cost, gating_loss
 
 gated = GatedStudent(student)
 cost = gating_cost(gated)
@@ -439,7 +446,8 @@ for on in decisions:
     often = torch.zeros(on.shape[1], dtype=torch.bool)
     often[on.double().mean(0).argsort(descending=True)[: round(on.sum(1).double().mean().item())]] = True
     same.append(often.expand(len(scoring), -1))
-choices = {"its own gates": decisions, "another image's": [on[other] for on in decisions], "the same for all": same}
+choices = {"its own gates": decisions, "another image's": [on[other] for on in decisions],
+           "the same for all": same}
 dynamic, work = {}, {}
 with torch.no_grad():
     for words, chosen in choices.items():
@@ -462,6 +470,8 @@ claim("With another image's decisions the gated network is right at least 5 poin
 # The gates do look at the image. Whether that beats plain cutting, read in the last line. And the clock? One image, computed for real with sliced weights, equal to the gated network:
 
 # %% tags=["nbval-ignore-output"]
+from course_lib.pruning import chosen_executor
+
 execute, one = chosen_executor(gated), pixels[:1]
 gap = max((execute(pixels[i : i + 1]) - gated(pixels[i : i + 1])).abs().max().item() for i in range(50))
 runs = {"dense": lambda: student(one), "dense again": lambda: student(one), "cut": lambda: static(one),
@@ -487,33 +497,41 @@ claim("Executing the chosen channels is slower than the dense network, one image
 # A mask was chosen on yesterday's images. Then night falls. A recorded study lets a stream pass: day, night, rain, new signs in each window, seen once. The student has lost 90 % of its weights and was tuned by day. *Frozen* it stays so; *fixed* it trains on under its mask; *re-chosen*, at each window its smallest weights go, and as many removed ones come back, those with the steepest gradient (Evci et al. 2020). With *replay*, half of each batch is earlier images: the control that says whether what was lost was the mask's fault.
 
 # %%
-from course_lib.experiments.drift import ARMS, Row
+from course_lib.experiments.drift import ARMS, CONDITIONS, Row, difference
 
 drift = load_result("pruning_drift")
 rows = [Row(**row) for row in drift["rows"]]
-print("seeds", drift["seeds"], {key: drift["plan"][key] for key in ("windows", "pruning_ratio", "moved", "buffer")})
+told = {key: drift["plan"][key] for key in ("windows", "pruning_ratio", "moved", "buffer")}
+print("seeds", drift["seeds"], told)
 plots.stream_figure(rows, list(ARMS))
 
 # %% [markdown]
 # Differences in points, paired within seeds, 95 % over three seeds; *along*: each window scored in its own condition; the others after the last window:
 
 # %%
-questions = {"training": "fixed − frozen", "rechoosing": "re-chosen − fixed",
-             "rechoosing_with_replay": "re-chosen − fixed, with replay", "replay": "replay − none, fixed",
-             "replay_rechosen": "replay − none, re-chosen", "sparsity": "sparse − dense",
-             "sparsity_with_replay": "sparse − dense, with replay"}
-whens = {"along": "along", "end_day": "day", "end_night": "night", "end_rain": "rain"}
-gains = {(q, w): drift["figures"][f"{q}_gain_{w}_points"] for q in questions for w in whens}
+pairs = {"fixed − frozen": ("fixed", "frozen"), "re-chosen − fixed": ("rechosen", "fixed"),
+         "the same, with replay": ("rechosen_replay", "fixed_replay"),
+         "replay − none, mask fixed": ("fixed_replay", "fixed"),
+         "replay − none, re-chosen": ("rechosen_replay", "rechosen"),
+         "replay − none, dense": ("dense_replay", "dense"),
+         "sparse − dense, with replay": ("fixed_replay", "dense_replay")}
+whens = {"along": (CONDITIONS, True), **{condition: ([condition], False) for condition in CONDITIONS}}
 
 
-def interval(e):
-    return f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
+def gain(words, when, level=0.95):
+    conditions, along = whens[when]
+    return difference(rows, *pairs[words], conditions, along=along, level=level)
 
 
-print(text_table(["difference", *whens.values()],
-                 [[words, *(interval(gains[q, w]) for w in whens)] for q, words in questions.items()]))
-told = [key for key, e in gains.items() if not e.low <= 0 <= e.high]
-print(f"{len(told)} of {len(gains)} intervals exclude 0; one in twenty would by chance")
+gains = {(words, when): gain(words, when) for words in pairs for when in whens}
+cells = [[words, *(interval(gains[words, when]) for when in whens)] for words in pairs]
+print(text_table(["difference", *whens], cells))
+
+# %%
+strict = 1 - 0.05 / len(gains)
+sure = [key for key, e in gains.items() if not e.includes(0)]
+left = [key for key in sure if not gain(*key, level=strict).includes(0)]
+print(f"{len(sure)} of {len(gains)} intervals exclude 0; {len(left)} after dividing the 5 % by {len(gains)}")
 
 # %% [markdown]
 # Read the second and third row before you believe in moving masks, and the night column before you trust a network that trains on: what is no longer shown is forgotten, dense or sparse. Sparsity is the same at all times, to the weight.
@@ -533,25 +551,26 @@ print(f"{len(told)} of {len(gains)} intervals exclude 0; one in twenty would by 
 # ## Recap
 
 # %% tags=["nbval-ignore-output"]
+def percent(fraction):
+    return f"{100 * fraction:.1f} %"
+
+
 halves = [100 * (scan.whole - curve.scores[3]) for curve in scan.curves]
 display(Markdown(f"""
-1. Half of its channels cost a layer {min(halves):.1f} to {max(halves):.1f} points. A quarter from every layer costs
-   {together[1]:.1f} points, the sum of the single losses is {sums[1]:.1f}.
-2. At half of the MACs uniform leaves {100 * right["uniform"][2]:.1f} % right, greedy {100 * right["greedy"][2]:.1f};
-   after short training {100 * trained["uniform"]:.1f} and {100 * trained["greedy"]:.1f} %. Recorded, search − uniform
-   after training: {interval(searched["search_gain_points"])} points.
-3. The sum of layer times misses the network by up to {100 * worst:.0f} %; corrected by the clock, the target of
+1. Half of its channels costs a layer {min(halves):.1f} to {max(halves):.1f} points. A quarter from every layer costs
+   {together[1]:.1f}; the sum of the single losses is {sums[1]:.1f}.
+2. At half of the MACs uniform leaves {percent(right["uniform"][2])} right, greedy {percent(right["greedy"][2])};
+   after short training {percent(trained["uniform"])} and {percent(trained["greedy"])}. Recorded, after training:
+   search − uniform {interval(searched["search_gain_points"])} points.
+3. The sum of layer times misses the network by up to {100 * worst:.0f} %. Corrected by the clock, a target of
    {target:.3f} ms was met with {again:.3f} ms.
-4. 2:4 leaves {100 * later["2 of 4"]:.1f} % right, half of each layer {100 * later["half of each layer"]:.1f} %, and the
+4. 2:4 leaves {percent(later["2 of 4"])} right, a free half of each layer {percent(later["half of each layer"])}; this
    CPU runs it at {pattern_speed.value:.2f} × the dense speed.
-5. Gates execute {100 * work["its own gates"]:.0f} % of the MACs and leave {100 * dynamic["its own gates"]:.1f} % right,
-   at {dynamic_speed.value:.2f} × the dense speed; a network cut to as many MACs
-   {100 * dynamic["cut, trained as long"]:.1f} %. In the stream, re-chosen − fixed:
-   {interval(gains["rechoosing", "along"])} points; replay, by day at the end: {interval(gains["replay", "end_day"])}.
+5. Gates execute {percent(work["its own gates"])} of the MACs, leave {percent(dynamic["its own gates"])} right and run
+   at {dynamic_speed.value:.2f} × the dense speed. Cut to as many MACs: {percent(dynamic["cut, trained as long"])}.
+6. In the stream, re-chosen − fixed mask: {interval(gains["re-chosen − fixed", "along"])} points; replay, at night at the end:
+   {interval(gains["replay − none, mask fixed", "night"])}.
 """))
-
-# %%
-progress()
 
 # %% [markdown]
 # Next: fewer weights are one half of the story; the other is fewer bits for each. That chapter is not written yet; the [README](../README.md) says what is planned.
