@@ -99,7 +99,7 @@ def predicted_times_figure(times: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> 
     largest, told = 0.0, []
     for i, (rule, (predicted, measured)) in enumerate(times.items()):
         x, y = floats(predicted), floats(measured)
-        axes.plot(x, y, MARKERS[i], color=COLOURS[i], linestyle=_LINES[i % 4], linewidth=0.8, label=rule)
+        axes.plot(x, y, MARKERS[i], color=COLOURS[i], linestyle="", label=rule)
         largest = max(largest, x.max(), y.max())
         told.append(f"{rule}: measured {(y / x).min():.2f} to {(y / x).max():.2f} of the prediction")
     axes.plot([0, 1.05 * largest], [0, 1.05 * largest], color="#000000", linewidth=1, label="equal")
@@ -111,36 +111,30 @@ def predicted_times_figure(times: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> 
 
 @styled
 def gates_figure(shares: Mapping[str, ArrayLike], executed: ArrayLike) -> CourseFigure:
-    """How many of each layer's channels are on for all, some or no images (%), and the work of the images.
+    """How many images (%) switch each channel on, the channels of a layer sorted, and the work of the images.
 
     Args:
         shares: layer → (C,), for each channel the fraction of the images that switch it on.
         executed: (N,), executed MACs / MACs of the plain network of each image.
     """
-    figure, (left, right) = new_figure(9.0, 3.2, columns=2)
-    layers, told = list(shares), []
-    kinds = {"all images": [], "some": [], "none": []}
-    for values in shares.values():
-        on = floats(values)
-        kinds["all images"].append(100 * (on == 1).mean())
-        kinds["none"].append(100 * (on == 0).mean())
-        kinds["some"].append(100 - kinds["all images"][-1] - kinds["none"][-1])
-    bottom = np.zeros(len(layers))
-    for i, (kind, percents) in enumerate(kinds.items()):
-        left.bar(layers, percents, bottom=bottom, color=COLOURS[i], hatch=_HATCHES[i], label=kind)
-        bottom = bottom + np.array(percents)
-        told.append(f"{kind} " + ", ".join(f"{p:.0f} %" for p in percents))
-    left.set(xlabel="layer", ylabel="channels, %", ylim=(0, 100), title="on for")
-    left.legend(loc="lower right", framealpha=0.9, frameon=True)
+    figure, (left, right) = new_figure(9.0, 3.4, columns=2)
+    told = []
+    for i, (layer, values) in enumerate(shares.items()):
+        on = 100 * np.sort(floats(values))[::-1]
+        place = 100 * (np.arange(len(on)) + 0.5) / len(on)
+        left.plot(place, on, color=COLOURS[i], linestyle=_LINES[i % 4], linewidth=2, label=layer)
+        told.append(f"{layer} {on.min():.0f} to {on.max():.0f} %")
+    left.set(xlabel="channels of the layer, sorted, %", ylabel="images that switch it on, %", ylim=(-2, 104))
+    left.legend(loc="lower left", fontsize=8)
     work = 100 * floats(executed)
-    right.hist(work, bins=30, color=COLOURS[0])
+    right.hist(work, bins=30, color=COLOURS[4])
     right.axvline(work.mean(), color="#000000", linestyle="--", label=f"mean {work.mean():.0f} %")
-    right.set(xlabel="MACs executed, % of the plain network", ylabel="images", title="work of an image")
+    right.set(xlabel="MACs executed, % of the plain network", ylabel="images")
     right.legend(loc="upper left")
     return finish(
         figure,
-        alt=f"Channels of {', '.join(layers)} that are on for: {'; '.join(told)}. Executed MACs of an image: mean "
-        f"{work.mean():.0f} %, from {work.min():.0f} to {work.max():.0f} %.",
+        alt=f"Images that switch a channel on: {', '.join(told)}. Executed MACs of an image: mean {work.mean():.0f} %, "
+        f"from {work.min():.0f} to {work.max():.0f} %.",
     )
 
 

@@ -70,10 +70,14 @@ def test_times_are_drawn_measured_over_predicted_with_the_line_of_equality():
     assert "uniform: measured 0.75 to 0.90 of the prediction" in plots.alt_text(figure)
 
 
-def test_channels_are_counted_by_how_many_images_switch_them_on():
+def test_the_channels_of_a_layer_are_sorted_by_how_many_images_switch_them_on():
     figure = FIGURES["gates"]()
-    heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights == pytest.approx([50, 0, 25, 100, 25, 0])
+    first, second = figure.axes[0].get_lines()
+    assert first.get_ydata() == pytest.approx([100, 100, 50, 0])
+    assert first.get_xdata() == pytest.approx([12.5, 37.5, 62.5, 87.5])
+    assert second.get_ydata() == pytest.approx([30, 20])
+    assert sum(bar.get_height() for bar in figure.axes[1].patches) == 3
+    assert "conv 2 20 to 30 %" in plots.alt_text(figure)
     assert "mean 60 %, from 40 to 90 %" in plots.alt_text(figure)
 
 
