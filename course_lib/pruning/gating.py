@@ -152,7 +152,7 @@ class ChainCost:
     >>> cost.dense, cost.gates  # 10·3·4 + 5·4·2 + 2·6, and 3·4 + 4·2
     (172, 20)
     >>> cost.executed([torch.tensor([[1, 0, 1, 0]]), torch.tensor([[1, 0]])])  # 10·3·2 + 3·4 + 5·2·1 + 2·2 + 1·6
-    tensor([92.])
+    tensor([92.], dtype=torch.float64)
     """
 
     channels: tuple[int, ...]
@@ -172,11 +172,12 @@ class ChainCost:
         return sum(before * after for before, after in itertools.pairwise(self.channels))
 
     def executed(self, decisions: Decisions) -> Tensor:
-        """MACs that each image needs, its gates' included: (B,), float, with the decisions' gradient."""
-        before = torch.full((len(decisions[0]),), float(self.channels[0]), device=decisions[0].device)
+        """MACs that each image needs, its gates' included: (B,), float64, with the decisions' gradient."""
+        count, device = len(decisions[0]), decisions[0].device
+        before = torch.full((count,), self.channels[0], dtype=torch.float64, device=device)
         total = torch.zeros_like(before)
         for macs, size, on in zip(self.pair_macs, self.channels[1:], decisions, strict=True):
-            after = on.sum(1)
+            after = on.sum(1).double()
             total = total + macs * before * after + before * size
             before = after
         return total + before * self.classes
@@ -210,7 +211,7 @@ def gating_loss(model: GatedStudent, cost: ChainCost, target: float, weight: flo
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         fraction = cost.executed(model.decisions).mean() / cost.dense
-        return F.cross_entropy(logits, batch.labels) + weight * (fraction - target).square()
+        return F.cross_entropy(logits, batch.labels) + weight * (fraction.float() - target).square()
 
     return loss
 

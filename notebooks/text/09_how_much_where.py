@@ -556,7 +556,7 @@ left = [key for key in sure if not gain(*key, level=strict).includes(0)]
 print(f"{len(sure)} of {len(gains)} intervals exclude 0; {len(left)} after dividing the 5 % by {len(gains)}")
 
 # %% [markdown]
-# Read the second and third row before you believe in moving masks, and the night column before you trust a network that trains on: what is no longer shown is forgotten, dense or sparse. Sparsity is the same at all times, to the weight.
+# Read the second and third row before you believe in moving masks: so few steps a window leave a weight that comes back at 0 little time to grow. Then look at the night panel after the nights have passed: what is no longer shown fades. Is that the fault of sparsity? The dense lines answer. And the number of weights is the same at all times; only their places change.
 #
 # ## Pitfalls
 #
