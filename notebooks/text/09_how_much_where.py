@@ -578,20 +578,23 @@ def percent(fraction):
 
 
 halves = [100 * (scan.whole - curve.scores[3]) for curve in scan.curves]
+evenly, greedy, patterned = right["uniform"][2], right["greedy"][2], later["half of each layer"]
+moved, replayed = gains["re-chosen − fixed", "along"], gains["replay − none, mask fixed", "night"]
 display(Markdown(f"""
-1. Half of its channels costs a layer {min(halves):.1f} to {max(halves):.1f} points. A quarter from every layer costs
-   {together[1]:.1f}; the sum of the single losses is {sums[1]:.1f}.
-2. At half of the MACs uniform leaves {percent(right["uniform"][2])} right, greedy {percent(right["greedy"][2])};
-   after short training {percent(trained["uniform"])} and {percent(trained["greedy"])}. Recorded, after training:
+1. Half of its channels costs a layer {min(halves):.1f} to {max(halves):.1f} points. A quarter from every
+   layer costs {together[1]:.1f}; the sum of the single losses is {sums[1]:.1f}.
+2. At half of the MACs uniform leaves {percent(evenly)} right, greedy {percent(greedy)}; after short
+   training {percent(trained["uniform"])} and {percent(trained["greedy"])}. Recorded, after training:
    search − uniform {interval(searched["search_gain_points"])} points.
-3. The sum of layer times misses the network by up to {100 * worst:.0f} %. Corrected by the clock, a target of
-   {target:.3f} ms was met with {again:.3f} ms.
-4. 2:4 leaves {percent(later["2 of 4"])} right, a free half of each layer {percent(later["half of each layer"])}; this
-   CPU runs it at {pattern_speed.value:.2f} × the dense speed.
-5. Gates execute {percent(work["its own gates"])} of the MACs, leave {percent(dynamic["its own gates"])} right and run
-   at {dynamic_speed.value:.2f} × the dense speed. Cut to as many MACs: {percent(dynamic["cut, trained as long"])}.
-6. In the stream, re-chosen − fixed mask: {interval(gains["re-chosen − fixed", "along"])} points; replay, at night at the end:
-   {interval(gains["replay − none, mask fixed", "night"])}.
+3. The sum of layer times misses the network by up to {100 * worst:.0f} %. Corrected by the clock, a
+   target of {target:.3f} ms was met with {again:.3f} ms.
+4. 2:4 leaves {percent(later["2 of 4"])} right, a free half of each layer {percent(patterned)}; this CPU
+   runs it at {pattern_speed.value:.2f} × the dense speed.
+5. Gates execute {percent(work["its own gates"])} of the MACs, leave {percent(dynamic["its own gates"])}
+   right and run at {dynamic_speed.value:.2f} × the dense speed. Cut to as many MACs:
+   {percent(dynamic["cut, trained as long"])}.
+6. In the stream, re-chosen − fixed mask: {interval(moved)} points; replay, at night at the end:
+   {interval(replayed)}.
 """))
 
 # %% [markdown]
