@@ -173,8 +173,7 @@ class ChainCost:
 
     def executed(self, decisions: Decisions) -> Tensor:
         """MACs that each image needs, its gates' included: (B,), float64, with the decisions' gradient."""
-        count, device = len(decisions[0]), decisions[0].device
-        before = torch.full((count,), self.channels[0], dtype=torch.float64, device=device)
+        before = decisions[0].new_full((len(decisions[0]),), self.channels[0], dtype=torch.float64)
         total = torch.zeros_like(before)
         for macs, size, on in zip(self.pair_macs, self.channels[1:], decisions, strict=True):
             after = on.sum(1).double()
