@@ -78,8 +78,8 @@ class Plan:
         tuning_lr: where the cosine of fine-tuning begins.
     """
 
-    epochs: int = 7
-    early: int = 2
+    epochs: int = 14
+    early: int = 3
     batch_size: int = 64
     max_lr: float = 6e-3
     tuning_lr: float = 6e-4

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_lib.measure.without_dot_products import HIDDEN
+from course_lib.measure.without_dot_products import HIDDEN, HIDDEN_WORDS
 
 # Flags that change what a neural network costs, as Linux names them; Arm's names after the second line.
 ISA_FLAGS = (
@@ -112,7 +112,7 @@ def cpu_features() -> dict[str, Any]:
     hidden = set(os.environ.get(HIDDEN, "").split())
     model = model or platform.processor() or "unknown"
     return {
-        "model": f"{model}, 8-bit dot products hidden" if hidden & flags else model,
+        "model": f"{model}, {HIDDEN_WORDS}" if hidden & flags else model,
         "architecture": architecture,
         "cores": os.cpu_count() or 1,
         "isa": [flag for flag in ISA_FLAGS if flag in flags - hidden],

@@ -28,6 +28,7 @@ from course_lib.errors import CourseError
 from course_lib.storage.cache import cached
 
 HIDDEN = "COURSE_HIDDEN_ISA"
+HIDDEN_WORDS = "8-bit dot products hidden"
 """The variable in which the preloaded library names what it hides; it sets it, nobody else should."""
 COMMAND = "python -m course_lib.measure.without_dot_products"
 _SOURCE, _BINARY = Path(__file__).with_suffix(".c"), "library.so"

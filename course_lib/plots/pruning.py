@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from course_lib.evaluation import Estimate
-from course_lib.experiments.pruning_study import ARMS
+from course_lib.experiments.pruning_study import ARMS, DENSE
 from course_lib.plots.arrays import floats
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
@@ -101,22 +101,30 @@ def schedules_figure(fractions: Mapping[str, ArrayLike]) -> CourseFigure:
 def pruning_losses_figure(differences: Mapping[str, Mapping[float, Estimate]]) -> CourseFigure:
     """Accuracy minus the dense control's (points, 95 % interval over seeds), one group for each fraction of zeros.
 
+    An arm that removes nothing is a line with a band, across all fractions.
+
     Args: differences: name of an arm of ``ARMS`` → fraction removed → difference; all have the same fractions.
     """
     ratios = list(next(iter(differences.values())))
     figure, axes = new_figure(9.0, 4.2)
     told = []
-    for i, (arm, by_ratio) in enumerate(differences.items()):
-        place, shift = _place(arm), 0.8 * ((i + 0.5) / len(differences) - 0.5)
+    pruned = [arm for arm in differences if arm not in DENSE]
+    for arm, by_ratio in differences.items():
+        words = [f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]" for e in by_ratio.values()]
+        if arm in DENSE:
+            only = next(iter(by_ratio.values()))
+            axes.axhspan(only.low, only.high, color="#777777", alpha=0.15, linewidth=0)
+            axes.axhline(only.value, color="#777777", linestyle="--", label=ARMS[arm])
+            told.append(f"{ARMS[arm]} {words[0]}")
+            continue
+        place, shift = _place(arm), 0.8 * ((pruned.index(arm) + 0.5) / len(pruned) - 0.5)
         values = np.array([by_ratio[ratio].value for ratio in ratios])
         reach = [[e.value - e.low, e.high - e.value] for e in by_ratio.values()]
         axes.errorbar(
             np.arange(len(ratios)) + shift, values, yerr=np.array(reach).T, color=COLOURS[place],
             marker=MARKERS[place], linestyle="", capsize=3, label=ARMS[arm],
         )  # fmt: skip
-        told.append(
-            f"{ARMS[arm]} " + ", ".join(f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]" for e in by_ratio.values())
-        )
+        told.append(f"{ARMS[arm]} {', '.join(words)}")
     axes.axhline(0, color="#000000", linewidth=1)
     axes.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     axes.set(xlabel="weights removed", ylabel="accuracy − dense, points")
@@ -147,5 +155,5 @@ def storage_figure(fractions: ArrayLike, sizes: Mapping[str, ArrayLike]) -> Cour
 
 
 def _place(arm: str) -> int:
-    """The arm's number, which gives colour and marker; the control that all are compared with is not drawn."""
-    return [name for name in ARMS if name != "dense"].index(arm)
+    """The arm's number, which gives colour and marker, among those that remove weights."""
+    return [name for name in ARMS if name not in DENSE].index(arm)

@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from course_lib.models.modes import eval_mode
+from course_lib.pruning.copies import Network, copy_with
 from course_lib.pruning.dependency import trace
 from course_lib.pruning.groups import DependencyGraph
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def cut(model: Network, graph: DependencyGraph, keep: Mapping[str, Sequence[int]]) -> Network:
@@ -51,7 +50,7 @@ def cut(model: Network, graph: DependencyGraph, keep: Mapping[str, Sequence[int]
     )
     """
     kept = graph.kept(keep)
-    small = copy.deepcopy(model, _smaller_tensors(model, graph, kept))
+    small = copy_with(model, _smaller_tensors(model, graph, kept))
     for (name, attribute), channels in graph.widths.items():
         layer, count = small.get_submodule(name), int(kept[channels].sum())
         setattr(layer, attribute, (count,) if attribute == "normalized_shape" else count)
@@ -121,20 +120,20 @@ def norm_of(
     return torch.zeros_like(x).index_copy(dim, channels, normal)
 
 
-def _smaller_tensors(model: nn.Module, graph: DependencyGraph, kept: Tensor) -> dict[int, object]:
-    """id() of each tensor of the network → its cut copy: what ``copy.deepcopy`` takes as already copied."""
-    copies: dict[int, object] = {}
+def _smaller_tensors(model: nn.Module, graph: DependencyGraph, kept: Tensor) -> dict[int, Tensor]:
+    """id() of each tensor of the network → its cut copy."""
+    copies: dict[int, Tensor] = {}
     places: dict[str, list[tuple[int, Tensor]]] = {}
     for (name, axis), channels in graph.axes.items():
         places.setdefault(name, []).append((axis, channels))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, tensor in tensors.items():
-        small = tensor.detach()
-        for axis, channels in places.pop(name, []):
+        small, shrinking = tensor.detach(), places.pop(name, [])
+        for axis, channels in shrinking:
             if small.shape[axis] != len(channels):
                 raise ValueError(f"the graph belongs to another network: {name} has the shape {list(tensor.shape)}")
             small = small.index_select(axis, kept[channels].nonzero().flatten().to(small.device))
-        small = small.clone(memory_format=torch.contiguous_format)
+        small = small.contiguous() if shrinking else small.clone(memory_format=torch.contiguous_format)
         copies[id(tensor)] = nn.Parameter(small, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else small
     if places:
         raise ValueError(f"the graph belongs to another network: this one has no {next(iter(places))}")

@@ -20,12 +20,13 @@ closures; here the output is found, and a group is data that can be printed.
 
 from __future__ import annotations
 
-import copy
 import traceback
 from collections.abc import Sequence
 
 from torch import Tensor, fx, nn
 
+from course_lib.pruning.copies import copy_with
+from course_lib.pruning.functions import ELEMENTWISE, kind_of
 from course_lib.pruning.groups import DependencyGraph, UnsupportedOperator
 from course_lib.pruning.identities import Identities
 from course_lib.pruning.numbering import numbered_graph, settle_parameters
@@ -87,19 +88,28 @@ def _followed(model: nn.Module, example: tuple[Tensor, ...], lines: bool) -> Dep
     skeleton.eval()  # the values are computed in eval mode: a BatchNorm that trains refuses a single value a channel
     walk = Propagation(skeleton, evaluation, names, identities)
     walk.run(*shapes)
-    if str(training) != str(evaluation):
+    if _steps(training) != _steps(evaluation):
         Propagation(skeleton, training, names, identities).run(*shapes)
     settle_parameters(identities, {names[id(tensor)]: tensor.shape for tensor in _tensors(skeleton)})
     return numbered_graph(identities, walk.consumers, example)
 
 
+def _steps(traced: fx.Graph) -> list[tuple[str, str]]:
+    """What each node computes from which others: traces equal in it tie the same channels."""
+    steps = []
+    for node in traced.nodes:  # of a dropout not its train flag
+        given = node.all_input_nodes if kind_of(node) in ELEMENTWISE else (node.args, node.kwargs)
+        steps.append((node.name, f"{node.op} {node.target} {given}"))
+    return steps
+
+
 def _skeleton(model: nn.Module) -> tuple[nn.Module, dict[int, str]]:
     """A copy whose tensors have shapes and no memory, and id() → name of each; a shared tensor has its first name."""
-    memo: dict[int, object] = {}
+    bare: dict[int, Tensor] = {}
     for tensor in _tensors(model):
-        bare = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
-    skeleton = copy.deepcopy(model, memo)
+        shape = tensor.detach().to("meta")
+        bare[id(tensor)] = nn.Parameter(shape, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shape
+    skeleton = copy_with(model, bare)
     named = [*skeleton.named_parameters(), *skeleton.named_buffers()]
     return skeleton, {id(tensor): name for name, tensor in named}
 

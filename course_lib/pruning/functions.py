@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from course_lib.pruning.groups import UnsupportedOperator
-from course_lib.pruning.identities import Identities, spread
+from course_lib.pruning.identities import Identities, joined, spread
 from course_lib.pruning.layers import LAYERS, Call
 
 Ids = Tensor | tuple[Tensor, ...]
@@ -189,7 +189,7 @@ def _concatenated(step: Step) -> Tensor:
         line = tensors[0].narrow(dim, 0, 1)
         for ids in tensors:
             step.identities.unite(ids, line)
-    return torch.cat(tensors, dim)
+    return joined(tensors, dim, step.value.shape)
 
 
 def _divided(step: Step) -> tuple[Tensor, ...]:
@@ -290,6 +290,10 @@ _KINDS: dict[Callable[[Step], Ids], str] = {
 }
 FUNCTIONS: dict[str, Callable[[Step], Ids]] = {kind: rule for rule, kinds in _KINDS.items() for kind in kinds.split()}
 """Name of a function or method → its rule."""
+
+
+ELEMENTWISE = frozenset(_KINDS[_elementwise].split())
+"""Functions that tie the channels of their tensors, whatever their other arguments are."""
 
 TAKES_SIZES = frozenset({"view", "reshape", "expand", "unflatten", "chunk", "split"})
 """Functions in which a number computed from a tensor's sizes is a size again."""

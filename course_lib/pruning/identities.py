@@ -8,6 +8,8 @@ operators are visited does not matter, and what was found once stays true.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -52,12 +54,17 @@ class Identities:
 
     def unite(self, first: Tensor, second: Tensor) -> None:
         """Make the ids at equal positions of two tensors, broadcast to one shape, one channel."""
+        if first is second:
+            return
         first, second = _without_repeats(*torch.broadcast_tensors(first, second))
         apart = first != second
-        pairs = torch.unique(first[apart] * len(self._parents) + second[apart])
-        for pair in pairs.tolist():
-            a, b = map(self._root, divmod(pair, len(self._parents)))
-            self._parents[max(a, b)] = min(a, b)
+        count, parents, root = len(self._parents), self._parents, self._root
+        for pair in torch.unique(first[apart] * count + second[apart]).tolist():
+            a, b = root(pair // count), root(pair % count)
+            if a < b:
+                parents[b] = a
+            else:
+                parents[a] = b
 
     def protect(self, ids: Tensor, reason: str) -> None:
         """State that no channel of ``ids`` can be removed; the first reason given stays."""
@@ -78,21 +85,28 @@ class Identities:
 
     def all_roots(self) -> Tensor:
         """``roots`` of every id that was ever made, in order: (ids,), for whoever asks about many."""
-        return torch.tensor([self._root(number) for number in range(len(self._parents))], dtype=torch.int64)
+        roots = torch.tensor(self._parents, dtype=torch.int64)
+        while not torch.equal(roots, above := roots[roots]):
+            roots = above
+        return roots
 
     def varies(self, ids: Tensor, dim: int) -> bool:
         """Whether different channels stand along ``dim``."""
         (ids,) = _without_repeats(ids)
         if ids.shape[dim] == 1:
             return False
+        first, second = ids.movedim(dim, -1)[(0,) * (ids.ndim - 1)][:2].tolist()
+        if self._root(first) != self._root(second):
+            return True  # mostly, and then the others need not be looked at
         roots = self.roots(ids)
         return bool((roots != roots.narrow(dim, 0, 1)).any())
 
     def along(self, ids: Tensor, dim: int) -> Tensor:
         """The id of each position on ``dim``, (size,), once those that stand side by side on it are united."""
-        lines = ids.movedim(dim, -1)
+        (lines,) = _without_repeats(ids.movedim(dim, -1), but=1)
         line = lines[(0,) * (ids.ndim - 1)]
-        self.unite(lines, line)
+        if lines.numel() > len(line):
+            self.unite(lines, line)
         return line
 
     def _root(self, number: int) -> int:
@@ -115,12 +129,23 @@ def spread(ids: Tensor, dim: int, shape: torch.Size) -> Tensor:
     return ids.view(line).expand(shape)
 
 
-def _without_repeats(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """One position of each axis along which every tensor merely repeats itself (stride 0)."""
-    for dim in range(tensors[0].ndim):
-        if all(tensor.stride(dim) == 0 for tensor in tensors):
-            tensors = tuple(tensor.narrow(dim, 0, 1) for tensor in tensors)
-    return tensors
+def joined(tensors: Sequence[Tensor], dim: int, shape: torch.Size) -> Tensor:
+    """The ids of the concatenation of several tensors along ``dim``, of ``shape``: where all parts repeat, so does it.
+
+    >>> ids = [spread(torch.tensor(line), 1, torch.Size([1, len(line), 9])) for line in ([5, 6], [7])]
+    >>> joined(ids, 1, torch.Size([1, 3, 9])).stride()
+    (1, 1, 0)
+    """
+    lines = _without_repeats(*(tensor.movedim(dim, -1) for tensor in tensors), but=1)
+    return torch.cat(lines, -1).movedim(-1, dim).expand(shape)
+
+
+def _without_repeats(*tensors: Tensor, but: int = 0) -> tuple[Tensor, ...]:
+    """One position of each axis along which all tensors repeat themselves (stride 0), but for the last ``but`` axes."""
+    strides = [tensor.stride() for tensor in tensors]
+    once = [slice(None) if any(steps) else slice(1) for steps in zip(*strides, strict=True)]
+    kept = tuple(once[: len(once) - but])
+    return tuple(tensor[kept] for tensor in tensors)
 
 
 def _distinct(ids: Tensor) -> Tensor:

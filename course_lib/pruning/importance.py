@@ -79,7 +79,7 @@ def norms(order: float = 2, *, roles: Sequence[str] = ("produces",)) -> Importan
         members = [m for m in group.members if m.role in roles and m.tensor == "weight"]
         if not members:
             raise ValueError(f"{group.name} has no weight that {' or '.join(roles)} its channels")
-        powers = [channel_sums(model.get_parameter(m.name).detach().abs().pow(order), m) for m in members]
+        powers = [channel_sums(model.get_parameter(m.name).detach().abs().pow_(order), m) for m in members]
         return torch.stack(powers).sum(0).pow(1 / order)
 
     return importance

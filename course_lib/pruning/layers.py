@@ -202,5 +202,5 @@ LAYERS: dict[type[nn.Module], Rule] = {
     getattr(nn, kind): rule for rule, kinds in _RULES.items() for kind in kinds.split()
 }
 """Kind of layer → its rule; a subclass may compute something else, so only the kind itself counts."""
-KEEP_SHAPE = frozenset(kind for kind, rule in LAYERS.items() if rule in (_same, _channel_norm, _prelu))
+KEEP_SHAPE = frozenset(kind for kind, rule in LAYERS.items() if rule in (_same, _channel_norm, _layer_norm, _prelu))
 """Layers whose output has their input's shape, whatever it is: nothing need be computed to know it."""

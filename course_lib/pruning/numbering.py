@@ -6,6 +6,7 @@ positions a group's channels stand on it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -46,38 +47,35 @@ def numbered_graph(
     roots = identities.all_roots()
     rows = _rows({name: roots[ids].tolist() for name, ids in identities.sources.items()})
     order = torch.tensor([root for row in rows.values() for root in row], dtype=torch.int64)
-    numbers = torch.full_like(roots, -1).index_copy(0, order, torch.arange(len(order)))
-
-    def numbered(ids: Tensor) -> Tensor:
-        return numbers[roots[ids]]
-
-    axes = {place: numbered(ids) for place, (ids, _) in identities.axes.items()}
+    numbers = torch.full_like(roots, -1).index_copy(0, order, torch.arange(len(order)))[roots]
+    axes = {place: numbers[ids] for place, (ids, _) in identities.axes.items()}
     members, reasons = _members(identities, axes, rows), identities.reasons()
     groups = tuple(Group(name, len(row), tuple(members[name]), _reason(row, reasons)) for name, row in rows.items())
     starts = {name: int(numbers[row[0]]) for name, row in rows.items()}
-    widths = {place: numbered(ids) for place, ids in identities.widths.items()}
-    mixed = {node: Consumer(c.dim, numbered(c.ids)) for node, c in consumers.items()}
-    made = {name: numbered(ids) for name, ids in identities.sources.items()}
+    widths = {place: numbers[ids] for place, ids in identities.widths.items()}
+    mixed = {node: Consumer(c.dim, numbers[c.ids]) for node, c in consumers.items()}
+    made = {name: numbers[ids] for name, ids in identities.sources.items()}
     return DependencyGraph(groups, starts, axes, widths, made, mixed, example)
 
 
 def _rows(makers: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """Name of a group's first maker → its channels' roots, in the order in which they are made."""
-    joint: dict[int, int] = {}
+    names = list(makers)
+    joint = list(range(len(names)))  # each maker → an earlier one with which it shares a channel, or itself
+    first_of: dict[int, int] = {}  # root → the first maker that has it
 
-    def leader(root: int) -> int:
-        while joint.setdefault(root, root) != root:
-            root = joint[root]
-        return root
+    def leader(maker: int) -> int:
+        while joint[maker] != maker:
+            maker = joint[maker]
+        return maker
 
-    for roots in makers.values():
-        for root in roots:
-            joint[leader(root)] = leader(roots[0])
-    names: dict[int, str] = {}
+    for maker, roots in enumerate(makers.values()):
+        for met in {first_of.setdefault(root, maker) for root in roots}:
+            a, b = leader(met), leader(maker)
+            joint[max(a, b)] = min(a, b)
     rows: dict[str, dict[int, None]] = {}
-    for name, roots in makers.items():
-        group = names.setdefault(leader(roots[0]), name)
-        rows.setdefault(group, {}).update(dict.fromkeys(roots))
+    for maker, roots in enumerate(makers.values()):
+        rows.setdefault(names[leader(maker)], {}).update(dict.fromkeys(roots))
     return {name: list(row) for name, row in rows.items()}
 
 
@@ -88,18 +86,22 @@ def _members(
 ) -> dict[str, list[Member]]:
     """Each group's members: every axis gives one to each group that stands on it."""
     members: dict[str, list[Member]] = {name: [] for name in rows}
-    places = [(name, channel) for name, row in rows.items() for channel in range(len(row))]
+    owners = [name for name, row in rows.items() for _ in row]
+    starts = dict(zip(rows, itertools.accumulate(map(len, rows.values()), initial=0), strict=False))
+    shared: dict[tuple[int, ...], dict[str, tuple[tuple[int, ...], ...]]] = {}  # many axes hold the same channels
     for (tensor, axis), channels in axes.items():
-        positions: dict[str, list[list[int]]] = {}
-        for position, number in enumerate(channels.tolist()):
-            group, channel = places[number]
-            if group not in positions:
-                positions[group] = [[] for _ in rows[group]]
-            positions[group][channel].append(position)
+        numbers = tuple(channels.tolist())
+        if numbers not in shared:
+            positions: dict[int, list[int]] = {}
+            for position, number in enumerate(numbers):
+                positions.setdefault(number, []).append(position)
+            found = dict.fromkeys(owners[number] for number in positions)
+            spans = {group: range(starts[group], starts[group] + len(rows[group])) for group in found}
+            shared[numbers] = {g: tuple(tuple(positions.get(n, ())) for n in span) for g, span in spans.items()}
         module, _, name = tensor.rpartition(".")
         role = identities.axes[tensor, axis][1]
-        for group, indices in positions.items():
-            members[group].append(Member(module, name, axis, tuple(map(tuple, indices)), role))
+        for group, indices in shared[numbers].items():
+            members[group].append(Member(module, name, axis, indices, role))
     return members
 
 

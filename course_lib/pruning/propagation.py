@@ -161,7 +161,9 @@ class Propagation(fx.Interpreter):
     def _protect_counts(self, n: fx.Node) -> None:
         """A number of channels may be a size of the tensor that holds them; as anything else it changes values."""
         counts = [line for number in n.all_input_nodes for line in self.counted.get(number, ())]
-        counted = torch.cat([torch.empty(0, dtype=torch.int64), *counts])
+        if not counts:
+            return
+        counted = torch.cat(counts)
         ids = self.ids.get(n.all_input_nodes[0])
         if kind_of(n) in TAKES_SIZES and isinstance(ids, Tensor):
             own = self.identities.roots(torch.unique(ids))
@@ -181,7 +183,8 @@ class Propagation(fx.Interpreter):
         for source in n.all_input_nodes:
             ids = self.ids.get(source, ())
             for part in (ids,) if isinstance(ids, Tensor) else ids:
-                self.identities.protect(part, f"the network's output, from {source.target}")
+                maker = source.name if source.op == "call_function" else source.target
+                self.identities.protect(part, f"the network's output, from {maker}")
 
     def _unsupported(self, n: fx.Node, problem: str) -> UnsupportedOperator:
         return UnsupportedOperator(f"{describe(n, self.module)} {problem}: its channels cannot be followed")

@@ -10,6 +10,7 @@ several layers feed through a concatenation): those stand first, whatever their 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ def rank_channels(
             got = f"shape {list(found.shape)}" if found.shape != (group.size,) else f"{found.tolist()}"
             raise ValueError(f"importance must give {group.size} finite values for {group.name!r}, got {got}")
         order = found.argsort(descending=True, stable=True).tolist()
-        held = {channel for m in group.members for channel in [c for c in order if m.indices[c]][:minimum]}
+        held = {c for m in group.members for c in itertools.islice((c for c in order if m.indices[c]), minimum)}
         orders[group.name] = (*(c for c in order if c in held), *(c for c in order if c not in held))
         scores[group.name], least[group.name] = found, max(1, len(held))
     return Ranking(orders, scores, least)

@@ -904,7 +904,7 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# Next: the part that makes networks smaller by cutting is not written yet; the [README](../README.md) says what is planned.
+# Next: chapter [07](07_magnitude_pruning.ipynb) takes weights out of a trained network, and asks what that is worth.
 #
 # ## References
 #

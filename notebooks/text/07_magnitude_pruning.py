@@ -39,7 +39,7 @@ from course_lib.models import checkpoints
 splits = load(size=32)
 
 # %% [markdown]
-# The network is the shipped distilled student. Pruned are its kernels and its last matrix; biases and BatchNorm, one number a channel, stay. All accuracies are on validation images: this chapter tries many settings, and the test part is not for trying.
+# The network is the shipped distilled student. We prune its kernels and its last matrix; biases and BatchNorm, one number a channel, stay. All accuracies are on validation images: this chapter tries many settings, and the test part is not for trying.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.pruning import Masks, prunable, sparsity
@@ -73,7 +73,7 @@ display(predict("07.p1", points_guess, sure=None), predict("07.p2", speed_guess,
 #
 # $$\mathbb{E}\,\Delta y^2 = w_i^2\;\mathbb{E}\,x_i^2 .$$
 #
-# If all inputs $x_i$ were of one size, the smallest $|w_i|$ would cost the least: *magnitude pruning* (Han et al. 2015). If they are not, magnitude is only a *proxy*: it knows one factor of two. LeCun et al. (1990) also ask how sharply the loss bends along $w_i$ and rank by $\frac12 h_{ii} w_i^2$, with $h_{ii}$ the second derivative.
+# If all inputs $x_i$ were of one size, the smallest $|w_i|$ would cost the least: *magnitude pruning* (Han et al. 2015). If they are not, magnitude is only a *proxy*: of the two factors it knows one. LeCun et al. (1990) also ask how sharply the loss bends along $w_i$ and rank by $\frac12 h_{ii} w_i^2$, with $h_{ii}$ the second derivative.
 #
 # **By hand,** four weights $w = (0.1, -0.8, 0.4, -0.2)$. With $x = (1, 1, 1, 1)$ the outputs change by $0.1, 0.8, 0.4, 0.2$: remove the first. With $x = (10, 1, 1, 1)$ by $1.0, 0.8, 0.4, 0.2$: the first is now the *worst* one to remove.
 
@@ -114,7 +114,7 @@ claim("Without half of its weights, the smallest, the network is right at least 
 # %% [markdown]
 # ### Where the proxy fails
 #
-# Each convolution is followed by BatchNorm, which divides by the standard deviation of what the filter gives. Multiply a filter by 8: mean $\mu$ and standard deviation $\sigma$ become 8 times as large, and the output stays what it was. Same function, other magnitudes.
+# Each convolution is followed by BatchNorm, which divides by the standard deviation of the filter's outputs. Multiply a filter by 8: mean $\mu$ and standard deviation $\sigma$ become 8 times as large, and the output stays what it was. Same function, other magnitudes.
 
 
 # %%
@@ -232,7 +232,7 @@ for words, scope in scopes.items():
         print(f"{words:14} {100 * ratio:.0f} % zeros: {100 * by_scope[words, ratio]:.1f} % right")
 
 # %% [markdown]
-# Note the classifier under the global ranking. Which layer dies first there? One whose weights happen to be small. And how large a whole layer is, BatchNorm does not care either: divide conv 3 by 8.
+# Under the global ranking the classifier keeps most: its weights are large. The layer that dies first is one whose weights happen to be small. But how large a whole layer is means nothing in front of BatchNorm: divide conv 3 by 8.
 
 # %% tags=["nbval-ignore-output"]
 quieter = rescaled(student, 2, slice(None), 1 / 8)
@@ -254,9 +254,9 @@ claim("Divided by 8, conv 3 loses more than 95 % of its weights where half of al
 #
 # ## Training with zeros
 #
-# What was lost comes back by training on. A *mask* $m \in \{0, 1\}$ for each weight says which are to stay 0. Where in the loop does it act? Three candidates: once, before training; on the gradient of each step; on the weights, after each step.
+# What was lost comes back by training on. A *mask* $m \in \{0, 1\}$ for each weight says which are to stay 0. Where in the loop does it act? Three candidates: once, before training; on the gradient of each step; on the weights, after each step. (`torch.nn.utils.prune` takes a fourth: it multiplies by the mask in every forward pass, and the weights beneath it move on, unseen.)
 #
-# **Four numbers.** SGD with momentum keeps a velocity, $v \leftarrow \beta v + g$, and moves by it, $w \leftarrow w - \eta v$, with gradient $g$, momentum $\beta$ and learning rate $\eta$. Remove a weight when its velocity is $v = 0.4$, and mask its gradient from then on: $g = 0$. With $\eta = 0.1$ and $\beta = 0.9$ it moves all the same, by $-0.036$, then $-0.0324$, … in all by
+# **By hand.** SGD with momentum keeps a velocity, $v \leftarrow \beta v + g$, and moves by it, $w \leftarrow w - \eta v$, with gradient $g$, momentum $\beta$ and learning rate $\eta$. Remove a weight when its velocity is $v = 0.4$, and mask its gradient from then on: $g = 0$. With $\eta = 0.1$ and $\beta = 0.9$ it moves all the same, by $-0.036$, then $-0.0324$, … in all by
 #
 # $$-\eta v\,(\beta + \beta^2 + \dots) = -\eta v\,\frac{\beta}{1-\beta} = -0.36 .$$
 
@@ -274,7 +274,7 @@ for _ in range(100):
 print([round(value, 4) for value in path[:3]], "… after 100 steps", round(path[-1], 3))
 
 # %% [markdown]
-# Weight decay alone leaves an exact 0 at 0. But it never returns a woken weight to exactly 0; and where the mask only hides a weight, decay moves what is hidden. Now the network: ten dense steps, then 90 % removed, then ten more.
+# Weight decay alone leaves an exact 0 at 0. But it never returns a woken weight to exactly 0. Now the network: ten dense steps, then 90 % removed, then ten more.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.training import Recipe, epoch_batches, fit
@@ -338,7 +338,10 @@ claim("Masked once or on the gradient, at least nine of ten removed weights wake
 
 # %%
 def masked_sgd_step(weights, gradient, velocity, mask, lr, momentum, weight_decay):
-    """(weights, velocity) after a step of torch.optim.SGD; weights are 0 where the mask is False."""
+    """(weights, velocity) after torch.optim.SGD's step, where the mask is False 0 in the weights alone.
+
+    velocity ← momentum · velocity + gradient + weight_decay · weights
+    """
     ...
 
 
@@ -381,13 +384,13 @@ print(f"{100 * kept.fraction:.1f} % zeros: {100 * at_once:.1f} % right at once, 
       f"{100 * recovered:.1f} % after {len(history.epochs)} epochs on {len(train):,} images")
 
 # %%
-claim("Three short epochs bring back at least five points, and every zero is still there.",
-      recovered > at_once + 0.05 and kept.zeros == round(0.9 * kept.size))
+claim("Three short epochs bring back at least twenty points, and every zero is still there.",
+      recovered > at_once + 0.2 and kept.zeros == round(0.9 * kept.size))
 
 # %% [markdown]
 # ## When? At once, gradually, or again from earlier
 #
-# Let $s$ be the fraction removed. *One-shot* jumps to the target $s_f$. *Iterative* pruning removes the same share of what is left in each round. Zhu and Gupta (2017) let $s$ rise along a cubic, $n$ changes, $\Delta t$ steps apart, from $s_i$ at step $t_0$:
+# Let $s$ be the fraction removed. *One-shot* jumps to the target $s_f$. *Iterative* pruning removes the same share of what is left in each round. (Han et al. train at length between rounds; here all rounds share one budget of epochs.) Zhu and Gupta (2017) let $s$ rise along a cubic, $n$ changes, $\Delta t$ steps apart, from $s_i$ at step $t_0$:
 #
 # $$s_t = s_f + (s_i - s_f)\left(1 - \frac{t - t_0}{n\,\Delta t}\right)^3 .$$
 #
@@ -403,7 +406,7 @@ for arm in ("one_shot", "iterative", "cubic"):
 plots.schedules_figure(fractions)
 
 # %% [markdown]
-# **Exercise 07.3.** The cubic. Between two changes the fraction stands still; before the first it is `initial`, after the last `target`.
+# **Exercise 07.3.** The cubic, with $t_0$ = `first`, $\Delta t$ = `every`, $n$ = `rounds`. Between two changes the fraction stands still; before the first it is `initial`, after the last `target`.
 
 
 # %%
@@ -415,7 +418,7 @@ def cubic_fraction(step, initial, target, first, every, rounds):
 check("07.3", cubic_fraction)
 
 # %% [markdown]
-# *Rewinding* asks from where to train on. After one-shot pruning one may *fine-tune* (a low rate, from the pruned weights), repeat the first training's learning *rates*, or take also the surviving *weights* back to an early epoch and repeat (Frankle et al. 2020; the rates alone: Renda et al. 2020).
+# *Rewinding* asks from where to train on. After one-shot pruning one may *fine-tune* (a low rate, from the pruned weights), repeat the learning *rates* of the first training from an early epoch on, or take the surviving *weights* back to that epoch as well (Frankle et al. 2020; the rates alone: Renda et al. 2020).
 #
 # ### Recorded, at equal epochs
 #
@@ -434,6 +437,10 @@ plots.pruning_losses_figure(losses)
 # Paired within seeds, in points, with 95 % intervals over three seeds (with three, Student's $t$ makes them 4.3 standard errors long on each side):
 
 # %%
+def interval(e):
+    return f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]".replace("-", "−")
+
+
 pairs = {"cubic − one-shot": ("cubic", "one_shot"), "iterative − one-shot": ("iterative", "one_shot"),
          "rates rewound − low rates": ("rate_rewinding", "one_shot"),
          "weights too − rates only": ("weight_rewinding", "rate_rewinding"),
@@ -441,22 +448,22 @@ pairs = {"cubic − one-shot": ("cubic", "one_shot"), "iterative − one-shot": 
          "pruned − dense, rates rewound": ("rate_rewinding", "dense_rewound"),
          "rates rewound − small dense": ("rate_rewinding", "small_dense")}
 found = {(words, r): difference(scores, *arms, r) for words, arms in pairs.items() for r in PRUNING_RATIOS}
-rows = [[words, *(f"{found[words, r].value:+.1f} [{found[words, r].low:+.1f}, {found[words, r].high:+.1f}]"
-                  for r in PRUNING_RATIOS)] for words in pairs]
+rows = [[words, *(interval(found[words, r]) for r in PRUNING_RATIOS)] for words in pairs]
 print(text_table(["difference", *(f"{100 * r:.0f} % zeros" for r in PRUNING_RATIOS)], rows))
 
 # %%
 strict = 1 - 0.05 / len(found)
 told = [key for key, e in found.items() if not e.includes(0)]
 left = [key for key in told if not difference(scores, *pairs[key[0]], key[1], level=strict).includes(0)]
-print(f"{len(told)} of {len(found)} intervals exclude 0; {len(left)} after dividing the 5 % by {len(found)}")
+print(f"{len(told)} of {len(found)} intervals exclude 0; {len(left)} after dividing the 5 % by {len(found)}:")
+print("\n".join(f"  {words}, {100 * ratio:.0f} % zeros" for words, ratio in left))
 
 # %% [markdown]
 # Read the table by rows. An interval that holds 0 decides nothing. The third row changes only the learning rate, the first two only the schedule: compare their sizes before you praise a schedule. The last row asks whether pruning beats a small network at all (Liu et al. 2019 doubt it for whole channels). A minus there means that the small network wins. Its shape was not tuned. And the study is short: dense training has not converged, so high rates help whoever gets them.
 #
 # ## 90 % zeros, and no faster
 #
-# The live network, dense and sparse, in both runtimes. The dense one stands there twice, an A/A test: where its interval excludes 1, distrust the runtime's rows.
+# The live network, dense and sparse, in both runtimes. The dense one stands there twice, an A/A test: a difference of the size that it shows against itself means nothing.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.deploy.onnx import export_onnx, open_session
@@ -486,6 +493,7 @@ with measure.torch_threads(1):
 for runtime, report in reports.items():
     print(f"{runtime}\n{report}\n")
 speed = {runtime: report.ratio("dense", "90 % zeros") for runtime, report in reports.items()}
+itself = {runtime: report.ratio("dense", "dense again").value for runtime, report in reports.items()}
 reveal("07.p2", speed["ONNX Runtime"].value)
 
 # %% tags=["nbval-ignore-output"]
@@ -515,11 +523,11 @@ claim("The ONNX files are equally large; compressed, the sparse one takes less t
 # %% [markdown]
 # ## When sparse storage pays
 #
-# *Compressed sparse rows* (CSR) view a tensor as a matrix of $R$ rows (filters) and $C$ columns and keep its $K$ non-zeros: for each its 4 bytes and its column ($c$ bytes, the smallest integer that holds $C - 1$), and $R + 1$ *pointers* of $p$ bytes that say where each row begins. It is smaller than $4RC$ bytes if
+# *Compressed sparse rows* (CSR) view a tensor as a matrix of $R$ rows (filters) and $C$ columns and keep its $K$ non-zeros: for each its 4 bytes and its column ($c$ bytes, the smallest unsigned integer that holds $C - 1$), and $R + 1$ *pointers* ($p$ bytes, the smallest that holds $K$) that say where each row begins and the last one ends. It is smaller than $4RC$ bytes if
 #
 # $$K\,(4 + c) + (R + 1)\,p < 4RC \quad\Longrightarrow\quad \frac{K}{RC} < \frac{4}{4 + c} \;\text{ (without the pointers)}.$$
 #
-# So a fifth of the weights must go where $c = 1$, a third where $c = 2$. **By hand,** $3 \times 3$ with $K = 3$: $3 \cdot 5 + 4 \cdot 1 = 19$ bytes instead of 36. Derived against measured, on the student's layers:
+# So a fifth of the weights must go where $c = 1$, a third where $c = 2$; with SciPy's usual $c = 4$ half of them, with PyTorch's $c = 8$ two thirds. **By hand,** $3 \times 3$ with $K = 3$: $3 \cdot 5 + 4 \cdot 1 = 19$ bytes instead of 36. Derived against measured, on the student's layers:
 
 # %%
 from course_lib.pruning import csr_break_even, to_csr
@@ -587,7 +595,7 @@ with measure.torch_threads(1):
 print(by_csr)
 
 # %% [markdown]
-# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours $n$ stay. With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. What does the pattern cost before any training? Conv 1 is left out: its 3 channels are no group of 4.
+# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours along the inputs $n$ stay. With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. What does the pattern cost before any training? Conv 1 is left out: its 3 channels are no group of 4.
 
 # %% tags=["nbval-ignore-output"]
 grouped = list(weights)[1:]
@@ -627,10 +635,6 @@ check("07.5", n_m_mask_of)
 # ## Recap
 
 # %% tags=["nbval-ignore-output"]
-def interval(e):
-    return f"{e.value:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
-
-
 def written(words):
     return interval(found[words, 0.9])
 
@@ -650,7 +654,8 @@ display(Markdown(f"""
    {written("rates rewound − small dense")}, at 95 % zeros
    {interval(found["rates rewound − small dense", 0.95])}. Three seeds, one small study.
 5. 90 % zeros: {speed["ONNX Runtime"].value:.2f} × the speed in ONNX Runtime, {speed["PyTorch"].value:.2f} ×
-   in PyTorch; the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
+   in PyTorch (the dense network against itself: {itself["ONNX Runtime"]:.2f} and
+   {itself["PyTorch"]:.2f} ×); the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.
 """))
 
 # %% [markdown]

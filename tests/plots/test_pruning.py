@@ -7,7 +7,7 @@ import pytest
 
 from course_lib import plots
 from course_lib.evaluation import Estimate
-from course_lib.experiments.pruning_study import ARMS, PRUNING_RATIOS
+from course_lib.experiments.pruning_study import ARMS, DENSE, PRUNING_RATIOS
 
 THRESHOLDS = [0.0, 0.1, 0.2]
 ZEROS = {"conv 1": [0.0, 0.4, 0.9], "classifier": [0.0, 0.1, 0.2], "all": [0.0, 0.25, 0.55]}
@@ -65,19 +65,26 @@ def test_an_arm_has_one_colour_in_all_figures():
     schedules = {line.get_label(): line.get_color() for line in FIGURES["schedules"]().axes[0].get_lines()}
     containers = FIGURES["losses"]().axes[0].containers
     drawn = {c.get_label(): c.lines[0].get_color() for c in containers}
-    assert set(drawn) == {ARMS[arm] for arm in DRAWN}
-    assert len(set(drawn.values())) == len(DRAWN)
-    assert len({c.lines[0].get_marker() for c in containers}) == len(DRAWN)
+    pruned = [arm for arm in DRAWN if arm not in DENSE]
+    assert set(drawn) == {ARMS[arm] for arm in pruned}
+    assert len(set(drawn.values())) == len({c.lines[0].get_marker() for c in containers}) == len(pruned)
     assert schedules.items() <= drawn.items()
+
+
+def test_an_arm_that_removes_nothing_is_one_line_with_a_band():
+    axes = FIGURES["losses"]().axes[0]
+    lines = [line for line in axes.get_lines() if line.get_label() == ARMS["dense_rewound"]]
+    assert [line.get_ydata()[0] for line in lines] == [losses()["dense_rewound"][0.8].value]
+    assert len(axes.patches) == 1
 
 
 def test_losses_are_drawn_with_their_intervals():
     figure = FIGURES["losses"]()
     first = figure.axes[0].containers[0]
-    assert first.lines[0].get_ydata() == pytest.approx([-8, -9, -9.5])
+    assert first.lines[0].get_ydata() == pytest.approx([-9, -10, -10.5])
     segment = first.lines[2][0].get_segments()[0]
-    assert segment[:, 1] == pytest.approx([-9.6, -7.2])
-    assert f"{ARMS[DRAWN[0]]} -8.0 [-9.6, -7.2]" in plots.alt_text(figure)
+    assert segment[:, 1] == pytest.approx([-10.6, -8.2])
+    assert f"{ARMS[DRAWN[1]]} -9.0 [-10.6, -8.2]" in plots.alt_text(figure)
 
 
 def test_sizes_are_drawn_in_per_cent_of_dense():

@@ -140,6 +140,20 @@ def test_the_sets_stand_side_by_side_on_one_kind_of_processor(place):
     assert [readme._kind(result) for result in chosen.values()] == [True, True]
 
 
+def test_hidden_dot_products_are_a_column_of_the_speeds_and_head_nothing(place):
+    for key in ("gtsrb", "rendered"):
+        file = place["results"] / f"journey_{key}__some_cpu_no_dot_product.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        hidden = {**content, "machine": {**content["machine"], "cpu": "Some CPU, 8-bit dot products hidden"}}
+        file.write_text(json.dumps(hidden), encoding="utf-8")
+        assert readme.recorded_journeys(place["results"])[key]["machine"] == hidden["machine"]  # there is no other
+        content["machine"]["isa"] = ["avx2", "avx512_vnni"]
+        (place["results"] / f"journey_{key}__a_cpu_avx512_vnni.json").write_text(json.dumps(content), encoding="utf-8")
+    chosen = readme.recorded_journeys(place["results"])
+    assert [result["machine"]["cpu"] for result in chosen.values()] == ["Some CPU", "Some CPU"]
+    assert "not measured here" not in readme.speeds_table(place["results"])
+
+
 def test_a_target_that_only_the_value_reaches_is_not_called_established(place):
     file = place["results"] / "journey_gtsrb__some_cpu_no_dot_product.json"
     content = json.loads(file.read_text(encoding="utf-8"))

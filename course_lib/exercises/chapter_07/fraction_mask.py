@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.exercises.engine.compare import as_mask
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[Tensor, float]
@@ -14,6 +15,7 @@ ex = Exercise(
     "07.1",
     "A mask that removes an exact fraction",
     points=2,
+    compare=as_mask,
     hints=[
         "Count first: n = weights.numel(), and round(pruning_ratio * n) of them go. Round the number that goes, not "
         "the number that stays.",
@@ -69,6 +71,11 @@ def all_equal() -> Question:
 @ex.case("one ranking for the whole matrix, not one for each row or column")
 def unequal_rows() -> Question:
     return torch.tensor([[0.9, 0.8, -0.7, 0.6], [0.5, -0.05, 0.02, 0.01]]), 0.5
+
+
+@ex.case("equal magnitudes in two rows: earlier means row by row, as flatten() goes")
+def ties_in_two_rows() -> Question:
+    return torch.tensor([[0.9, 0.2, 0.2], [-0.2, 0.1, 0.8]]), 0.5
 
 
 @ex.case("nothing is removed, not even a weight that is 0")
@@ -163,9 +170,27 @@ def row_by_row(weights: Tensor, pruning_ratio: float) -> Tensor:
     return torch.stack([mask_of_fraction(row, pruning_ratio) for row in weights])
 
 
+@ex.mistake(
+    "You counted column by column: of equal magnitudes the earlier one is the one that comes first in flatten(), row "
+    "after row."
+)
+def column_by_column(weights: Tensor, pruning_ratio: float) -> Tensor:
+    if weights.ndim < 2:
+        return mask_of_fraction(weights, pruning_ratio)
+    return mask_of_fraction(weights.T.contiguous(), pruning_ratio).T
+
+
 @ex.mistake("The mask is right, but flat: give it the shape of the weights, with .view(weights.shape).")
 def flat(weights: Tensor, pruning_ratio: float) -> Tensor:
     return mask_of_fraction(weights, pruning_ratio).flatten()
+
+
+@ex.mistake(
+    "The right places, but as numbers. A mask is Boolean, so that ~mask says which weights go: begin with "
+    "torch.zeros(…, dtype=torch.bool), or end with .bool()."
+)
+def as_floats(weights: Tensor, pruning_ratio: float) -> Tensor:
+    return mask_of_fraction(weights, pruning_ratio).float()
 
 
 @ex.mistake("You returned the pruned weights. Asked is the mask: the network keeps it, to prune again after each step.")

@@ -19,13 +19,14 @@ ex = Exercise(
         "First the step as if there were no mask: torch.optim.SGD adds weight_decay · weights to the gradient, then "
         "velocity = momentum · velocity + that, then weights − lr · velocity.",
         "The mask comes last, on the new weights. On the gradient it is too early: the velocity still moves them.",
-        "masked_fill(~mask, 0.0) writes 0 whatever stood there; multiplying by the mask turns an overflow into NaN.",
+        "weights.masked_fill(~mask, 0.0) writes 0 where the mask is False. Return the velocity as the step left it.",
     ],
     explanation="""
         What an optimiser does is more than the gradient. So the weights are put back *after* the step: that holds for
         momentum, for Adam's two running means and for any optimiser to come. In the library it is
         `hold_(model, optimizer)`, or `constraint=MasksHeld()` in `fit`. The velocity is left as it is: it moves a
-        removed weight, and the next line takes the move back.
+        removed weight, and the next line takes the move back. `masked_fill` is safer than `weights * mask`: where a
+        gradient has overflowed, 0 · ∞ is no number.
     """,
 )
 
@@ -34,7 +35,10 @@ ex = Exercise(
 def masked_sgd_step(
     weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
 ) -> Answer:
-    """(weights, velocity) after a step of torch.optim.SGD; weights are 0 where the mask is False."""
+    """(weights, velocity) after torch.optim.SGD's step, velocity ← momentum·velocity + gradient + weight_decay·weights.
+
+    The weights are 0 where the mask is False; the velocity is not masked.
+    """
     velocity = momentum * velocity + gradient + weight_decay * weights
     weights = weights - lr * velocity
     return weights.masked_fill(~mask, 0.0), velocity
@@ -52,16 +56,10 @@ def decay() -> Question:
     return weights, gradient, torch.tensor([0.3, 0.0, -0.2]), _mask(True, False, True), 0.5, 0.5, 0.1
 
 
-@ex.case("a removed weight whose gradient has overflowed: it is 0 afterwards, too")
-def overflow() -> Question:
-    weights, gradient = torch.tensor([1.0, 0.0]), torch.tensor([0.5, float("inf")])
-    return weights, gradient, torch.zeros(2), _mask(True, False), 0.1, 0.9, 0.01
-
-
-@ex.case("no momentum: the velocity is the gradient with its decay")
-def no_momentum() -> Question:
+@ex.case("a matrix; the velocity of removed weights goes on, unmasked")
+def matrix() -> Question:
     weights, gradient = torch.tensor([[0.5, 0.0], [2.0, -1.0]]), torch.tensor([[1.0, 2.0], [-1.0, 0.5]])
-    return weights, gradient, torch.full((2, 2), 0.25), _mask(True, False, True, False).view(2, 2), 0.2, 0.0, 0.3
+    return weights, gradient, torch.full((2, 2), 0.25), _mask(True, False, True, False).view(2, 2), 0.2, 0.5, 0.3
 
 
 @ex.inputs
@@ -121,17 +119,6 @@ def frozen(
     return torch.where(mask, moved, weights), velocity
 
 
-@ex.mistake(
-    "You multiplied by the mask: 0 times an overflow (inf) is NaN, not 0. masked_fill or torch.where writes 0 whatever "
-    "stood there."
-)
-def multiplied(
-    weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
-) -> Answer:
-    moved, velocity = _plain(weights, gradient, velocity, lr, momentum, weight_decay)
-    return moved * mask, velocity
-
-
 @ex.mistake("You zeroed what the mask keeps. True means kept: fill where ~mask.")
 def inverted(
     weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
@@ -189,6 +176,34 @@ def old_velocity(
     return (weights - lr * velocity).masked_fill(~mask, 0.0), new
 
 
+@ex.mistake(
+    "You moved on by one more gradient: that is Nesterov's step. Asked is the plain one, weights − lr · velocity."
+)
+def nesterov(
+    weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
+) -> Answer:
+    _, new = _plain(weights, gradient, velocity, lr, momentum, weight_decay)
+    ahead = gradient + weight_decay * weights + momentum * new
+    return (weights - lr * ahead).masked_fill(~mask, 0.0), new
+
+
+@ex.mistake("The two are swapped: return (weights, velocity).")
+def swapped(
+    weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
+) -> Answer:
+    return masked_sgd_step(weights, gradient, velocity, mask, lr, momentum, weight_decay)[::-1]
+
+
+@ex.mistake(
+    "Momentum multiplies the old velocity only: momentum · velocity + gradient, not momentum · (velocity + gradient)."
+)
+def momentum_on_both(
+    weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
+) -> Answer:
+    new = momentum * (velocity + gradient + weight_decay * weights)
+    return (weights - lr * new).masked_fill(~mask, 0.0), new
+
+
 @ex.mistake("You went up the gradient: weights − lr · velocity goes down.")
 def upwards(
     weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
@@ -213,8 +228,7 @@ def with_torch_optim(
     optimizer = torch.optim.SGD([parameter], lr=lr, momentum=momentum, weight_decay=weight_decay)
     optimizer.state[parameter]["momentum_buffer"] = velocity.clone()
     optimizer.step()
-    buffer = optimizer.state[parameter]["momentum_buffer"] if momentum else gradient + weight_decay * weights
-    return torch.where(mask, parameter.detach(), torch.zeros(())), buffer
+    return torch.where(mask, parameter.detach(), torch.zeros(())), optimizer.state[parameter]["momentum_buffer"]
 
 
 @ex.alternative
@@ -235,3 +249,11 @@ def by_index(
     moved[mask] -= lr * new[mask]
     moved[~mask] = 0
     return [moved, new]
+
+
+@ex.alternative
+def times_the_mask(
+    weights: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, lr: float, momentum: float, weight_decay: float
+) -> Answer:
+    velocity = momentum * velocity + gradient + weight_decay * weights
+    return (weights - lr * velocity) * mask, velocity

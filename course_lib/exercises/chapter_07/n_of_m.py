@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.exercises.engine.compare import as_mask
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[Tensor, int, int]
@@ -14,6 +15,7 @@ ex = Exercise(
     "07.5",
     "n of every m",
     points=2,
+    compare=as_mask,
     hints=[
         "Cut each row into groups of m neighbours: weights.abs().view(rows, -1, m).",
         "Rank within each group: argsort along the last axis, descending and stable, and take the first n.",
@@ -164,6 +166,14 @@ def later_stay(weights: Tensor, n: int, m: int) -> Tensor:
 @ex.mistake("The mask is right, but still cut into groups: give it the shape of the weights.")
 def still_in_groups(weights: Tensor, n: int, m: int) -> Tensor:
     return n_m_mask_of(weights, n, m).view(len(weights), -1, m)
+
+
+@ex.mistake(
+    "The right places, but as numbers. A mask is Boolean, so that ~mask says which weights go: begin with "
+    "torch.zeros(…, dtype=torch.bool), or end with .bool()."
+)
+def as_floats(weights: Tensor, n: int, m: int) -> Tensor:
+    return n_m_mask_of(weights, n, m).float()
 
 
 @ex.mistake("You returned the pruned weights. Asked is the mask.")

@@ -68,6 +68,20 @@ def exactly(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
     return _difference(expected, got, 0.0, lambda array: 0.0)
 
 
+def as_mask(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
+    """Like ``difference``, for masks: right places that are not Boolean are no mask, for ``~mask`` gives numbers.
+
+    >>> as_mask(torch.tensor([True, False]), torch.tensor([1.0, 0.0]))
+    'right places, expected as bool, got as float32: of numbers ~mask is no mask'
+    """
+    found = difference(expected, got, tolerance)
+    if found:
+        return found
+    wanted, seen = (str(getattr(one, "dtype", type(one).__name__)).removeprefix("torch.") for one in (expected, got))
+    same = (wanted == "bool") == (seen == "bool")
+    return None if same else f"right places, expected as {wanted}, got as {seen}: of numbers ~mask is no mask"
+
+
 def same_bits(before: Any, after: Any) -> bool:
     """True if nothing in ``after`` was changed since ``before`` was copied from it."""
     return exactly(before, after) is None
