@@ -77,7 +77,8 @@ def as_mask(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
     found = difference(expected, got, tolerance)
     if found:
         return found
-    wanted, seen = (str(getattr(one, "dtype", type(one).__name__)).removeprefix("torch.") for one in (expected, got))
+    kinds = (getattr(one, "dtype", None) or np.asarray(one).dtype for one in (expected, got))
+    wanted, seen = (str(kind).removeprefix("torch.") for kind in kinds)
     same = (wanted == "bool") == (seen == "bool")
     return None if same else f"right places, expected as {wanted}, got as {seen}: of numbers ~mask is no mask"
 
