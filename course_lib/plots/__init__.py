@@ -4,6 +4,14 @@ A figure draws what it is given. Means and quantiles of the points that it shows
 losses, shares and budgets come from the topic's own functions, so that there is one of each.
 """
 
+from course_lib.plots.budgets import (
+    allocation_figure,
+    gates_figure,
+    predicted_times_figure,
+    sensitivity_figure,
+    stream_figure,
+    together_figure,
+)
 from course_lib.plots.calibration import coverage_figure, reliability_figure
 from course_lib.plots.channels import (
     criteria_figure,
@@ -49,6 +57,7 @@ __all__ = [
     "MARKERS",
     "CourseFigure",
     "agreement_figure",
+    "allocation_figure",
     "alt_text",
     "answer_figure",
     "attention_figure",
@@ -66,6 +75,7 @@ __all__ = [
     "finish",
     "first_calls_figure",
     "gains_figure",
+    "gates_figure",
     "groups_figure",
     "history_figure",
     "importance_figure",
@@ -77,6 +87,7 @@ __all__ = [
     "new_figure",
     "picture_grid",
     "points_figure",
+    "predicted_times_figure",
     "pruning_losses_figure",
     "push_figure",
     "recorded_figure",
@@ -85,6 +96,7 @@ __all__ = [
     "roofline_figure",
     "schedules_figure",
     "selection_figure",
+    "sensitivity_figure",
     "shrinkage_figure",
     "similarity_figure",
     "slice_figure",
@@ -93,11 +105,13 @@ __all__ = [
     "split_figure",
     "square_law_figure",
     "storage_figure",
+    "stream_figure",
     "styled",
     "sweep_figure",
     "temperature_figure",
     "terms_figure",
     "threshold_figure",
+    "together_figure",
     "top_answers_figure",
     "two_fits_figure",
     "underflow_figure",

@@ -1,5 +1,6 @@
 """The interactive parts of the chapters (ipywidgets): one module a topic. Imported by notebooks only."""
 
+from course_lib.widgets.budgets import allocation_explorer
 from course_lib.widgets.calibration import threshold_explorer
 from course_lib.widgets.channels import channel_cut_explorer
 from course_lib.widgets.divergences import divergence_explorer, weights_figure
@@ -15,6 +16,7 @@ from course_lib.widgets.temperature import temperature_explorer
 from course_lib.widgets.threshold import pruning_explorer
 
 __all__ = [
+    "allocation_explorer",
     "attention_explorer",
     "attention_pair_figure",
     "benchmark_explorer",
