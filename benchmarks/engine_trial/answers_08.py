@@ -73,7 +73,7 @@ FLAT: Answers = {
     "backwards": lambda keep, c, h, w: inputs_of_channels(keep, c, h, w)[::-1],
 }
 CONCATENATED: Answers = {
-    "keeps_changed": lambda sizes, keeps: (found := concatenated_inputs(sizes, keeps), keeps.clear())[0],
+    "keeps_changed": lambda sizes, keeps: [concatenated_inputs(sizes, keeps), keeps.clear()][0],
     "one_more": lambda sizes, keeps: [i + 1 for i in concatenated_inputs(sizes, keeps)],
     "all": lambda sizes, keeps: list(range(sum(sizes))),
     "interleaved": lambda sizes, keeps: [c * len(sizes) + b for b, keep in enumerate(keeps) for c in keep],
