@@ -170,7 +170,7 @@ check("08.3", inputs_of_channels)
 # %% [markdown]
 # ## Who is tied to whom
 #
-# A residual block adds: $y = x' + F(x)$. A sum needs equal shapes, and more: channel $c$ of one branch meets channel $c$ of the other. If one goes, both go. So the ties reach along the shortcut through all blocks of a stage. A *group* is all channels that share such ties. `dependency_graph` traces the network and follows every channel through sums, concatenations and reshapes. Two of the teacher's blocks:
+# A residual block adds: $y = x' + F(x)$, where $x'$ is its input $x$, or a 1 × 1 projection of it. A sum needs equal shapes, and more: channel $c$ of one branch meets channel $c$ of the other. If one goes, both go. So the ties reach along the shortcut through all blocks of a stage. A *group* is all channels that share such ties. `dependency_graph` (the idea of Fang et al. 2023) traces the network and follows every channel through sums, concatenations and reshapes. Two of the teacher's blocks:
 
 # %%
 graphs = {role: dependency_graph(net, torch.zeros(1, 3, 32, 32)) for role, net in networks.items()}
@@ -198,7 +198,7 @@ widgets.channel_cut_explorer(graphs["teacher"], macs)
 # %% [markdown]
 # ### What goes wrong without it
 #
-# Let each of the three convolutions keep its own 58 strongest filters. All shapes fit, and the network runs. But from the first place where their choices differ, the sum adds channels that do not belong together.
+# Let each of the three convolutions keep its own 58 strongest filters. All shapes fit, and the network runs. But from the first place where their choices differ, the sum adds channels that do not belong together, and the readers take them for channels that they are not.
 
 # %% tags=["nbval-ignore-output"]
 kept = ranking.keep(counts)
@@ -250,14 +250,14 @@ print(dependency_graph(depthwise, torch.zeros(1, 3, 8, 8))["0"])
 # %% [markdown]
 # ## Which channels
 #
-# * **Norm of the filter**, $\sum|w|$ or $\sqrt{\sum w^2}$ (Li et al. 2017). Needs no data. Blind to the BatchNorm behind.
+# * **Norm of the filter**, $\sum|w|$ (Li et al. 2017) or $\sqrt{\sum w^2}$. Needs no data. Blind to the BatchNorm behind.
 # * **BatchNorm's $|\gamma|$** (Liu et al. 2017). They add $\lambda \sum |\gamma|$ to the loss while training. It pulls every $\gamma$ towards 0 with the same force $\lambda$, and those that the loss does not hold arrive. It removes nothing itself. Nor does it see the next kernel: halve $\gamma$ and $\beta$, double what reads the channel, and the function is the same, since $\mathrm{ReLU}(x/2) = \mathrm{ReLU}(x)/2$.
 # * **First-order Taylor** (Molchanov et al. 2017). Let channel $c$ have the activations $a_1 \dots a_n$, one for each pixel. Set to 0, they change the loss $L$ by
 #
 # $$L(0) - L(a) \approx -\sum_i a_i \frac{\partial L}{\partial a_i}.$$
 #
-# All positions go together, so their changes add up *with signs*, and the absolute value comes last. **Four numbers:** $a = (2, 4)$, gradients $(0.5, -0.25)$: $1 - 1 = 0$, the channel may go. With the absolute value first it would be $2$. The same holds for weights, with $w$ in place of $a$.
-# * **Second order** (LeCun et al. 1990): $\frac12 \sum h_{ii} w_i^2$, which stays where a converged network's gradients vanish. For the second derivative $h_{ii}$ the library takes the mean of squared gradients, image by image (Theis et al. 2018).
+# All positions go together, so their changes add up *with signs*, and the absolute value comes last. (The authors also divide by the number of positions and normalise within each layer; that leaves the order within a layer as it is.) **Four numbers:** $a = (2, 4)$, gradients $(0.5, -0.25)$: $1 - 1 = 0$, the channel may go. With the absolute value first it would be $2$. The same holds for weights, with $w$ in place of $a$.
+# * **Second order** (LeCun et al. 1990): $\frac12 \sum h_{ii} w_i^2$, which stays where a converged network's gradients vanish. For the second derivative $h_{ii}$ the library takes the mean of squared gradients, image by image (Theis et al. 2018 do so with whole channels).
 # * **Random numbers.** Whoever does not beat them knows nothing.
 #
 # **Exercise 08.5.** Taylor importance; `gradients` holds for each image the gradient of its own loss.
@@ -274,18 +274,27 @@ check("08.5", taylor_scores)
 # %% [markdown]
 # ### Against the truth
 #
-# For one channel at a time the truth is cheap: set it to 0 and compute the loss. The student's third layer, on augmented training images:
+# For one channel at a time the truth is cheap: set it to 0 and compute the loss. The student's third layer, on augmented training images; Taylor's scores come from other images than the truth:
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.training import Recipe, epoch_batches
 
 some = max(1, len(splits.train) // 1000)
 train = splits.train.subset(np.arange(0, len(splits.train), some))
-batch = next(epoch_batches(train, Recipe(epochs=1, batch_size=384), epoch=0))
+twice = splits.train.subset(np.arange(0, len(splits.train), max(1, len(splits.train) // 2000)))
+scored, batch = islice(epoch_batches(twice, Recipe(epochs=1, batch_size=1000), epoch=0), 2)
 rest = nn.Sequential(*student.features[3:], student.pool, nn.Flatten(), student.classifier).eval()
-activations = student.features[:3](batch.images).detach().requires_grad_()  # (B, C, H, W)
-loss = F.cross_entropy(rest(activations), batch.labels, reduction="sum")  # so each image has its own gradient
-(gradients,) = torch.autograd.grad(loss, activations)
+
+
+def third_layer(images):
+    return student.features[:3](images).detach().requires_grad_()  # (B, C, H, W)
+
+
+seen = third_layer(scored.images)
+each = F.cross_entropy(rest(seen), scored.labels, reduction="sum")  # so each image has its own gradient
+(gradients,) = torch.autograd.grad(each, seen)
+activations = third_layer(batch.images)
+loss = F.cross_entropy(rest(activations), batch.labels, reduction="sum")
 rises = []
 with torch.no_grad():
     for channel in range(activations.shape[1]):
@@ -298,7 +307,7 @@ with torch.no_grad():
 from course_lib.pruning import batch_norm_scales, noise
 
 third = graphs["student"]["features.2.0"]
-scores = {"Taylor": (activations * gradients).sum((2, 3)).abs().mean(0).detach(),
+scores = {"Taylor": (seen * gradients).sum((2, 3)).abs().mean(0).detach(),
           "|γ|": batch_norm_scales(third, student), "L2 norm": norms(2)(third, student),
           "random": noise(0)(third, student)}
 agreement = {name: spearmanr(score, rises).statistic for name, score in scores.items()}
@@ -316,7 +325,7 @@ claim("For single channels Taylor's order agrees with the measured losses better
       agreement["Taylor"] == max(agreement.values()))
 
 # %% [markdown]
-# The student was trained without Liu's penalty, so its $|\gamma|$ lie close together. How does one pass score all layers at once? Put a *gate* $g = 1$ in front of each channel, $a \to g\,a$. Then $\partial L/\partial g = \sum_i a_i\,\partial L/\partial a_i$: autograd adds up for us. The library's `taylor` has its gates behind BatchNorm, and squares where we took the absolute value:
+# (The student was trained without Liu's penalty.) How does one pass score all layers at once? Put a *gate* $g = 1$ in front of each channel, $a \to g\,a$. Then $\partial L/\partial g = \sum_i a_i\,\partial L/\partial a_i$: autograd adds up for us. The library's `taylor` follows Molchanov et al. (2019): gates behind BatchNorm, and the *square* of the gradient of a batch's mean loss, averaged over batches. Within a batch signs may cancel, which they could not in exercise 08.5; small batches lose less.
 
 # %%
 from course_lib.pruning import taylor
@@ -371,17 +380,22 @@ for name, importances in criteria.items():
             at_once[name][share].append(model_accuracy(small, validation))
             reestimate_batch_norm_(small, fresh)
             reestimated[name][share].append(model_accuracy(small, validation))
-    halves[name] = small  # the last draw, at half of the MACs
+            if share == 0.5:
+                halves.setdefault(name, []).append(small)
 plots.criteria_figure(at_once)
 
 # %% [markdown]
-# Points are means, bars the range of the draws. The best forecaster of a single loss does not clearly win here. Taylor's sum takes each channel as if all others stayed; three in ten of them gone at once is no small step. Which criteria lie outside the range of the random draws?
+# Points are means, bars the range of the draws. The best forecaster of a single loss does not clearly win here. Taylor's sum takes each channel as if all others stayed; three in ten of them gone at once is no small step. Which criteria lie outside the range of the random draws? The next figure's cell counts.
 #
 # ### BatchNorm remembers the old network
 #
 # Its $\mu$ and $\sigma^2$ were measured on sums that have since lost terms. Measured anew on a few hundred unlabelled training images, without one step of training:
 
 # %% tags=["nbval-ignore-output"]
+for when, found in {"at once": at_once, "re-estimated": reestimated}.items():
+    told = [f"{name} at {100 * share:.0f} %" for name in criteria for share in found[name]
+            if not min(found["random"][share]) <= np.mean(found[name][share]) <= max(found["random"][share])]
+    print(f"{when}, outside the range of random draws: {', '.join(told) or 'none'}")
 plots.criteria_figure(reestimated)
 
 # %%
@@ -416,7 +430,7 @@ claim("At the same 30 % of channels, the MACs left differ by more than 5 points 
       max(shares.values()) - min(shares.values()) > 0.05)
 
 # %% [markdown]
-# So criteria are compared at the same MACs, or the same milliseconds. Which layer can give how much is a question of its own.
+# Raw norms do not compare across layers at all: a filter with more inputs has more weights to add up, and in one ranking the first layers lose nearly everything. Li et al. rank within a layer. So criteria are compared at the same MACs, or the same milliseconds. Which layer can give how much is a question of its own.
 #
 # ## Recovery
 #
@@ -427,15 +441,17 @@ from course_lib.distillation import Distiller, soft_target_terms
 from course_lib.training import fit
 
 recipe = Recipe(epochs=2, batch_size=64, max_lr=2e-3, schedule="cosine")
+middle = {name: np.argsort(found[0.5])[len(found[0.5]) // 2] for name, found in reestimated.items()}
 recovered = {}
 for name, distilled in (("|γ|", False), ("|γ|", True), ("random", False)):
-    trained = copy.deepcopy(halves[name])
+    trained = copy.deepcopy(halves[name][middle[name]])  # of several draws the middle one
     terms = soft_target_terms(temperature=4, alpha=0.9)
     loss = Distiller(trained, student, terms) if distilled else None
     history = fit(trained, train, validation, recipe, loss=loss, progress=False)
     way = "distilled" if distilled else "fine-tuned"
     recovered[name, way] = history.best_accuracy
-    start = f"cut {100 * at_once[name][0.5][-1]:.1f} %, re-estimated {100 * reestimated[name][0.5][-1]:.1f} %"
+    start = ", ".join(f"{when} {100 * found[name][0.5][middle[name]]:.1f} %"
+                      for when, found in {"cut": at_once, "re-estimated": reestimated}.items())
     print(f"{name:7} {start}, {way} {100 * history.best_accuracy:.1f} %")
 
 # %%
@@ -566,7 +582,7 @@ for width in (24, 31, 32, 36):
 #
 # ### Where MACs and time part
 #
-# Another reason shows in the student: a layer costs a call, memory traffic and edges that no cut removes. The smaller the network, the more of its time is that.
+# Another reason shows in the student: a layer costs a call whatever its width, and narrow layers fill vectors badly. The smaller the network, the more of its time is that.
 
 # %% tags=["nbval-ignore-output"]
 calls, student_share = {"whole": exported_call(student, image)}, {}
@@ -596,7 +612,7 @@ plots.macs_and_time_figure(points)
 #
 # * **A MACs ratio reported as a latency ratio.** Time the file, with the widths that it has.
 # * **Widths that fit no block.** Round to what the runtime likes, then count the MACs again.
-# * **A zeroed filter taken for a removed channel.** BatchNorm still sends $\beta$.
+# * **A zeroed filter taken for a removed channel.** BatchNorm still sends $\beta - \gamma\mu/\sqrt{\sigma^2 + \varepsilon}$.
 # * **BatchNorm's vectors forgotten,** or re-estimation forgotten, and the loss blamed on the criterion.
 # * **`weight[:, keep]` behind a flatten,** or a concatenation's offset forgotten: no error, wrong columns.
 # * **Branches of a sum cut each on its own.**
@@ -634,7 +650,7 @@ display(Markdown(f"""
 #
 # ## References
 #
-# * Y. LeCun, J. Denker, S. Solla (1990). *Optimal brain damage.* NeurIPS 2, eq. 4.
+# * Y. LeCun, J. Denker, S. Solla (1990). *Optimal brain damage.* NeurIPS 2, section 2.
 # * H. Li et al. (2017). *Pruning filters for efficient ConvNets.* [arXiv:1608.08710](https://arxiv.org/abs/1608.08710), section 3.1.
 # * Z. Liu et al. (2017). *Learning efficient convolutional networks through network slimming.* [arXiv:1708.06519](https://arxiv.org/abs/1708.06519), eq. 1.
 # * P. Molchanov et al. (2017). *Pruning convolutional neural networks for resource efficient inference.* [arXiv:1611.06440](https://arxiv.org/abs/1611.06440), eq. 8; for weights (2019): [arXiv:1906.10771](https://arxiv.org/abs/1906.10771), eq. 8.
