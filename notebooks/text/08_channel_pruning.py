@@ -234,7 +234,10 @@ print("right:", reader[[1, 2 + 1]].tolist(), " offset forgotten:", reader[[1, 1]
 
 # %%
 def concatenated_inputs(sizes, keeps):
-    """``sizes``: the branches' channels before the cut; ``keeps``: a list for each of those that stay."""
+    """A list of the inputs that stay, ascending.
+
+    ``sizes``: each branch's channels before the cut; ``keeps``: for each branch the channels that stay.
+    """
     ...
 
 

@@ -85,6 +85,11 @@ def large_kernel() -> Question:
     return (1, 20, 40, 10), (100, 25, 9), 5, 0.2
 
 
+@ex.case("a half: of 5 channels round(2.5) = 2 go, of 7 round(3.5) = 4")
+def halves() -> Question:
+    return (3, 5, 7, 2), (16, 16, 4), 3, 0.5
+
+
 @ex.inputs
 def random_chain(rng: np.random.Generator) -> Question:
     layers = int(rng.integers(2, 5))
@@ -154,6 +159,14 @@ def weights_alone(channels: tuple[int, ...], positions: tuple[int, ...], kernel_
 @ex.mistake("You rounded the number that stays. Asked is to remove round(ratio · c) channels: round what goes.")
 def stay_rounded(channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float) -> int:
     inner = [max(1, round((1 - pruning_ratio) * c)) for c in channels[1:-1]]
+    return _macs([channels[0], *inner, channels[-1]], positions, kernel_size)
+
+
+@ex.mistake(
+    "You round a half upwards. round(2.5) is 2: Python rounds a half to the even number, and so does the library."
+)
+def half_upwards(channels: tuple[int, ...], positions: tuple[int, ...], kernel_size: int, pruning_ratio: float) -> int:
+    inner = [max(1, c - int(pruning_ratio * c + 0.5)) for c in channels[1:-1]]
     return _macs([channels[0], *inner, channels[-1]], positions, kernel_size)
 
 

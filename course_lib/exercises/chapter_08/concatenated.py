@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import torch
 
+from course_lib.exercises.engine.compare import as_indices
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[list[int], list[list[int]]]
@@ -15,6 +16,7 @@ ex = Exercise(
     "08.4",
     "Channels behind a concatenation",
     points=2,
+    compare=as_indices,
     hints=[
         "Branch 0 stands first, then branch 1, …: where does each begin on the axis before anything is cut?",
         "Branch b begins at sizes[0] + … + sizes[b − 1], the sizes before the cut.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from course_lib.exercises.engine.compare import as_indices
 from course_lib.exercises.engine.exercise import Exercise
 
 Question = tuple[list[int], int, int, int]
@@ -13,6 +14,7 @@ ex = Exercise(
     "08.3",
     "The inputs behind flatten",
     points=2,
+    compare=as_indices,
     hints=[
         "flatten(1) of (B, C, H, W) writes all H·W values of channel 0, then all of channel 1, …",
         "Channel c begins at c · height · width, and has height · width values.",
@@ -84,6 +86,14 @@ def first_column_each(keep: list[int], channels: int, height: int, width: int) -
 )
 def channels_last(keep: list[int], channels: int, height: int, width: int) -> list[int]:
     return [i * channels + c for i in range(height * width) for c in keep]
+
+
+@ex.mistake(
+    "A channel's columns lie side by side: channel c begins at c · height · width. Yours lie ``channels`` apart, as if "
+    "the map were stored pixel by pixel."
+)
+def channels_apart(keep: list[int], channels: int, height: int, width: int) -> list[int]:
+    return [i * channels + c for c in keep for i in range(height * width)]
 
 
 @ex.mistake(

@@ -83,6 +83,23 @@ def as_mask(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
     return None if same else f"right places, expected as {wanted}, got as {seen}: of numbers ~mask is no mask"
 
 
+def as_indices(expected: Any, got: Any, tolerance: float = 0.0) -> str | None:
+    """Like ``difference``, for positions: numbers with a point index nothing.
+
+    >>> as_indices([4, 5], [4.0, 5.0])
+    'right positions, but with a decimal point: an index is an integer'
+    """
+    found = difference(expected, got, tolerance)
+    if found:
+        return found
+    items = got.flatten().tolist() if hasattr(got, "flatten") else got
+    return (
+        "right positions, but with a decimal point: an index is an integer"
+        if any(isinstance(item, float) for item in items)
+        else None
+    )
+
+
 def same_bits(before: Any, after: Any) -> bool:
     """True if nothing in ``after`` was changed since ``before`` was copied from it."""
     return exactly(before, after) is None
