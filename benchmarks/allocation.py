@@ -15,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from course_lib.data import load
-from course_lib.evaluation import Estimate, seed_interval
+from course_lib.evaluation import paired_seed_interval, seed_interval
 from course_lib.experiments.allocation_study import RULES, Parts, Plan, Score, compare
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
@@ -35,18 +35,13 @@ def figures(scores: Sequence[Score]) -> dict[str, Measurement]:
     for rule in RULES:
         for moment, words in MOMENTS.items():
             values = [100 * getattr(score, moment) for score in scores if score.rule == rule]
-            found[f"{rule}_{moment}"] = _figure(seed_interval(values), "%", f"{rule}: accuracy {words}")
+            found[f"{rule}_{moment}"] = Measurement.of(seed_interval(values), "%", f"{rule}: accuracy {words}")
     for rule in RULES[1:]:
         for moment, name in (("trained", f"{rule}_gain_points"), ("at_once", f"{rule}_gain_at_once_points")):
-            pair = {r: {s.seed: 100 * getattr(s, moment) for s in scores if s.rule == r} for r in (rule, RULES[0])}
-            gains = [pair[rule][seed] - pair[RULES[0]][seed] for seed in pair[rule]]
-            found[name] = _figure(seed_interval(gains), "points", f"{rule} − {RULES[0]} {MOMENTS[moment]}")
+            pair = [{s.seed: getattr(s, moment) for s in scores if s.rule == r} for r in (rule, RULES[0])]
+            gain = paired_seed_interval(*pair)
+            found[name] = Measurement.of(gain, "points", f"{rule} − {RULES[0]} {MOMENTS[moment]}")
     return found
-
-
-def _figure(mean: Estimate, unit: str, meaning: str) -> Measurement:
-    value, low, high = (round(number, 3) for number in (mean.value, mean.low, mean.high))
-    return Measurement(value, unit, mean.n, meaning, low=low, high=high)
 
 
 def main() -> None:

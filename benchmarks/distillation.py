@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -167,13 +167,11 @@ def method_figures(found: list[Score], study: Study = SMALL) -> dict[str, Measur
 
 
 def _figure(mean: Estimate, unit: str, meaning: str, target: str | None = None, over: str = "seeds") -> Measurement:
-    value, low, high = (round(number, 3) for number in (mean.value, mean.low, mean.high))
-    meaning = f"{meaning}; mean over {over}"
-    figure = Measurement(value, unit, mean.n, meaning, low=low, high=high, target=target)
+    figure = Measurement.of(mean, unit, f"{meaning}; mean over {over}", target=target)
     if target is None or (figure.met and (target != "> 0" or mean.low > 0)):
         return figure
     why = "the interval includes 0" if mean.low <= 0 else "below the target with this student and budget"
-    return Measurement(value, unit, mean.n, meaning, low=low, high=high, target=target, note=why)
+    return replace(figure, note=why)
 
 
 def main() -> None:

@@ -110,8 +110,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Measurement]:
 
 
 def _figure(mean: Estimate, unit: str, meaning: str) -> Measurement:
-    value, low, high = (round(number, 3) for number in (mean.value, mean.low, mean.high))
-    return Measurement(value, unit, mean.n, f"{meaning}; equal steps; mean over seeds", low=low, high=high)
+    return Measurement.of(mean, unit, f"{meaning}; equal steps; mean over seeds")
 
 
 def main() -> None:

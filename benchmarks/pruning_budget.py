@@ -17,10 +17,8 @@ the MACs: what a budget in MACs would have promised.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +27,7 @@ from torch import nn
 
 from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx, open_session, run_session
-from course_lib.evaluation import ratio_over_sessions
-from course_lib.experiments.teacher_pruning import Parts, importance_of, time_ratios
+from course_lib.experiments.teacher_pruning import calibration_part, importance_of, time_ratios
 from course_lib.measure import BACK_TO_BACK, Cadence, Measurement, latency, record, total_macs
 from course_lib.models import SignTeacher, checkpoints
 from course_lib.pruning import (
@@ -85,20 +82,14 @@ def _timing(cadence: Cadence, repeats: int) -> dict[str, object]:
 def allocations(teacher: SignTeacher, folder: Path) -> tuple[dict[float, LatencyAllocation], dict[float, SignTeacher]]:
     """Target → what was allocated, and the network cut so."""
     graph = dependency_graph(teacher, torch.zeros(SHAPE))
-    calibration = Parts.of(load("rendered")).calibration()
+    calibration = calibration_part(load("rendered").train)
     ranking = rank_channels(teacher, graph, importance_of(teacher, graph, calibration))
     table = latency_table(teacher, graph, ranking, layer_clock(folder), progress=True)
+    losses, clock = importance_losses(ranking), network_clock(teacher, folder)
     found, networks = {}, {}
     for target in TARGETS:
         found[target] = latency_allocation(
-            teacher,
-            graph,
-            importance_losses(ranking),
-            table,
-            network_clock(teacher, folder),
-            target,
-            tolerance=TOLERANCE,
-            multiple=MULTIPLE,
+            teacher, graph, losses, table, clock, target, tolerance=TOLERANCE, multiple=MULTIPLE
         )
         networks[target] = cut(teacher, graph, ranking.keep(found[target].counts))
     return found, networks
@@ -110,18 +101,14 @@ def figures_of(
     """What the networks take in fresh processes, beside what was asked, predicted and counted."""
     paths = {"whole": export_onnx(teacher, folder / "whole.onnx")}
     paths |= {f"{target:g}": export_onnx(model, folder / f"{target:g}.onnx") for target, model in networks.items()}
-    image, sessions = np.zeros(SHAPE, np.float32), []
-    for number in range(SESSIONS):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            sessions.append(fresh.submit(time_ratios, paths, "whole", image, PACES, number).result())
+    ratios = time_ratios(paths, "whole", np.zeros(SHAPE, np.float32), PACES, SESSIONS)
     figures, errors = {}, []
     for target, model in networks.items():
         name = f"at_{100 * target:.0f}_percent"
-        ratio = ratio_over_sessions([one[f"{target:g}", BACK_TO_BACK.name] for one in sessions])
+        ratio = ratios[f"{target:g}", BACK_TO_BACK.name]
         errors.append(100 * abs(ratio.value / target - 1))
         what = f"one call of the cut network / of the whole, asked {target:g}; {SESSIONS} processes"
-        value, low, high = (round(number, 4) for number in (ratio.value, ratio.low, ratio.high))
-        figures[f"latency_ratio_{name}"] = Measurement(value, "×", ratio.n, what, low, high)
+        figures[f"latency_ratio_{name}"] = Measurement.of(ratio, "×", what, digits=4)
         table = found[target].predicted_ms / found[target].tried[0][0]
         figures[f"table_ratio_{name}"] = Measurement(round(table, 4), "×", 1, "the table's sum of layers, cut / whole")
         macs = total_macs(model, SHAPE) / total_macs(teacher, SHAPE)

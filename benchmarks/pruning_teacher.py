@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import multiprocessing
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,14 +28,15 @@ from tqdm.auto import tqdm
 from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx
 from course_lib.distillation import teacher_table
-from course_lib.evaluation import Estimate, ratio_over_sessions, seed_interval
+from course_lib.evaluation import Estimate, seed_interval
 from course_lib.experiments.plans import data_key
+from course_lib.experiments.pruning_study import Parts
 from course_lib.experiments.teacher_pruning import (
     ARMS,
     BUDGETS,
     RECOVERY,
-    Parts,
-    cut_teacher,
+    calibration_part,
+    cut_to_budgets,
     gain,
     right_on,
     run_arm,
@@ -139,12 +138,8 @@ def time_figures(networks: Mapping[str, SignTeacher], image: np.ndarray) -> dict
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: export_onnx(model, Path(folder) / f"{name}.onnx") for name, model in networks.items()}
         paths["again"] = export_onnx(whole, Path(folder) / "again.onnx")
-        found = []
-        for number in range(SESSIONS):
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-                found.append(fresh.submit(time_ratios, paths, "whole", image, PACES, number).result())
-    for (name, cadence), _ in found[0].items():
-        ratio = ratio_over_sessions([one[name, cadence] for one in found])
+        ratios = time_ratios(paths, "whole", image, PACES, SESSIONS)
+    for (name, cadence), ratio in ratios.items():
         pace = {"back to back": "", "in turn": "_in_turn"}[cadence]
         label = f"aa{pace}" if name == "again" else f"latency_ratio{pace}_at_{name}_macs"
         words = (
@@ -164,7 +159,7 @@ def _short(value: float) -> float:
 
 
 def _figure(mean: Estimate, unit: str, meaning: str) -> Measurement:
-    return Measurement(_short(mean.value), unit, mean.n, meaning, low=_short(mean.low), high=_short(mean.high))
+    return Measurement.of(mean, unit, meaning, digits=4)
 
 
 def widths(model: SignTeacher) -> dict[str, int]:
@@ -185,9 +180,8 @@ def main() -> None:
     splits = load(options.data)
     teacher, card = checkpoints.load(f"teacher_{key}")
     checkpoints.require_same_split(card, splits, name=f"teacher_{key}")
-    parts = Parts.of(splits)
-    cuts = {name: cut_teacher(teacher, budget, parts.calibration()) for name, budget in BUDGETS.items()}
-    networks = {"whole": teacher, **cuts}
+    parts = Parts.of(splits, train=splits.train)
+    networks = {"whole": teacher, **cut_to_budgets(teacher, BUDGETS, calibration_part(parts.train))}
     shapes = {name: widths(model) for name, model in networks.items()}
     identity = {
         "version": VERSION,

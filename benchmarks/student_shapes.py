@@ -108,8 +108,7 @@ def main() -> None:
     for name in SHAPES:
         score, model = seed_interval(found[name]), network(name)
         words = f"validation accuracy, {model.channels}, strides {model.strides}; alone, 16 epochs; mean over seeds"
-        low, high = round(score.low, 3), round(score.high, 3)
-        figures[f"{name}_accuracy"] = Measurement(round(score.value, 3), "%", score.n, words, low, high)
+        figures[f"{name}_accuracy"] = Measurement.of(score, "%", words)
         figures[f"{name}_parameters"] = Measurement(count_parameters(model), "", 1, "parameters")
         figures[f"{name}_macs"] = Measurement(total_macs(model, (1, 3, 32, 32)), "", 1, "multiply-accumulates")
         figures[f"{name}_bytes"] = Measurement(sizes[name], "B", 1, "the INT8 file")

@@ -34,7 +34,7 @@ What industry does differently: evaluation suites mostly print the bare number, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -179,6 +179,22 @@ def seed_interval(scores: ArrayLike, level: float = LEVEL, *, unit: str = "") ->
     half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * std / math.sqrt(len(values))
     mean = float(values.mean())
     return Estimate(mean, mean - half, mean + half, len(values), unit, spread=std)
+
+
+def paired_seed_interval(of: Mapping[int, float], control: Mapping[int, float], level: float = LEVEL) -> Estimate:
+    """Points of − control, paired by seed, with ``seed_interval`` over the seeds that both have.
+
+    Args:
+        of: seed → accuracy, a fraction.
+        control: the same of what it is compared with.
+    Raises: ValueError: fewer than two common seeds.
+
+    >>> found = paired_seed_interval({1: 0.5, 2: 0.75}, {1: 0.25, 2: 0.5, 3: 0.9})
+    >>> found.value, found.n, found.unit
+    (25.0, 2, 'points')
+    """
+    common = sorted(of.keys() & control.keys())
+    return seed_interval([100 * (of[seed] - control[seed]) for seed in common], level, unit="points")
 
 
 def seed_and_sign_interval(differences: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Estimate:

@@ -41,7 +41,7 @@ from course_lib.data import SignDataset
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.renderer import FRAMES, render_split
 from course_lib.data.rendered.scene import CLEAR, NIGHT, RAIN
-from course_lib.evaluation import Estimate, model_accuracy, seed_interval
+from course_lib.evaluation import Estimate, model_accuracy, paired_seed_interval
 from course_lib.models import SignStudent, eval_mode
 from course_lib.pruning import Masks, MasksHeld, enforce_, moved_share, regrown, sparsity
 from course_lib.training import Recipe, epoch_batches, fit
@@ -265,7 +265,7 @@ def difference(
         level: of the interval, in (0, 1); among k comparisons 1 − 0.05/k.
     """
     found = {name: scores(rows, name, conditions, along=along) for name in (arm, control)}
-    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in found[arm]], level, unit="points")
+    return paired_seed_interval(found[arm], found[control], level)
 
 
 def scores(rows: Sequence[Row], arm: str, conditions: Sequence[str], *, along: bool) -> dict[int, float]:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data import SignDataset, Splits
-from course_lib.evaluation import Estimate, model_accuracy, seed_interval
+from course_lib.evaluation import Estimate, model_accuracy, paired_seed_interval
 from course_lib.experiments.distillation_study import SMALL
 from course_lib.models import SignStudent, sign_student
 from course_lib.pruning import (
@@ -114,9 +114,10 @@ class Parts:
     scoring: SignDataset
 
     @classmethod
-    def of(cls, splits: Splits) -> Parts:
-        """The small study's 1,000 signs, and halves of the validation signs."""
-        return cls(SMALL.train_part(splits.train), *SMALL.validation_parts(splits.validation))
+    def of(cls, splits: Splits, train: SignDataset | None = None) -> Parts:
+        """Halves of the validation signs, and ``train``; by default the small study's 1,000 signs."""
+        train = SMALL.train_part(splits.train) if train is None else train
+        return cls(train, *SMALL.validation_parts(splits.validation))
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,7 @@ def difference(
     Raises: ValueError: fewer than two seeds that both have.
     """
     found = {name: accuracies(scores, name, pruning_ratio) for name in (arm, control)}
-    common = sorted(found[arm].keys() & found[control].keys())
-    return seed_interval([100 * (found[arm][seed] - found[control][seed]) for seed in common], level, unit="points")
+    return paired_seed_interval(found[arm], found[control], level)
 
 
 def accuracies(scores: Sequence[Score], arm: str, pruning_ratio: float) -> dict[int, float]:

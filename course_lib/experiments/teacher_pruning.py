@@ -17,7 +17,9 @@ image.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +27,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.data import Augmentation, SignDataset, Splits
+from course_lib.data import Augmentation, SignDataset
 from course_lib.deploy.onnx import open_session, run_session
 from course_lib.distillation import Distiller, TeacherTable, soft_target_terms
-from course_lib.evaluation import Estimate, predict_logits, seed_and_sign_interval
-from course_lib.experiments.distillation_study import SMALL
+from course_lib.evaluation import Estimate, predict_logits, ratio_over_sessions, seed_and_sign_interval
 from course_lib.experiments.plans import PLANS, STRONG_VIEWS, TEACHER_PLANS
+from course_lib.experiments.pruning_study import Parts
 from course_lib.measure import Cadence, latency_by_cadence
 from course_lib.models import SignTeacher
 from course_lib.pruning import (
@@ -133,52 +135,39 @@ RECOVERY = {
 """The plans by data, see ``plans.data_key``."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Training signs, and the two halves of the validation signs.
-
-    Args:
-        train: to train on.
-        choosing: which epoch is kept.
-        scoring: the score.
-    """
-
-    train: SignDataset
-    choosing: SignDataset
-    scoring: SignDataset
-
-    @classmethod
-    def of(cls, splits: Splits) -> Parts:
-        """All training signs; validation is halved by sign."""
-        return cls(splits.train, *SMALL.validation_parts(splits.validation))
-
-    def calibration(self) -> SignDataset:
-        """``CALIBRATION`` training images, evenly spread."""
-        places = np.linspace(0, len(self.train) - 1, min(CALIBRATION, len(self.train))).astype(int)
-        return self.train.subset(np.unique(places))
+def calibration_part(train: SignDataset) -> SignDataset:
+    """``CALIBRATION`` training images, evenly spread."""
+    places = np.linspace(0, len(train) - 1, min(CALIBRATION, len(train))).astype(int)
+    return train.subset(np.unique(places))
 
 
-def cut_teacher(teacher: SignTeacher, budget: float, calibration: SignDataset) -> SignTeacher:
-    """The teacher with at most ``budget`` of its MACs, BatchNorm re-estimated, not trained.
+def cut_to_budgets(
+    teacher: SignTeacher, budgets: Mapping[str, float], calibration: SignDataset
+) -> dict[str, SignTeacher]:
+    """The teacher with at most each budget of its MACs, BatchNorm re-estimated, not trained.
 
     Args:
         teacher: it stays as it is.
-        budget: in (0, 1].
+        budgets: name → what is left, in (0, 1].
         calibration: images and labels for the importances, images for BatchNorm.
-    Raises: ValueError: no fraction of the channels meets the budget.
+    Raises: ValueError: no fraction of the channels meets a budget.
     """
     graph = dependency_graph(teacher, torch.zeros(1, 3, 32, 32))
     importance = importance_of(teacher, graph, calibration)
     ranking = rank_channels(teacher, graph, importance)
     macs = predicted_macs(teacher, graph, ranking)
-    whole = macs(ranking.sizes)
-    for percent in range(100):
-        keep = choose(graph, teacher, importance, percent / 100, scope="layer", multiple=MULTIPLE)
-        if macs({name: len(channels) for name, channels in keep.items()}) <= budget * whole:
-            small = cut(teacher, graph, keep)
-            reestimate_batch_norm_(small, calibration)
-            return small
-    raise ValueError(f"budget {budget} cannot be met in multiples of {MULTIPLE} channels")
+
+    def within(budget: float) -> dict[str, tuple[int, ...]]:
+        for percent in range(100):
+            keep = choose(graph, teacher, importance, percent / 100, scope="layer", multiple=MULTIPLE)
+            if macs({name: len(channels) for name, channels in keep.items()}) <= budget * macs(ranking.sizes):
+                return keep
+        raise ValueError(f"budget {budget} cannot be met in multiples of {MULTIPLE} channels")
+
+    networks = {name: cut(teacher, graph, within(budget)) for name, budget in budgets.items()}
+    for small in networks.values():
+        reestimate_batch_norm_(small, calibration)
+    return networks
 
 
 def importance_of(model: nn.Module, graph: DependencyGraph, calibration: SignDataset) -> Importance:
@@ -251,17 +240,27 @@ def gain(of: Sequence[Sequence[int]], control: Sequence[Sequence[int]], groups: 
 
 
 def time_ratios(
-    paths: Mapping[str, Path], reference: str, image: np.ndarray, paces: Mapping[Cadence, int], seed: int
+    paths: Mapping[str, Path], reference: str, image: np.ndarray, paces: Mapping[Cadence, int], processes: int
 ) -> dict[tuple[str, str], Estimate]:
-    """(network, cadence) → its time / the reference's: one session, to be run in a process of its own.
+    """(network, cadence) → its time / the reference's, over several processes, one after the other.
 
     Args:
         paths: name → ONNX file.
         reference: one of the names.
         image: (1, 3, H, W), float32.
-        paces: cadence → rounds.
-        seed: of the order within rounds.
+        paces: cadence → rounds in each process.
+        processes: ≥ 1; three or more for an interval that covers them.
     """
+    found = []
+    for number in range(processes):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            found.append(fresh.submit(_session, dict(paths), reference, image, dict(paces), number).result())
+    return {key: ratio_over_sessions([one[key] for one in found]) for key in found[0]}
+
+
+def _session(
+    paths: dict[str, Path], reference: str, image: np.ndarray, paces: dict[Cadence, int], seed: int
+) -> dict[tuple[str, str], Estimate]:
     sessions = {name: open_session(path, threads=1) for name, path in paths.items()}
     calls = {name: lambda s=session: run_session(s, image) for name, session in sessions.items()}
     reports = latency_by_cadence(calls, paces, warmup=50, threads=1, seed=seed)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
+from course_lib.evaluation.estimate import Estimate
 from course_lib.measure.machine import machine_summary, processor_key, versions
 from course_lib.measure.without_dot_products import COMMAND, HIDDEN
 from course_lib.storage.files import RESULTS, read_json, write_json
@@ -51,6 +52,18 @@ class Measurement:
     high: float | None = None
     target: str | None = None
     note: str | None = None
+
+    @classmethod
+    def of(
+        cls, estimate: Estimate, unit: str, meaning: str, *, digits: int = 3, target: str | None = None
+    ) -> Measurement:
+        """A value with its interval, rounded.
+
+        >>> Measurement.of(Estimate(0.12345, 0.1, 0.2, 3, "points"), "points", "ours − theirs", digits=2)
+        Measurement(value=0.12, unit='points', n=3, meaning='ours − theirs', low=0.1, high=0.2, target=None, note=None)
+        """
+        value, low, high = (round(float(number), digits) for number in (estimate.value, estimate.low, estimate.high))
+        return cls(value, unit, estimate.n, meaning, low, high, target)
 
     @property
     def met(self) -> bool | None:

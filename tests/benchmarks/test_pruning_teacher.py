@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from course_lib.data import SignDataset
-from course_lib.experiments.teacher_pruning import ARMS, BUDGETS, Parts
+from course_lib.experiments.pruning_study import Parts
+from course_lib.experiments.teacher_pruning import ARMS, BUDGETS
 from course_lib.models import SignTeacher
 from course_lib.storage.files import ROOT
 

@@ -207,6 +207,18 @@ def crossed(rng, seeds=5, signs=40, frames=6, *, between_seeds=1.0, between_sign
     return by_seed + np.repeat(by_sign, frames) + noise, np.repeat(np.arange(signs), frames)
 
 
+def test_seeds_are_paired_and_those_that_only_one_side_has_are_left_out():
+    few, many = {1: 0.5, 2: 0.75}, {1: 0.25, 2: 0.625, 3: 0.1}
+    for of, control, sign in ((few, many, 1), (many, few, -1)):
+        found = evaluation.paired_seed_interval(of, control)
+        expected = evaluation.seed_interval([sign * 25.0, sign * 12.5], unit="points")
+        assert found == expected
+    narrow = evaluation.paired_seed_interval(few, many, 0.5)
+    assert narrow.low > evaluation.paired_seed_interval(few, many).low
+    with pytest.raises(ValueError, match="at least two"):
+        evaluation.paired_seed_interval({1: 0.5, 4: 0.5}, few)
+
+
 @pytest.mark.parametrize(("between_seeds", "between_signs"), [(1, 0), (0.1, 1), (0.2, 3)])
 def test_the_interval_over_seeds_and_signs_covers_the_truth_where_the_one_over_seeds_does_not(
     between_seeds, between_signs

@@ -13,7 +13,8 @@ from torch import nn
 from course_lib.data import SignDataset, Splits
 from course_lib.distillation import Distiller, TeacherTable
 from course_lib.experiments import teacher_pruning as study
-from course_lib.experiments.teacher_pruning import ARMS, BUDGETS, RECOVERY, Parts, cut_teacher, run_arm
+from course_lib.experiments.pruning_study import Parts
+from course_lib.experiments.teacher_pruning import ARMS, BUDGETS, RECOVERY, calibration_part, cut_to_budgets, run_arm
 from course_lib.measure import total_macs
 from course_lib.models import SignTeacher
 from course_lib.training import History
@@ -38,7 +39,7 @@ def teacher() -> SignTeacher:
 @pytest.mark.parametrize("budget", BUDGETS.values())
 def test_the_cut_teacher_meets_its_budget_in_multiples_of_sixteen(teacher, budget):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    small = cut_teacher(teacher, budget, PARTS.train)
+    (small,) = cut_to_budgets(teacher, {"": budget}, PARTS.train).values()
     ratio = total_macs(small, (1, 3, 32, 32)) / total_macs(teacher, (1, 3, 32, 32))
     assert 0.3 * budget < ratio <= budget
     assert all(m.out_channels % 16 == 0 for m in small.modules() if isinstance(m, nn.Conv2d))
@@ -46,7 +47,7 @@ def test_the_cut_teacher_meets_its_budget_in_multiples_of_sixteen(teacher, budge
 
 
 def test_batch_norm_of_the_cut_teacher_holds_the_statistics_of_the_calibration_images(teacher):
-    small = cut_teacher(teacher, 0.5, PARTS.train)
+    (small,) = cut_to_budgets(teacher, {"": 0.5}, PARTS.train).values()
     images = PARTS.train.batch(np.arange(24))[0]
     with torch.no_grad():
         inside = small.stem[0](images)
@@ -129,8 +130,8 @@ def test_what_is_right_stands_in_the_parts_order(teacher):
 
 def test_the_halves_of_validation_share_no_sign():
     validation = part(200, 4)
-    parts = Parts.of(Splits(PARTS.train, validation, PARTS.scoring))
+    parts = Parts.of(Splits(PARTS.train, validation, PARTS.scoring), train=PARTS.train)
     assert not set(parts.choosing.groups) & set(parts.scoring.groups)
     assert len(parts.choosing) + len(parts.scoring) == 200
     assert parts.train is PARTS.train
-    assert len(parts.calibration()) == 24
+    assert len(calibration_part(parts.train)) == 24

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_lib.data import torchvision_compat  # noqa: F401  (before torchvision)
 from course_lib.deploy.onnx import deployable_bytes, export_onnx, onnx_counts
 from course_lib.errors import CourseError
+from course_lib.evaluation import Estimate
 from course_lib.measure import (
     Measurement,
     claim,
@@ -358,6 +359,14 @@ def test_peak_memory_is_at_least_what_the_process_holds_and_sees_a_large_array()
 
 
 GOOD = Measurement(17.2, "×", 5, "teacher FP32 / final INT8", low=16.4, high=18.1, target="≥ 15")
+
+
+def test_a_figure_of_an_estimate_is_rounded_and_keeps_interval_count_and_target():
+    estimate = Estimate(0.93456, 0.51234, 1.30009, 7, "points")
+    figure = Measurement.of(estimate, "points", "accuracy lost", target="≤ 1.0")
+    assert figure == Measurement(0.935, "points", 7, "accuracy lost", low=0.512, high=1.3, target="≤ 1.0")
+    assert (figure.met, figure.established) == (True, False)
+    assert Measurement.of(estimate, "points", "accuracy lost", digits=1).value == 0.9
 
 
 def test_a_recorded_figure_loads_back_equal_with_machine_versions_and_command(tmp_path):
