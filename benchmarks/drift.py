@@ -22,19 +22,8 @@ from tqdm.auto import tqdm
 
 from course_lib.data.rendered import renderer
 from course_lib.evaluation import Estimate, seed_interval
-from course_lib.experiments.drift import (
-    ARMS,
-    CONDITIONS,
-    NIGHT_GAIN,
-    Plan,
-    Row,
-    Stream,
-    begin,
-    difference,
-    run_arm,
-    scores,
-    stream,
-)
+from course_lib.experiments.drift import NIGHT_GAIN, Plan, Stream, begin, run_arm, stream
+from course_lib.experiments.drift_rows import ARMS, CONDITIONS, Row, difference, scores
 from course_lib.measure import Measurement, record
 from course_lib.models import SignStudent, checkpoints
 from course_lib.storage.cache import cached

@@ -29,7 +29,7 @@ validation part that could choose an epoch. Accuracies before and after every wi
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,28 +41,17 @@ from course_lib.data import SignDataset
 from course_lib.data.rendered.difficulty import DEFAULT, Difficulty
 from course_lib.data.rendered.renderer import FRAMES, render_split
 from course_lib.data.rendered.scene import CLEAR, NIGHT, RAIN
-from course_lib.evaluation import Estimate, model_accuracy, paired_seed_interval
+from course_lib.evaluation import model_accuracy
+from course_lib.experiments.drift_rows import ARMS, CONDITIONS, Row
 from course_lib.models import SignStudent, eval_mode
 from course_lib.pruning import Masks, MasksHeld, enforce_, moved_share, regrown, sparsity
 from course_lib.training import Recipe, epoch_batches, fit
 from course_lib.training.loop import make_optimizer
 
-CONDITIONS = ("day", "night", "rain")
-"""In the order of the stream."""
 NIGHT_GAIN = (0.08, 0.11, 0.15, 0.20, 0.30)
 """Quantiles of the exposure at night; 1 is right."""
 FIRST_SEED = 900
 """Of the renderer, for the first day; those of the three parts of the stream follow."""
-ARMS = {
-    "frozen": "frozen after pruning",
-    "fixed": "trained, mask fixed",
-    "rechosen": "trained, mask re-chosen",
-    "fixed_replay": "mask fixed, replay",
-    "rechosen_replay": "mask re-chosen, replay",
-    "dense": "dense, trained",
-    "dense_replay": "dense, replay",
-}
-"""Every arm's name and what tables and figures call it."""
 
 
 @dataclass(frozen=True)
@@ -109,29 +98,6 @@ class Stream:
     first: SignDataset
     windows: tuple[tuple[str, SignDataset], ...]
     held: Mapping[str, SignDataset]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One arm at one time.
-
-    Args:
-        arm: one of ``ARMS``.
-        seed: of order, views and buffer.
-        window: how many windows it has passed.
-        condition: of the last one; "day" before the first.
-        accuracy: condition → fraction of the held-out images that are right.
-        sparsity: the fraction of weights in kernels and matrices that is 0.
-        moved: the fraction of the weights left that the mask of the first day had removed.
-    """
-
-    arm: str
-    seed: int
-    window: int
-    condition: str
-    accuracy: dict[str, float]
-    sparsity: float
-    moved: float
 
 
 def weather(condition: str) -> Difficulty:
@@ -252,33 +218,6 @@ def joined(first: SignDataset, second: SignDataset) -> SignDataset:
         np.concatenate([getattr(part, name) for part in (first, second)]) for name in ("images", "labels")
     )
     return SignDataset(images, labels, name=first.name, split=first.split, num_classes=first.num_classes)
-
-
-def difference(
-    rows: Sequence[Row], arm: str, control: str, conditions: Sequence[str], *, along: bool, level: float = 0.95
-) -> Estimate:
-    """Points arm − control, paired by seed, with a t-interval over the seeds.
-
-    Args:
-        conditions: whose accuracies are averaged.
-        along: each window scored in its own condition, all of them; else all conditions after the last window.
-        level: of the interval, in (0, 1); among k comparisons 1 − 0.05/k.
-    """
-    found = {name: scores(rows, name, conditions, along=along) for name in (arm, control)}
-    return paired_seed_interval(found[arm], found[control], level)
-
-
-def scores(rows: Sequence[Row], arm: str, conditions: Sequence[str], *, along: bool) -> dict[int, float]:
-    """Seed → mean accuracy; arguments as in ``difference``."""
-    own = [row for row in rows if row.arm == arm]
-    last = max(row.window for row in own)
-    found: dict[int, list[float]] = {}
-    for row in own:
-        if along and row.window and row.condition in conditions:
-            found.setdefault(row.seed, []).append(row.accuracy[row.condition])
-        elif not along and row.window == last:
-            found.setdefault(row.seed, []).extend(row.accuracy[condition] for condition in conditions)
-    return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
 def _row(arm: str, seed: int, window: int, condition: str, model: nn.Module, parts: Stream, first_mask: Masks) -> Row:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_lib.experiments.drift import ARMS, CONDITIONS, Row
+from course_lib.experiments.drift_rows import CONDITIONS, LABELS, Row
 from course_lib.plots.arrays import floats
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
@@ -143,8 +143,8 @@ def stream_figure(rows: Sequence[Row], arms: Sequence[str]) -> CourseFigure:
     """Held-out accuracy (%) in each condition over the windows that have passed, mean over seeds, a line an arm.
 
     Args:
-        rows: of ``drift.run_arm``, all seeds.
-        arms: that are drawn, names of ``ARMS``.
+        rows: see ``drift_rows``, all seeds.
+        arms: that are drawn, names of ``drift_rows.LABELS``.
     """
     figure, panels = new_figure(11.0, 3.8, columns=len(CONDITIONS))
     windows = sorted({row.window for row in rows})
@@ -155,13 +155,13 @@ def stream_figure(rows: Sequence[Row], arms: Sequence[str]) -> CourseFigure:
         axes.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color="#EEEEEE", zorder=0)
         ends = []
         for arm in arms:
-            place = list(ARMS).index(arm)
+            place = list(LABELS).index(arm)
             means = [_mean(rows, arm, window, condition) for window in windows]
             axes.plot(
                 windows, means, color=COLOURS[place], marker=MARKERS[place], markersize=4, linestyle=_LINES[place % 4],
-                label=ARMS[arm],
+                label=LABELS[arm],
             )  # fmt: skip
-            ends.append(f"{ARMS[arm]} {means[-1]:.0f} %")
+            ends.append(f"{LABELS[arm]} {means[-1]:.0f} %")
         axes.set(xlabel="windows passed", ylabel="accuracy, %", ylim=(0, 102), title=f"held-out {condition}")
         told.append(f"{condition}: {', '.join(ends)}")
     handles, labels = panels[0].get_legend_handles_labels()

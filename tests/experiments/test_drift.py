@@ -11,7 +11,17 @@ import torch
 from course_lib.data import SignDataset
 from course_lib.data.rendered.scene import CLEAR, NIGHT, RAIN
 from course_lib.experiments import drift
-from course_lib.experiments.drift import ARMS, CONDITIONS, Plan, Reservoir, Row, Stream, run_arm
+from course_lib.experiments.drift import Plan, Reservoir, Stream, run_arm
+from course_lib.experiments.drift_rows import (
+    ARMS,
+    CONDITIONS,
+    DENSE_FROZEN,
+    Row,
+    difference,
+    lost_between,
+    scores,
+    with_dense_frozen,
+)
 from course_lib.models import sign_student
 from course_lib.pruning import Masks, sparsity
 
@@ -173,8 +183,30 @@ def rows(arm: str, seed: int, shift: float) -> list[Row]:
 
 def test_scores_along_the_stream_and_at_its_end_and_differences_within_seeds():
     table = [row for seed in (1, 2) for row in (*rows("fixed", seed, 0.01 * seed), *rows("frozen", seed, 0.0))]
-    along = drift.scores(table, "frozen", CONDITIONS, along=True)
+    along = scores(table, "frozen", CONDITIONS, along=True)
     assert along == pytest.approx({1: (0.5 + 0.25 + 0.225) / 3, 2: (0.5 + 0.25 + 0.225) / 3})
-    assert drift.scores(table, "frozen", ["day"], along=False) == pytest.approx({1: 0.6, 2: 0.6})
-    found = drift.difference(table, "fixed", "frozen", ["night"], along=False)
+    assert scores(table, "frozen", ["day"], along=False) == pytest.approx({1: 0.6, 2: 0.6})
+    found = difference(table, "fixed", "frozen", ["night"], along=False)
     assert (found.value, found.n, found.unit) == (pytest.approx(1.5), 2, "points")
+
+
+def test_what_nobody_trains_stays_what_it_was_before_the_stream():
+    table = [row for seed in (1, 2) for row in (*rows("dense", seed, 0.01 * seed), *rows("frozen", seed, 0.0))]
+    whole = with_dense_frozen(table)
+    assert whole[: len(table)] == table
+    start = {row.seed: row.accuracy for row in table if (row.arm, row.window) == ("dense", 0)}
+    added = [row for row in whole if row.arm == DENSE_FROZEN]
+    assert [(r.seed, r.window, r.condition) for r in added] == [
+        (r.seed, r.window, r.condition) for r in table if r.arm == "dense"
+    ]
+    assert all(row.accuracy == start[row.seed] for row in added)
+    with pytest.raises(ValueError, match='no arm "dense" before the first window'):
+        with_dense_frozen(rows("frozen", 1, 0.0))
+
+
+def test_what_was_lost_between_two_windows_is_a_mean_over_seeds():
+    table = [row for seed in (1, 2) for row in rows("dense", seed, 0.01 * seed)]
+    assert lost_between(table, "dense", "day", 3, 2) == pytest.approx(10)
+    assert lost_between(table, "dense", "day", 2, 3) == pytest.approx(-10)
+    with pytest.raises(ValueError, match="no rows of 'dense' after the windows 2 and 9"):
+        lost_between(table, "dense", "day", 2, 9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from course_lib import plots
-from course_lib.experiments.drift import ARMS, CONDITIONS, Row
+from course_lib.experiments.drift_rows import ARMS, CONDITIONS, Row
 
 RATIOS = [0.0, 0.25, 0.5]
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from course_lib.exercises.engine.exercise import Exercise
 
+Counts = Sequence[int]
+Curves = Sequence[Sequence[float]]
 Question = tuple[list[int], int, int, list[int], list[list[float]]]
 
 ex = Exercise(
@@ -32,20 +34,14 @@ ex = Exercise(
 
 
 @ex.reference
-def greedy_step(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def greedy_step(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     """The layer whose next channel costs the least loss for each MAC saved; each keeps at least 1 channel.
 
     Layer l does positions[l] · (its inputs) · widths[l] MACs; losses[l][k] is the loss when it alone keeps k channels.
     """
-    prices = {}
-    for layer, width in enumerate(widths):
-        if width > 1:
-            prices[layer] = (losses[layer][width - 1] - losses[layer][width]) / _saved(
-                widths, inputs, classes, positions, layer
-            )
-    return min(prices, key=lambda layer: prices[layer])
+    return _cheapest(
+        {i: _step(losses, widths, i) / _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
+    )
 
 
 def _saved(widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], layer: int) -> int:
@@ -56,9 +52,7 @@ def _saved(widths: Sequence[int], inputs: int, classes: int, positions: Sequence
 
 
 @ex.solution
-def in_full(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def in_full(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     """The layer whose next channel costs the least loss for each MAC saved; each keeps at least 1 channel."""
     chain = [inputs, *widths, classes]  # channels in front of layer 0 … behind the last
     per_channel = [*positions, 1]  # the classifier has one position
@@ -131,6 +125,16 @@ def below_zero() -> Question:
     return [4, 4], 3, 6, [10, 12], _curves([0.02, 0.1, 0.2, 0.3], [-0.08, 0.1, 0.2, 0.3])
 
 
+@ex.case("a small gift beats a channel that costs something")
+def small_gift() -> Question:
+    return [4, 4], 3, 6, [10, 12], _curves([0.05, 0.1, 0.2, 0.3], [-0.02, 0.1, 0.2, 0.3])
+
+
+@ex.case("many positions, then one: the next layer counts its own")
+def own_positions() -> Question:
+    return [4, 4], 1, 6, [100, 1], _curves([0.1, 0.2, 0.3, 0.4], [0.005, 0.1, 0.2, 0.3])
+
+
 @ex.inputs
 def random_chain(rng: np.random.Generator) -> Question:
     count = int(rng.integers(3, 5))
@@ -159,38 +163,28 @@ def _wide(widths: Sequence[int]) -> list[int]:
 
 
 @ex.mistake("You took the channel of the least loss. Divide by the MACs that it saves: a cheap one may save nothing.")
-def least_loss(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def least_loss(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest({layer: _step(losses, widths, layer) for layer in _wide(widths)})
 
 
 @ex.mistake("You took the channel that saves most. Weigh its loss against it.")
-def most_saved(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def most_saved(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest({layer: -_saved(widths, inputs, classes, positions, layer) for layer in _wide(widths)})
 
 
 @ex.mistake("Your saving stops at the layer itself. The next layer, too, reads one channel less.")
-def next_forgotten(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def next_forgotten(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     chain = [inputs, *widths]
     return _cheapest({i: _step(losses, widths, i) / (positions[i] * chain[i]) for i in _wide(widths)})
 
 
 @ex.mistake("Behind the last layer the classifier gets cheaper, too: by ``classes`` MACs a channel.")
-def classifier_forgotten(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def classifier_forgotten(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest({i: _step(losses, widths, i) / _saved(widths, inputs, 0, positions, i) for i in _wide(widths)})
 
 
 @ex.mistake("You divide the loss so far by the saving. The price is of the next channel: a difference of two losses.")
-def loss_so_far(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def loss_so_far(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     saved = {i: _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
     return _cheapest({i: losses[i][widths[i] - 1] / saved[i] for i in saved})
 
@@ -198,9 +192,7 @@ def loss_so_far(
 @ex.mistake(
     "You count what is saved in the whole network. Layers have been cut since: take the widths as they are now."
 )
-def widths_at_first(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def widths_at_first(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     whole = [len(curve) - 1 for curve in losses]
     return _cheapest(
         {i: _step(losses, widths, i) / _saved(whole, inputs, classes, positions, i) for i in _wide(widths)}
@@ -208,9 +200,7 @@ def widths_at_first(
 
 
 @ex.mistake("Your losses are those of the first channel removed. Layers have been cut since: look at widths[l].")
-def loss_at_first(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def loss_at_first(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     whole = [len(curve) - 1 for curve in losses]
     return _cheapest(
         {i: _step(losses, whole, i) / _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
@@ -218,36 +208,55 @@ def loss_at_first(
 
 
 @ex.mistake("You took the most expensive channel: the smallest loss for each MAC is wanted.")
-def dearest(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def dearest(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest(
         {i: -_step(losses, widths, i) / _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
     )
 
 
 @ex.mistake("You would take a layer's last channel. Nothing would pass it: layers of width 1 are out.")
-def empties_a_layer(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def empties_a_layer(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest(
         {i: _step(losses, widths, i) / _saved(widths, inputs, classes, positions, i) for i in range(len(widths))}
     )
 
 
 @ex.mistake("You took the absolute value of the loss. A negative one is a gift: it comes first.")
-def without_sign(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def without_sign(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     return _cheapest(
         {i: abs(_step(losses, widths, i)) / _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
     )
 
 
+@ex.mistake(
+    "You took the largest of MACs / loss. A channel that costs less than nothing comes out last there, not first."
+)
+def largest_quotient(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
+    saved = {i: _saved(widths, inputs, classes, positions, i) for i in _wide(widths)}
+    return _cheapest({i: -saved[i] / _step(losses, widths, i) for i in saved})
+
+
+@ex.mistake("The next layer saves positions[l + 1] · its outputs: it has its own positions, not those of layer l.")
+def own_positions_twice(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
+    chain, found = [inputs, *widths], {}
+    for i in _wide(widths):
+        behind = classes if i == len(widths) - 1 else positions[i] * widths[i + 1]
+        found[i] = _step(losses, widths, i) / (positions[i] * chain[i] + behind)
+    return _cheapest(found)
+
+
+@ex.mistake(
+    "The classifier has one position: a channel of the last layer saves ``classes`` there, not positions times."
+)
+def classifier_everywhere(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
+    outputs = classes * positions[-1]
+    return _cheapest(
+        {i: _step(losses, widths, i) / _saved(widths, inputs, outputs, positions, i) for i in _wide(widths)}
+    )
+
+
 @ex.mistake("You returned the new widths. Asked is the number of the layer.")
-def new_widths(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> list[int]:
+def new_widths(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> list[int]:
     chosen = greedy_step(widths, inputs, classes, positions, losses)
     return [width - (layer == chosen) for layer, width in enumerate(widths)]
 
@@ -258,9 +267,7 @@ def _total(widths: Sequence[int], inputs: int, classes: int, positions: Sequence
 
 
 @ex.alternative
-def by_counting_twice(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> int:
+def by_counting_twice(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> int:
     best, chosen = float("inf"), -1
     for layer in range(len(widths)):
         if widths[layer] == 1:
@@ -275,9 +282,7 @@ def by_counting_twice(
 
 
 @ex.alternative
-def with_numpy(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> np.int64:
+def with_numpy(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> np.int64:
     before, after = np.array([inputs, *widths[:-1]]), np.array([*widths[1:], classes])
     saved = np.array(positions) * before + np.array([*positions[1:], 1]) * after
     step = np.array([curve[w - 1] - curve[w] if w > 1 else np.inf for curve, w in zip(losses, widths, strict=True)])
@@ -285,9 +290,7 @@ def with_numpy(
 
 
 @ex.alternative
-def with_torch(
-    widths: Sequence[int], inputs: int, classes: int, positions: Sequence[int], losses: Sequence[Sequence[float]]
-) -> Tensor:
+def with_torch(widths: Counts, inputs: int, classes: int, positions: Counts, losses: Curves) -> Tensor:
     channels = torch.tensor([inputs, *widths, classes])
     per_channel = torch.tensor([*positions, 1])
     saved = per_channel[:-1] * channels[:-2] + per_channel[1:] * channels[2:]

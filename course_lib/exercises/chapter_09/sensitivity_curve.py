@@ -63,6 +63,23 @@ def by_hand() -> Question:
     return w1, w2, inputs, torch.tensor([0, 2, 1, 1]), [0.0, 0.5]
 
 
+@ex.case("two units: L2 norms √8 and √9.25, so the second stays; by L1 and by the sum of weights the first would")
+def norms_part() -> Question:
+    w1 = torch.tensor([[2.0, 2.0], [3.0, 0.5]])
+    return w1, torch.eye(2), torch.tensor([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0]]), torch.tensor([1, 1, 1]), [0.0, 0.5]
+
+
+@ex.case("two units: L2 norms 4.1 and 3, so the first stays; the second has the largest single weight")
+def largest_weight() -> Question:
+    w1 = torch.tensor([[2.9, 2.9], [3.0, 0.0]])
+    return w1, torch.eye(2), torch.tensor([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0]]), torch.tensor([0, 0, 0]), [0.0, 0.5]
+
+
+@ex.case("half of five units is 2.5, and Python's round takes a half to the even neighbour: two stay")
+def half_to_even() -> Question:
+    return (*_layers(20, 5, 4, 4, 48), [0.5])
+
+
 @ex.case("a ratio that would leave no unit: one stays")
 def one_stays() -> Question:
     return (*_layers(3, 4, 3, 3, 24), [0.5, 0.95])
@@ -152,6 +169,23 @@ def by_the_next_layer(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ra
 @ex.mistake("You ranked the units by the sum of their weights: −2 and 2 cancel out. A norm squares first.")
 def signed_sums(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
     return _scores(w1, w2, inputs, labels, w1.sum(1).argsort(descending=True, stable=True), _counts(w1, ratios))
+
+
+@ex.mistake("You ranked the units by their L1 norm, the sum of absolute weights. The L2 norm squares first.")
+def l1(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
+    order = w1.abs().sum(1).argsort(descending=True, stable=True)
+    return _scores(w1, w2, inputs, labels, order, _counts(w1, ratios))
+
+
+@ex.mistake("You ranked the units by their largest weight. The L2 norm takes all weights, squared.")
+def largest(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
+    order = w1.abs().amax(1).argsort(descending=True, stable=True)
+    return _scores(w1, w2, inputs, labels, order, _counts(w1, ratios))
+
+
+@ex.mistake("You round a half up. Python's round takes it to the even neighbour: round(2.5) is 2.")
+def half_up(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
+    return _scores(w1, w2, inputs, labels, _order(w1), [max(1, int((1 - r) * len(w1) + 0.5)) for r in ratios])
 
 
 @ex.mistake("You did not rank the units: the first rows stay, whatever their norms.")

@@ -34,7 +34,7 @@ def gate(scores: Tensor) -> Tensor:
     return (scores > 0).to(scores.dtype) + (soft - soft.detach())
 
 
-@ex.case("four scores: σ(z)·(1 − σ(z)) is 0.197 at ±1 and 0.105 at ±2")
+@ex.case("four scores: σ(z)·(1 − σ(z)) is 0.197 at ±1 and 0.105 at ±2, each times its weight in the sum")
 def four() -> tuple[Tensor]:
     return (torch.tensor([[1.0, -1.0], [2.0, -2.0]]),)
 

@@ -69,12 +69,19 @@ def gradient_complaint(exercise: Exercise, expected: Graded, got: Graded) -> str
                 f"off, so nothing could be trained with it"
             )
         if complaint := difference(wanted, found, LOOSER * exercise.tolerance):
-            return f"the value is right, and its gradient with respect to {name} is not: {complaint}"
+            return f"the value is right, and its gradient with respect to {name}{_of(got.value)} is not: {complaint}"
     for name in exercise.no_gradient_of:
         found = got.gradients[name]
         if found is not None and found.any():
             return f"the value is right, but a gradient flows into {name}, which must stay as it is: {name}.detach()"
     return ""
+
+
+def _of(value: Any) -> str:
+    """What was differentiated, where the result is no scalar."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return ""
+    return ", of the sum of what you returned with weights that rise from 1 to 2,"
 
 
 def alike(one: Graded, other: Graded, tolerance: float) -> bool:

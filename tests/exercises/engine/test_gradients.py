@@ -83,6 +83,18 @@ def test_a_right_value_with_another_gradient_is_wrong(loss):
     assert "expected array([1., 4.]), got array([0.5, 2. ])" in message
 
 
+def test_the_gradient_of_several_numbers_names_the_sum_that_was_differentiated():
+    ex = Exercise("99.6", "A square", points=1, hints=["a", "b"], gradient_of=("x",))
+    ex.reference(lambda x: x.square())
+    ex.case("two numbers")(lambda: (torch.tensor([1.0, 2.0]),))
+    ex.inputs(lambda rng: (torch.randn(2),))
+    message = judge(ex, lambda x: (x.square() + x.detach().square()) / 2).message
+    assert (
+        "its gradient with respect to x, of the sum of what you returned with weights that rise from 1 to 2," in message
+    )
+    assert "expected array([2., 8.]), got array([1., 4.])" in message
+
+
 def test_a_planted_mistake_with_the_same_value_and_another_gradient_keeps_its_message(loss):
     @loss.mistake("Half of it is detached.")
     def half(student, teacher, weight):
