@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 
@@ -37,13 +36,6 @@ def last_layer(network: nn.Module) -> float:
     return network.classifier.in_features / 16
 
 
-needs_optuna = pytest.mark.skipif(
-    importlib.util.find_spec("optuna") is None,
-    reason='Optuna is not installed: pip install -e ".[search]"',
-)
-
-
-@needs_optuna
 def test_every_trial_meets_the_budget_and_the_best_is_not_worse_than_uniform(prepared):
     model, graph, ranking, macs = prepared
     found = search_allocation(model, graph, ranking, macs, 0.4, [last_layer] * 2, trials=25, seed=0)
@@ -57,7 +49,6 @@ def test_every_trial_meets_the_budget_and_the_best_is_not_worse_than_uniform(pre
     assert found.best.counts["features.2.0"] > uniform["features.2.0"]
 
 
-@needs_optuna
 def test_a_seed_decides_the_history(prepared):
     model, graph, ranking, macs = prepared
 
@@ -69,7 +60,6 @@ def test_a_seed_decides_the_history(prepared):
     assert run(4).trials[1:] != first.trials[1:]
 
 
-@needs_optuna
 def test_trials_below_the_median_are_given_up_and_never_the_best(prepared):
     model, graph, ranking, macs = prepared
     seen: list[int] = []
@@ -90,7 +80,6 @@ def test_trials_below_the_median_are_given_up_and_never_the_best(prepared):
     assert not found.best.given_up
 
 
-@needs_optuna
 def test_a_good_start_on_one_part_does_not_win(prepared):
     model, graph, ranking, macs = prepared
     trials = []
@@ -108,7 +97,6 @@ def test_a_good_start_on_one_part_does_not_win(prepared):
     assert found.best.number == 11
 
 
-@needs_optuna
 def test_equal_scores_keep_the_first_trial_which_is_uniform(prepared):
     model, graph, ranking, macs = prepared
     found = search_allocation(model, graph, ranking, macs, 0.5, [lambda _: 0.5], trials=7, seed=0, multiple=4)
@@ -117,7 +105,6 @@ def test_equal_scores_keep_the_first_trial_which_is_uniform(prepared):
     assert all(count % 4 == 0 for trial in found.trials for count in trial.counts.values())
 
 
-@needs_optuna
 def test_what_is_wrong_is_refused(prepared):
     model, graph, ranking, macs = prepared
     calls = []
@@ -138,9 +125,8 @@ def test_what_is_wrong_is_refused(prepared):
             search_allocation(model, graph, ranking, macs, 0.5, parts, trials=trials, seed=0)
 
 
-@needs_optuna
 def test_nothing_is_printed_and_optunas_own_verbosity_stays(prepared, capsys):
-    import optuna  # pyright: ignore[reportMissingImports]
+    import optuna
 
     model, graph, ranking, macs = prepared
     before = optuna.logging.get_verbosity()
