@@ -5,6 +5,7 @@ losses, shares and budgets come from the topic's own functions, so that there is
 """
 
 from course_lib.plots.budgets import (
+    accuracy_and_time_figure,
     allocation_figure,
     gates_figure,
     predicted_times_figure,
@@ -56,6 +57,7 @@ __all__ = [
     "COLOURS",
     "MARKERS",
     "CourseFigure",
+    "accuracy_and_time_figure",
     "agreement_figure",
     "allocation_figure",
     "alt_text",

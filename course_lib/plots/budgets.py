@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_lib.experiments.drift_rows import CONDITIONS, LABELS, Row
+from course_lib.experiments.drift_rows import CONDITIONS, DENSE_FROZEN, LABELS, Row
 from course_lib.plots.arrays import floats
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
@@ -105,8 +105,34 @@ def predicted_times_figure(times: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> 
     axes.plot([0, 1.05 * largest], [0, 1.05 * largest], color="#000000", linewidth=1, label="equal")
     axes.set(xlabel="sum of the layers' times, ms", ylabel="time of the network, ms")
     axes.set(xlim=(0, 1.05 * largest), ylim=(0, 1.05 * largest))
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", fontsize=8)
     return finish(figure, alt=f"Measured over predicted time of cut networks. {'; '.join(told)}.")
+
+
+@styled
+def accuracy_and_time_figure(
+    families: Mapping[str, tuple[ArrayLike, ArrayLike]], whole: tuple[float, float]
+) -> CourseFigure:
+    """Accuracy (%) over measured time (ms), a line for each family of cut networks, and a star for the whole one.
+
+    Args:
+        families: name → (ms, accuracies as fractions), both (K,), in any order.
+        whole: (ms, accuracy) of the network before the cut.
+    """
+    figure, axes = new_figure(7.0, 3.8)
+    told = []
+    for i, (name, (times, scores)) in enumerate(families.items()):
+        x, y = floats(times), 100 * floats(scores)
+        order = x.argsort()
+        axes.plot(
+            x[order], y[order], color=COLOURS[i], marker=MARKERS[i], markersize=5, linestyle=_LINES[i % 4], label=name
+        )
+        told.append(f"{name}: {y.min():.0f} to {y.max():.0f} % at {x.min():.3f} to {x.max():.3f} ms")
+    axes.plot(whole[0], 100 * whole[1], "*", color="#000000", markersize=12, linestyle="", label="whole")
+    axes.set(xlabel="measured time, ms", ylabel="accuracy, %", ylim=(0, 102))
+    axes.set_xlim(left=0)
+    axes.legend(loc="upper left", fontsize=8)
+    return finish(figure, alt=f"Accuracy over time of cut networks. {'; '.join(told)}; whole: {whole[0]:.3f} ms.")
 
 
 @styled
@@ -156,9 +182,10 @@ def stream_figure(rows: Sequence[Row], arms: Sequence[str]) -> CourseFigure:
         ends = []
         for arm in arms:
             place = list(LABELS).index(arm)
+            colour = "#777777" if arm == DENSE_FROZEN else COLOURS[place]
             means = [_mean(rows, arm, window, condition) for window in windows]
             axes.plot(
-                windows, means, color=COLOURS[place], marker=MARKERS[place], markersize=4, linestyle=_LINES[place % 4],
+                windows, means, color=colour, marker=MARKERS[place], markersize=4, linestyle=_LINES[place % 4],
                 label=LABELS[arm],
             )  # fmt: skip
             ends.append(f"{LABELS[arm]} {means[-1]:.0f} %")

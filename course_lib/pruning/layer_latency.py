@@ -103,6 +103,7 @@ def latency_table(
     measure: Measure,
     *,
     fractions: Sequence[float] = (0.25, 0.5, 0.75),
+    multiple: int = 1,
     progress: bool = False,
 ) -> LatencyTable:
     """Time every layer alone, on a grid of widths.
@@ -112,8 +113,10 @@ def latency_table(
         measure: times a layer; it gets copies.
         fractions: of a group's channels, in (0, 1), at which the layers that hold them are timed, beside all of them
             and the least.
+        multiple: the widths of the grid are rounded to it. A clock has steps where a kernel's blocks of channels end:
+            who allots in multiples wants the table's lines to begin and end at them.
         progress: show a bar.
-    Raises: ValueError: a fraction is out of range, a time is not positive and finite, or ``layer_weights`` refuses.
+    Raises: ValueError: a fraction is out of range, the multiple is below 1, a time is not positive and finite, or ``layer_weights`` refuses.
 
     >>> from course_lib.pruning import dependency_graph, norms, rank_channels
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
@@ -126,11 +129,13 @@ def latency_table(
     """
     if not all(0 < fraction < 1 for fraction in fractions):
         raise ValueError(f"fractions must be in (0, 1), got {list(fractions)}")
+    if multiple < 1:
+        raise ValueError(f"multiple must be ≥ 1, got {multiple}")
     shapes = _input_shapes(model, example_shape(graph))
     rows = [(layer, shape) for layer in layer_weights(model, graph, ranking) for shape in shapes[layer.name]]
     found = []
     for layer, shape in shown(rows, len(rows), "layer", progress):
-        grid = tuple(_points(axis, ranking, fractions) for axis in layer.axes)
+        grid = tuple(_points(axis, ranking, fractions, multiple) for axis in layer.axes)
         module = model.get_submodule(layer.name)
         ms = np.array([timed(measure, *narrowed(module, lengths, shape)) for lengths in itertools.product(*grid)])
         calls = shapes[layer.name][shape]
@@ -170,12 +175,16 @@ def narrowed(layer: nn.Module, lengths: Sequence[int], input_shape: Sequence[int
     return small, tuple(shape)
 
 
-def _points(axis: WeightAxis, ranking: Ranking, fractions: Sequence[float]) -> tuple[int, ...]:
-    """The lengths at which an axis is timed: such as its groups can give it."""
-    lengths = {axis.length({}), axis.length({name: ranking.least[name] for name in axis.held})}
+def _points(axis: WeightAxis, ranking: Ranking, fractions: Sequence[float], multiple: int) -> tuple[int, ...]:
+    """The lengths at which an axis is timed: such as its groups can give it, in multiples where these fit."""
+
+    def rounded(name: str, count: float) -> int:
+        least = -(-ranking.least[name] // multiple) * multiple
+        return min(ranking.sizes[name], max(least, round(count / multiple) * multiple))
+
+    lengths = {axis.length({}), axis.length({name: rounded(name, 0) for name in axis.held})}
     for fraction in fractions:
-        kept = {name: max(ranking.least[name], round(fraction * ranking.sizes[name])) for name in axis.held}
-        lengths.add(axis.length(kept))
+        lengths.add(axis.length({name: rounded(name, fraction * ranking.sizes[name]) for name in axis.held}))
     return tuple(sorted(lengths))
 
 

@@ -101,11 +101,11 @@ claim("The cut chain is the one with the channel zeroed, within 1e-5; with the f
 # %% [markdown]
 # ### Why the square
 #
-# A convolution with $C$ inputs, $C'$ outputs, a $k \times k$ kernel and $P$ output pixels costs $P\,C'\,C\,k^2$ multiply-accumulates (MACs). Remove the fraction $p$ of every layer's channels. An inner layer loses outputs and inputs:
+# A convolution with $C_{in}$ inputs, $C_{out}$ outputs, a $k \times k$ kernel and $P$ output pixels costs $P\,C_{in}\,C_{out}\,k^2$ multiply-accumulates (MACs). Remove the fraction $s$ of every layer's channels. An inner layer loses outputs and inputs:
 #
-# $$P\,(1-p)C'\,(1-p)C\,k^2 = (1-p)^2 \cdot P\,C'\,C\,k^2, \qquad (1 - 0.3)^2 = 0.49 .$$
+# $$P\,(1-s)C_{in}\,(1-s)C_{out}\,k^2 = (1-s)^2 \cdot P\,C_{in}\,C_{out}\,k^2, \qquad (1 - 0.3)^2 = 0.49 .$$
 #
-# Half of the MACs need $p = 1 - \sqrt{1/2} \approx 0.29$ only. The first layer keeps the image's three inputs, the last one the answers' outputs: each falls with $1-p$.
+# Half of the MACs need $s = 1 - \sqrt{1/2} \approx 0.29$ only. The first layer keeps the image's three inputs, the last one the answers' outputs: each falls with $1-s$.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.pruning import choose, norms
@@ -136,7 +136,7 @@ check("08.1", chain_macs)
 
 # %%
 def cut_chain(state, keep):
-    """The state dict with only the channels ``keep`` between first and second.
+    """The state dict with only the channels ``keep`` (ascending) between first and second.
 
     Keys: first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var,
     norm.num_batches_tracked, second.weight, second.bias.
@@ -161,7 +161,7 @@ print(dependency_graph(head, torch.zeros(1, 1, 2, 2))["0"])
 
 # %%
 def inputs_of_channels(keep, channels, height, width):
-    """A list of columns, in the order in which the cut map is flattened."""
+    """A list of columns, in the order in which the cut map is flattened; ``keep``: channels, ascending."""
     ...
 
 
@@ -170,7 +170,7 @@ check("08.3", inputs_of_channels)
 # %% [markdown]
 # ## Who is tied to whom
 #
-# A residual block adds: $y = x' + F(x)$, where $x'$ is its input $x$, or a 1 × 1 projection of it. A sum needs equal shapes, and more: channel $c$ of one branch meets channel $c$ of the other. If one goes, both go. So the ties reach along the shortcut through all blocks of a stage. A *group* is all channels that share such ties. `dependency_graph` (the idea of Fang et al. 2023) traces the network and follows every channel through sums, concatenations and reshapes. Two of the teacher's blocks:
+# A residual block adds $F(x)$ to its input $x$, or to a 1 × 1 projection of $x$ where the shapes differ. A sum needs equal shapes, and more: channel $c$ of one branch meets channel $c$ of the other. If one goes, both go. So the ties reach along the shortcut through all blocks of a stage. A *group* is all channels that share such ties. `dependency_graph` (the idea of Fang et al. 2023) traces the network and follows every channel through sums, concatenations and reshapes. Two of the teacher's blocks:
 
 # %%
 graphs = {role: dependency_graph(net, torch.zeros(1, 3, 32, 32)) for role, net in networks.items()}
@@ -236,7 +236,8 @@ print("right:", reader[[1, 2 + 1]].tolist(), " offset forgotten:", reader[[1, 1]
 def concatenated_inputs(sizes, keeps):
     """A list of the inputs that stay, ascending.
 
-    ``sizes``: each branch's channels before the cut; ``keeps``: for each branch the channels that stay.
+    ``sizes``: each branch's channels before the cut.
+    ``keeps``: for each branch a list of the channels that stay, counted within the branch, ascending.
     """
     ...
 
@@ -244,7 +245,7 @@ def concatenated_inputs(sizes, keeps):
 check("08.4", concatenated_inputs)
 
 # %% [markdown]
-# A *depthwise* convolution gives each channel its own filter and mixes none. So its outputs belong to the group of its inputs, and both axes go as one:
+# A *depthwise* convolution gives each channel its own filter and mixes none. So its outputs belong to the group of its inputs. Its kernel has the shape (outputs, 1, height, width): one axis to cut, and `groups` to lower by as many.
 
 # %%
 depthwise = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
@@ -388,7 +389,7 @@ for name, importances in criteria.items():
 plots.criteria_figure(at_once)
 
 # %% [markdown]
-# Points are means, bars the range of the draws. The best forecaster of a single loss does not clearly win here. Taylor's sum takes each channel as if all others stayed; three in ten of them gone at once is no small step. Which criteria lie outside the range of the random draws? The next figure's cell counts.
+# Points are means, bars the range of the draws; points of one share are drawn side by side. The best forecaster of a single loss does not clearly win here. Taylor's sum takes each channel as if all others stayed; three in ten of them gone at once is no small step. Which criteria lie outside the range of the random draws? The next figure's cell counts.
 #
 # ### BatchNorm remembers the old network
 #
@@ -517,7 +518,10 @@ real_share = {}
 for multiple in (1, 8):
     for share in (0.5, 0.25, 0.1):
         small, real_share[multiple, share] = cut_to("teacher", share, multiple)
-        calls[f"{100 * real_share[multiple, share]:.1f} %, ×{multiple}"] = exported_call(small, image)
+        name = f"{100 * real_share[multiple, share]:.1f} %, ×{multiple}"
+        calls[name] = exported_call(small, image)
+        widths = sorted({m.out_channels for m in small.modules() if isinstance(m, nn.Conv2d)})
+        print(f"{name:10} widths {widths}")
 report = measure.latency(calls, repeats=15, **timing)
 print(report)
 speed = report.ratio("whole", f"{100 * real_share[1, 0.5]:.1f} %, ×1")
@@ -619,7 +623,7 @@ plots.macs_and_time_figure(points)
 # * **BatchNorm's vectors forgotten,** or re-estimation forgotten, and the loss blamed on the criterion.
 # * **`weight[:, keep]` behind a flatten,** or a concatenation's offset forgotten: no error, wrong columns.
 # * **Branches of a sum cut each on its own.**
-# * **One norm for a whole layer,** or the strongest channels removed: look at what was kept.
+# * **The norm taken over the wrong axes,** one number for a layer or one for each input; or the strongest channels removed. Look at what was kept.
 # * **Criteria compared at the same ratio,** without random channels beside them.
 # * **A cut network with more training than its control.** The ratio or the epoch chosen on test.
 #
@@ -630,7 +634,8 @@ def percent(values):
     return f"{100 * np.mean(values):.0f} %"
 
 
-odd_time, even_time = points["teacher, ×1"][real_share[1, 0.5]], points["teacher, ×8"][real_share[8, 0.5]]
+odd_time, even_time = points["teacher, ×1"][real_share[1, 0.25]], points["teacher, ×8"][real_share[8, 0.25]]
+half_time = points["teacher, ×1"][real_share[1, 0.5]]
 display(Markdown(f"""
 1. 30 % of every layer's channels gone leaves {100 * left:.0f} % of the student's MACs: inner layers fall
    with the square.
@@ -643,13 +648,13 @@ display(Markdown(f"""
 4. Re-estimating BatchNorm gives back {100 * min(gains.values()):.0f} to {100 * max(gains.values()):.0f}
    points, without training. Two short epochs reach {100 * recovered["|γ|", "fine-tuned"]:.1f} %, with random
    channels {100 * recovered["random", "fine-tuned"]:.1f} %.
-5. {100 * real_share[1, 0.5]:.0f} % of the teacher's MACs take {100 * odd_time.value:.0f} % of the time at
-   whatever widths result; {100 * real_share[8, 0.5]:.0f} % take {100 * even_time.value:.0f} % at multiples
-   of 8.
+5. {100 * real_share[1, 0.5]:.0f} % of the teacher's MACs take {100 * half_time.value:.0f} % of the time at
+   whatever widths result. {100 * real_share[1, 0.25]:.0f} % take {100 * odd_time.value:.0f} %, and
+   {100 * real_share[8, 0.25]:.0f} % at multiples of 8 {100 * even_time.value:.0f} %.
 """))
 
 # %% [markdown]
-# Next: every layer lost the same fraction here. Which can give more? That chapter is not written yet; the [README](../README.md) says what is planned.
+# Next: every layer lost the same fraction here. Which can give more? [Chapter 09](09_how_much_where.ipynb) measures it.
 #
 # ## References
 #

@@ -12,7 +12,7 @@
 # * let each image choose its channels, and count the work that is really done;
 # * keep a sparse network alive while the data change.
 #
-# **Before:** chapter [07](07_magnitude_pruning.ipynb) (masks), chapter 08 (cutting channels). **Time:** 110 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [07](07_magnitude_pruning.ipynb) (masks), chapter [08](08_channel_pruning.ipynb) (cutting channels). **Time:** 110 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import copy
@@ -230,7 +230,7 @@ claim("At half of the MACs both rules gain more from two short epochs than they 
 # %% [markdown]
 # ## A budget in milliseconds
 #
-# MACs are counted, milliseconds measured, and chapter 08 saw them part. So measure *every layer alone*, in the runtime that will run it, at a few widths; between them draw straight lines; add up. That is a *latency table* (Yang et al. 2018).
+# MACs are counted, milliseconds measured, and chapter 08 saw them part. So measure *every layer alone*, in the runtime that will run it, at a few widths, here multiples of 16; between them draw straight lines; add up. That is a *latency table* (Yang et al. 2018).
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.pruning import latency_table
@@ -258,7 +258,7 @@ def onnx_ms(module, shape):
 
 
 # %% tags=["nbval-ignore-output"]
-table = latency_table(student, graph, ranking, onnx_ms, fractions=(0.5,))
+table = latency_table(student, graph, ranking, onnx_ms, multiple=16)
 for layer, name in zip(table.layers, [*names.values(), "classifier"], strict=True):
     outputs, read = layer.ms.shape[:2]
     print(f"{name:10} timed at {outputs} widths of its outputs, {read} of its inputs: "
@@ -280,79 +280,100 @@ def table_ms(outputs, inputs, output_grid, input_grid, ms):
 check("09.3", table_ms)
 
 # %% [markdown]
-# Does the sum predict the clock? Every allocation from above, and each rule again in multiples of 4 channels, really cut, exported, timed:
+# Does the sum predict the clock? The greedy rule can divide by *these* milliseconds instead of MACs, and walk in multiples of 16. Every network on its path, the uniform rule in multiples of 16, and both rules from above at any widths: really cut, exported, timed.
 
 # %% tags=["nbval-ignore-output"]
-fours = {"uniform": [uniform_allocation(ranking, macs, budget, multiple=4) for budget in budgets],
-         "greedy": [greedy_allocation(ranking, macs, curves, budget, multiple=4) for budget in budgets]}
-tried = {("any width", "whole", 1): ranking.sizes, ("multiples of 4", "whole", 1): ranking.sizes}
-for widths, rules in {"any width": allocations, "multiples of 4": fours}.items():
-    for rule, found in rules.items():
-        tried |= {(widths, rule, budget): counts for budget, counts in zip(budgets, found, strict=True)}
-calls = {str(key): onnx_call(cut(student, graph, ranking.keep(counts)), (1, 3, 32, 32))
-         for key, counts in tried.items()}
+from course_lib.pruning import greedy_path
+
+families = {
+    "any width: uniform": allocations["uniform"],
+    "any width: greedy, MACs": allocations["greedy"],
+    "multiples of 16: uniform": [uniform_allocation(ranking, macs, b, multiple=16) for b in budgets],
+    "multiples of 16: greedy, ms": list(greedy_path(ranking, table, curves, multiple=16))[1:],
+}
+tried = [(family, counts) for family, found in families.items() for counts in found]
 pace = {"warmup": 20, "threads": 1, "cadence": measure.BACK_TO_BACK}  # as the table was measured
-clock = measure.latency(calls, repeats=60, seed=0, **pace)
-real = {key: clock.p50(str(key)) for key in tried}
-
-# %% tags=["nbval-ignore-output"]
-plots.predicted_times_figure({widths: ([table(tried[k]) for k in tried if k[0] == widths],
-                                       [real[k] for k in tried if k[0] == widths])
-                              for widths in ("any width", "multiples of 4")})
+calls = {str(i): onnx_call(cut(student, graph, ranking.keep(counts)), (1, 3, 32, 32))
+         for i, (_, counts) in enumerate(tried)}
+calls["whole"] = onnx_call(student, (1, 3, 32, 32))
+clock = measure.latency(calls, repeats=50, seed=0, **pace)
+ms = {family: [] for family in families}
+for i, (family, _) in enumerate(tried):
+    ms[family].append(clock.p50(str(i)))
+whole_ms = clock.p50("whole")
+guessed = {family: [table(counts) for counts in found] for family, found in families.items()}
+plots.predicted_times_figure({family: (guessed[family], ms[family]) for family in families})
 
 # %% tags=["nbval-ignore-output"]
 from scipy.stats import spearmanr
 
 agreement = {}
-for widths in ("any width", "multiples of 4"):
-    keys = [key for key in tried if key[0] == widths]
+for widths in ("any width", "multiples of 16"):
+    chosen = [(family, counts) for family, counts in tried if family.startswith(widths)]
+    real = [time for family in families if family.startswith(widths) for time in ms[family]]
     for words, cost in {"table": table, "MACs": macs}.items():
-        guessed = [cost(tried[key]) for key in keys]
-        agreement[widths, words] = spearmanr(guessed, [real[key] for key in keys]).statistic
+        agreement[widths, words] = spearmanr([cost(counts) for _, counts in chosen], real).statistic
     print(f"{widths}: rank correlation with the clock: table {agreement[widths, 'table']:.2f}, "
-          f"MACs {agreement[widths, 'MACs']:.2f} ({len(keys)} networks)")
-slower = [key for key in tried if real[key] > real["any width", "whole", 1]]
-print("cut, and not faster than the whole network:",
-      ", ".join(f"{rule} {100 * budget:.0f} %, {widths}" for widths, rule, budget in slower) or "none")
+          f"MACs {agreement[widths, 'MACs']:.2f} ({len(real)} networks)")
+lost = sum(time > whole_ms for family in families for time in ms[family] if family.startswith("any"))
+print(f"of the networks of any width, {lost} are cut and take longer than the whole one")
 
 # %% tags=["nbval-ignore-output"]
-worst = max(abs(real[key] / table(tried[key]) - 1) for key in tried)
+apart = [real / guess for family in families for real, guess in zip(ms[family], guessed[family], strict=True)]
+worst = max(abs(ratio - 1) for ratio in apart)
 claim("The sum of the layers' times misses the network's time by more than 10 % for some allocation",
       worst > 0.1, hardware=True, measured=f"by up to {100 * worst:.0f} %")
 
 # %% tags=["nbval-ignore-output"]
-claim("In multiples of 4 the table orders the networks better than among any widths",
-      agreement["multiples of 4", "table"] > agreement["any width", "table"], hardware=True)
+claim("In multiples of 16 the table orders the networks better than among any widths",
+      agreement["multiples of 16", "table"] > agreement["any width", "table"], hardware=True)
 
 # %% [markdown]
-# Alone, each layer pays for a call, and reads its input from far; in the network a runtime fuses it with its neighbours. That shifts the sum. What spoils the *order* are widths: between 32 and 64 channels the table draws a line, and the clock has steps, because a kernel computes whole blocks of channels (chapter 08). 35 channels cost what 36 do, or more. A table can only rank what lies on its own grid, or on widths that behave like it. So allot in multiples, and let the clock have the last word.
-#
-# `latency_allocation` walks the greedy path by the table, and times real networks on it until one hits the target. Is it worth it? The control is uniform, in multiples of 4, at the budget whose time came nearest to the target. (Yang et al. tune each proposal briefly and keep the one with the best accuracy at equal saving; the curves stand for that here.)
+# Alone, each layer pays for a call, and reads its input from far; in the network a runtime fuses it with its neighbours. That shifts the sum. What spoils the *order* are widths. Between 32 and 48 channels the table draws a line, and the clock has steps: a kernel computes whole blocks of channels, and takes another, slower path where none fits (chapter 08). So a table ranks what lies on its own grid. (There, the second line says, MACs rank as well; the table adds milliseconds, and is needed where layers of equal MACs take unequal times.) Allot in multiples, and let the clock have the last word. Is it worth it? What is right at once, over measured time:
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.pruning import latency_allocation
+right_at = {family: [model_accuracy(small(counts), scoring) for counts in found]
+            for family, found in families.items()}
+plots.accuracy_and_time_figure({family: (ms[family], right_at[family]) for family in families},
+                               whole=(whole_ms, model_accuracy(student, scoring)))
 
-target = 0.6 * real["any width", "whole", 1]
-hit = latency_allocation(student, graph, curves, table, onnx_ms, target, tolerance=0.1, multiple=4)
-nearest = min(budgets, key=lambda budget: abs(real["multiples of 4", "uniform", budget] - target))
-rivals = {"by the table": hit.counts, "uniform": tried["multiples of 4", "uniform", nearest]}
-calls = {words: onnx_call(cut(student, graph, ranking.keep(counts)), (1, 3, 32, 32))
-         for words, counts in {"whole": ranking.sizes, **rivals}.items()}
+# %% tags=["nbval-ignore-output"]
+target = 0.6 * whole_ms
+rivals = {family: families[family][int(np.abs(np.array(ms[family]) - target).argmin())]
+          for family in families if family.startswith("multiples")}
+calls = {family: onnx_call(cut(student, graph, ranking.keep(counts)), (1, 3, 32, 32))
+         for family, counts in rivals.items()}
 anew = measure.latency(calls, repeats=100, seed=1, **pace)
-print(f"target {target:.3f} ms, found {hit.measured_ms:.3f} after timing {len(hit.tried)} networks")
-for words, counts in rivals.items():
+for family, counts in rivals.items():
     network = small(counts)
     before = 100 * model_accuracy(network, scoring)
     fit(network, train, choosing, short, progress=False)
     after = 100 * model_accuracy(network, scoring)
-    print(f"{words:12} {100 * macs(counts) / macs({}):.0f} % of the MACs, timed anew {anew.p50(words):.3f} ms; "
+    share = 100 * macs(counts) / macs({})
+    print(f"{family}: {share:.0f} % of the MACs, timed anew {anew.p50(family):.3f} ms (target {target:.3f}); "
           f"{before:.1f} % right at once, {after:.1f} % after training")
 
-# %% tags=["nbval-ignore-output"]
-again = anew.p50("by the table")
-claim("Timed anew, the network found is within 15 % of its target",
-      bool(abs(again / target - 1) < 0.15), hardware=True, measured=f"{again / target:.2f} of it")
+# %% [markdown]
+# Where a network is large and its path long, nobody times every step. `latency_allocation` looks for the target on the path as in a sorted list, and times a few networks only. Recorded for the teacher, timed by a clock that did not choose:
 
+# %%
+budget = load_result("pruning_budget")["figures"]
+rows = []
+for name in budget:
+    if name.startswith("latency_ratio_at_"):
+        place = name.removeprefix("latency_ratio_")  # "at_75_percent"
+        shares = [budget[f"{what}_ratio_{place}"].value for what in ("latency", "table", "macs")]
+        rows.append([place.split("_")[1] + " %", *(f"{100 * share:.0f} %" for share in shares),
+                     f"{budget[f'networks_timed_{place}'].value:.0f}"])
+print(text_table(["asked", "clock", "table", "MACs", "networks timed"], rows))
+
+# %%
+claim("Recorded: three targets in milliseconds are met within 10 %.",
+      budget["latency_target_error"].value <= 10)
+
+# %% [markdown]
+# (Yang et al. do more: they tune each proposal briefly and keep the most accurate at equal saving. The curves stand for that here.)
+#
 # %% [markdown]
 # ## Search
 #
@@ -401,7 +422,8 @@ claim("Recorded: the search's lead over the greedy rule is smaller on the signs 
 
 # %%
 claim("Recorded: after training both beat uniform, and three seeds do not tell search and greedy apart.",
-      min(searched[f"{rule}_gain_points"].low for rule in ("greedy", "search")) > 0 and search_greedy.includes(0))
+      searched["greedy_gain_points"].low > 0 and searched["search_gain_points"].low > 0
+      and search_greedy.includes(0))
 
 # %% [markdown]
 # Was the search worth its trials? It did what it was asked: it found the network that is best *before* training. Nobody had asked it for the best *after* training, and with more networks scored it found none that is better there than the greedy rule's. A trial with training in it would ask the right question, at many times the price.
@@ -530,7 +552,7 @@ fit(static, train, choosing, slow, progress=False)
 answers["cut, trained as long"] = predict_logits(static, scoring).argmax(1).numpy()
 work["cut, trained as long"] = measure.counting.total_macs(static, (1, 3, 32, 32)) / cost.dense
 dynamic = {words: float(np.mean(found == labels.numpy())) for words, found in answers.items()}
-for words, found in answers.items():
+for words in answers:
     print(f"{words:22} {100 * work[words]:5.1f} % of the MACs, {100 * dynamic[words]:.1f} % right")
 print()
 for words in [*answers][1:]:
@@ -594,7 +616,7 @@ drift = load_result("pruning_drift")
 rows = with_dense_frozen([Row(**row) for row in drift["rows"]])
 plan = drift["plan"]
 print(f"seeds {drift['seeds']}; windows of each condition: {plan['windows']}; images kept: {plan['buffer']}")
-print(f"zeros: {100 * plan['pruning_ratio']:.0f} %; of the rest move at a window: {100 * plan['moved']:.0f} %")
+print(f"zeros: {100 * plan['pruning_ratio']:.0f} %; moved each time: {100 * plan['moved']:.0f} % of the rest")
 plots.stream_figure(rows, [*ARMS, DENSE_FROZEN])
 
 # %% [markdown]
@@ -669,23 +691,23 @@ def percent(fraction):
 
 
 halves = [100 * (scan.whole - curve.scores[3]) for curve in scan.curves]
-evenly, greedy, patterned = right["uniform"][2], right["greedy"][2], later["half of each layer"]
+evenly, greedy = right["uniform"][2], right["greedy"][2]
 moved, replayed = gains["re-chosen − fixed", "along"], gains["replay − none, mask fixed", "night"]
 display(Markdown(f"""
 1. Half of its channels costs a layer {min(halves):.1f} to {max(halves):.1f} points. A quarter from every
-   layer costs {together[1]:.1f}; the sum of the single losses is {sums[1]:.1f}.
+   layer costs {together[1]:.1f}; the single losses add up to {sums[1]:.1f}.
 2. At half of the MACs uniform leaves {percent(evenly)} right, greedy {percent(greedy)}; after short
    training {percent(trained["uniform"])} and {percent(trained["greedy"])}. Recorded, after training:
    search − uniform {interval(searched["search_gain_points"])} points.
 3. The sum of layer times misses the network by up to {100 * worst:.0f} %. Its order agrees with the
    clock's by {agreement["any width", "table"]:.2f} for any widths, by
-   {agreement["multiples of 4", "table"]:.2f} in multiples of 4. Corrected by the clock, a target of
-   {target:.3f} ms was met with {again:.3f} ms.
-4. 2:4 leaves {percent(later["2 of 4"])} right, a free half of each layer {percent(patterned)}; this CPU
-   runs it at {pattern_speed.value:.2f} × the dense speed.
+   {agreement["multiples of 16", "table"]:.2f} in multiples of 16.
+4. 2:4 leaves {percent(later["2 of 4"])} right, a free half of each layer
+   {percent(later["half of each layer"])}; this CPU runs 2:4 at {pattern_speed.value:.2f} × the dense speed.
 5. Gates execute {percent(work["its own gates"])} of the MACs, leave {percent(dynamic["its own gates"])}
    right and run at {dynamic_speed.value:.2f} × the dense speed. Cut to as many MACs:
-   {percent(dynamic["cut, trained as long"])}; the same channels for all: {percent(dynamic["the same for all"])}.
+   {percent(dynamic["cut, trained as long"])}; the same channels for every image:
+   {percent(dynamic["the same for all"])}.
 6. In the stream, re-chosen − fixed mask: {interval(moved)} points; replay, at night at the end:
    {interval(replayed)}.
 """))

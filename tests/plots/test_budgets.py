@@ -30,6 +30,7 @@ FIGURES = {
         {"uniform": {"a": 0.5, "b": 0.5}, "greedy": {"a": 0.9, "b": 0.25}}, "50 %"
     ),
     "times": lambda: plots.predicted_times_figure({"uniform": ([0.2, 0.1], [0.15, 0.09]), "greedy": ([0.2], [0.14])}),
+    "accuracy": lambda: plots.accuracy_and_time_figure({"uniform": ([0.2, 0.1], [0.9, 0.3])}, (0.25, 0.95)),
     "gates": lambda: plots.gates_figure({"conv 1": [1.0, 1.0, 0.5, 0.0], "conv 2": [0.2, 0.3]}, [0.4, 0.5, 0.9]),
     "stream": lambda: plots.stream_figure(rows(), ["frozen", "fixed", "dense"]),
 }
@@ -68,6 +69,14 @@ def test_times_are_drawn_measured_over_predicted_with_the_line_of_equality():
     assert (uniform.get_xdata().tolist(), uniform.get_ydata().tolist()) == ([0.2, 0.1], [0.15, 0.09])
     assert np.array_equal(equal.get_xdata(), equal.get_ydata())
     assert "uniform: measured 0.75 to 0.90 of the prediction" in plots.alt_text(figure)
+
+
+def test_accuracy_is_drawn_over_time_in_the_order_of_time_with_the_whole_network():
+    figure = FIGURES["accuracy"]()
+    uniform, whole = figure.axes[0].get_lines()
+    assert (uniform.get_xdata().tolist(), uniform.get_ydata().tolist()) == ([0.1, 0.2], [30, 90])
+    assert (list(whole.get_xdata()), list(whole.get_ydata())) == ([0.25], [95])
+    assert "uniform: 30 to 90 % at 0.100 to 0.200 ms; whole: 0.250 ms" in plots.alt_text(figure)
 
 
 def test_the_channels_of_a_layer_are_sorted_by_how_many_images_switch_them_on():

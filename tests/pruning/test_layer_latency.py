@@ -96,6 +96,22 @@ def test_between_the_points_lines_are_straight_and_at_them_times_are_what_was_me
     assert [table({"0": count}) for count in (1, 2, 3, 4, 6, 8)] == pytest.approx([1.5, 3.5, 5.5, 7.5, 8.5, 9.5])
 
 
+def test_a_grid_in_multiples_has_the_widths_that_an_allocation_in_multiples_has(prepared):
+    net = nn.Sequential(nn.Conv2d(3, 20, 1), nn.ReLU(), nn.Conv2d(20, 40, 1), nn.ReLU(), nn.Conv2d(40, 2, 1))
+    graph = dependency_graph(net, torch.zeros(1, 3, 4, 4))
+    ranking = rank_channels(net, graph, norms(2))
+    table = latency_table(net, graph, ranking, lambda layer, shape: 1.0, multiple=16)
+    assert [layer.grid for layer in table.layers] == [
+        ((16, 20), (3,), (1,), (1,)),
+        ((16, 32, 40), (16, 20), (1,), (1,)),
+        ((2,), (16, 32, 40), (1,), (1,)),
+    ]
+    narrow = latency_table(*prepared, lambda layer, shape: 1.0, multiple=64)  # wider than any group: whole or nothing
+    assert all(axis == (axis[-1],) for layer in narrow.layers for axis in layer.grid)
+    with pytest.raises(ValueError, match="multiple must be ≥ 1, got 0"):
+        latency_table(*prepared, lambda layer, shape: 1.0, multiple=0)
+
+
 @pytest.mark.parametrize(
     ("layer", "lengths", "shape", "small_shape"),
     [
