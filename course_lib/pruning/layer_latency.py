@@ -113,10 +113,10 @@ def latency_table(
         measure: times a layer; it gets copies.
         fractions: of a group's channels, in (0, 1), at which the layers that hold them are timed, beside all of them
             and the least.
-        multiple: the widths of the grid are rounded to it. A clock has steps where a kernel's blocks of channels end:
-            who allots in multiples wants the table's lines to begin and end at them.
+        multiple: the grid's widths are rounded to it; a clock has steps where a kernel's blocks of channels end.
         progress: show a bar.
-    Raises: ValueError: a fraction is out of range, the multiple is below 1, a time is not positive and finite, or ``layer_weights`` refuses.
+    Raises: ValueError: a fraction is out of range, the multiple is below 1, a time is not positive and finite, or
+        ``layer_weights`` refuses.
 
     >>> from course_lib.pruning import dependency_graph, norms, rank_channels
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
@@ -127,10 +127,8 @@ def latency_table(
     >>> round(table({"0": 8}), 2), round(table({"0": 3}), 2)
     (1.4, 1.15)
     """
-    if not all(0 < fraction < 1 for fraction in fractions):
-        raise ValueError(f"fractions must be in (0, 1), got {list(fractions)}")
-    if multiple < 1:
-        raise ValueError(f"multiple must be ≥ 1, got {multiple}")
+    if not all(0 < fraction < 1 for fraction in fractions) or multiple < 1:
+        raise ValueError(f"fractions must be in (0, 1) and multiple ≥ 1, got {list(fractions)} and {multiple}")
     shapes = _input_shapes(model, example_shape(graph))
     rows = [(layer, shape) for layer in layer_weights(model, graph, ranking) for shape in shapes[layer.name]]
     found = []
@@ -138,8 +136,8 @@ def latency_table(
         grid = tuple(_points(axis, ranking, fractions, multiple) for axis in layer.axes)
         module = model.get_submodule(layer.name)
         ms = np.array([timed(measure, *narrowed(module, lengths, shape)) for lengths in itertools.product(*grid)])
-        calls = shapes[layer.name][shape]
-        found.append(LayerTimes(layer, shape, calls, grid, ms.reshape([len(points) for points in grid])))
+        ms = ms.reshape([len(points) for points in grid])
+        found.append(LayerTimes(layer, shape, shapes[layer.name][shape], grid, ms))
     return LatencyTable(ranking, tuple(found))
 
 

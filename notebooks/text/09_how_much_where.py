@@ -37,7 +37,7 @@ from course_lib.training import Recipe, fit
 splits = load(size=32)
 
 # %% [markdown]
-# The network is the shipped student, five convolutions and a classifier. This chapter tries many settings, so half of the validation signs *choose*, and the other half gives the *scores*. The test part is not read.
+# The network is the shipped student, a chain of convolutions and a classifier. This chapter tries many settings, so half of the validation signs *choose*, and the other half gives the *scores*. The test part is not read.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.pruning import cut, dependency_graph, norms, predicted_macs, rank_channels
@@ -144,7 +144,7 @@ plots.together_figure(ratios[:4], alone, together)
 reveal("09.p1", together[1] / sums[1])
 
 # %%
-claim("A quarter cut from every layer costs more than the five single losses added up.",
+claim("A quarter cut from every layer costs more than the single losses added up.",
       together[1] > sums[1])
 
 # %% [markdown]
