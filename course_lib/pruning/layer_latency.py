@@ -122,8 +122,7 @@ def latency_table(
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
     >>> graph = dependency_graph(net, torch.zeros(1, 3, 4, 4))
     >>> ranking = rank_channels(net, graph, norms(2))
-    >>> fake = lambda layer, shape: 0.5 + 0.01 * layer.weight.numel()  # ms
-    >>> table = latency_table(net, graph, ranking, fake)
+    >>> table = latency_table(net, graph, ranking, lambda layer, shape: 0.5 + 0.01 * layer.weight.numel())  # ms
     >>> round(table({"0": 8}), 2), round(table({"0": 3}), 2)
     (1.4, 1.15)
     """
@@ -134,9 +133,7 @@ def latency_table(
     found = []
     for layer, shape in shown(rows, len(rows), "layer", progress):
         grid = tuple(_points(axis, ranking, fractions, multiple) for axis in layer.axes)
-        module = model.get_submodule(layer.name)
-        ms = np.array([timed(measure, *narrowed(module, lengths, shape)) for lengths in itertools.product(*grid)])
-        ms = ms.reshape([len(points) for points in grid])
+        ms = _grid_times(model.get_submodule(layer.name), grid, shape, measure)
         found.append(LayerTimes(layer, shape, shapes[layer.name][shape], grid, ms))
     return LatencyTable(ranking, tuple(found))
 
@@ -171,6 +168,14 @@ def narrowed(layer: nn.Module, lengths: Sequence[int], input_shape: Sequence[int
     if small.bias is not None:
         small.bias = nn.Parameter(small.bias.detach()[:outputs].clone(), small.bias.requires_grad)
     return small, tuple(shape)
+
+
+def _grid_times(
+    module: nn.Module, grid: Sequence[Sequence[int]], shape: tuple[int, ...], measure: Measure
+) -> np.ndarray:
+    """Milliseconds of the layer at every point of the grid, one axis for each of its weight."""
+    ms = [timed(measure, *narrowed(module, lengths, shape)) for lengths in itertools.product(*grid)]
+    return np.array(ms).reshape([len(points) for points in grid])
 
 
 def _points(axis: WeightAxis, ranking: Ranking, fractions: Sequence[float], multiple: int) -> tuple[int, ...]:

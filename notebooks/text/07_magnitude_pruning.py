@@ -422,7 +422,7 @@ check("07.3", cubic_fraction)
 #
 # ### Recorded, at equal epochs
 #
-# A small study: 1,000 signs, a narrow student, dense training first, then the same number of further epochs for every arm. Controls: the dense network trained as long, at low rates and at rewound ones; random masks; and a *dense network with as many weights as were kept*, trained from scratch for all epochs. The gradual arms reach their target after three fifths of the further epochs; validation chooses among those at the target. Seeds were fixed beforehand, except that "dense, rates rewound" was added after the first seed's scores had been seen.
+# A small study: 1,000 signs, a narrow student, dense training first, then further epochs, as many for every arm (the next cell prints both numbers). Controls: the dense network trained as long, at low rates and at rewound ones; random masks; and a *dense network with at most as many weights as were kept*, trained from scratch for all epochs. The gradual arms reach their target after three fifths of the further epochs; one half of the validation signs chooses among those at the target, the other half gives the scores. Seeds were fixed beforehand, except that "dense, rates rewound" was added after the first seed's scores had been seen.
 
 # %%
 recorded = load_result("pruning_schedules")
@@ -459,7 +459,7 @@ print(f"{len(told)} of {len(found)} intervals exclude 0; {len(left)} after divid
 print("\n".join(f"  {words}, {100 * ratio:.0f} % zeros" for words, ratio in left))
 
 # %% [markdown]
-# Read the table by rows. An interval that holds 0 decides nothing. The third row changes only the learning rate, the first two only the schedule: compare their sizes before you praise a schedule. The last row asks whether pruning beats a small network at all (Liu et al. 2019 doubt it for whole channels). A minus there means that the small network wins. Its shape was not tuned. And the study is short: dense training has not converged, so high rates help whoever gets them.
+# Read the table by rows. An interval that holds 0 decides nothing; and of so many 95 % intervals one in twenty excludes 0 by chance, so the line above divides the 5 % by their number. Only what it names is safe from that; the rest are good guesses. The third row changes only the learning rate, the first two only the schedule: compare their sizes before you praise a schedule. The last row asks whether pruning beats a small network at all (Liu et al. 2019 doubt it for whole channels). A minus there means that the small network wins. Its shape was not tuned. And the study is short: dense training has not converged, so high rates may help whoever gets them; for the dense network itself the interval does not decide it.
 #
 # ## 90 % zeros, and no faster
 #
@@ -508,7 +508,7 @@ claim(
 # %% [markdown]
 # A dense kernel multiplies 8 or 16 numbers in one instruction and asks none of them whether it is 0. To skip zeros, a kernel must know *where* they are, read that from somewhere, and jump: scattered loads instead of a stream. Counting only MACs with non-zero weights changes a table, and not the time.
 #
-# ### On the scales
+# ### On disk
 
 # %% tags=["nbval-ignore-output"]
 rows, packed = [], {}
@@ -578,7 +578,17 @@ for ratio in asked:
         sizes.append(len(encode(deployed_weights(candidate), form)))
 plots.storage_figure(asked, bytes_of)
 
+# %% tags=["nbval-ignore-output"]
+for form, sizes in bytes_of.items():
+    pays = [ratio for ratio, size in zip(asked, sizes, strict=True) if size < bytes_of["dense"][0]]
+    print(f"{form:8} smaller than dense:", f"from {100 * min(pays):.0f} % zeros on" if pays else "never")
+for ratio in (0.5, 0.9, 0.95):
+    at = {form: sizes[asked.index(ratio)] for form, sizes in bytes_of.items()}
+    print(f"smallest at {100 * ratio:.0f} % zeros: {min(at, key=at.get)}")
+
 # %% [markdown]
+# An index for each weight is dear, so CSR pays late; one bit a weight pays sooner. Plain compression, which knows nothing of masks, does at least as well here. And none of the three makes the network faster: whoever computes unpacks first, or needs a kernel that reads the form as it is.
+#
 # ### What a sparse runtime would need
 #
 # A kernel that reads CSR. PyTorch has one for matrices. A matrix times a vector, against the dense kernel:
@@ -595,7 +605,7 @@ with measure.torch_threads(1):
 print(by_csr)
 
 # %% [markdown]
-# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours along the inputs $n$ stay. With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. What does the pattern cost before any training? Conv 1 is left out: its 3 channels are no group of 4.
+# So zeros can save time: with a kernel made for them, in large matrices, with very many zeros. A convolution of a small student offers little of that. The other way is a *pattern*: of every $m$ neighbours along the inputs $n$ stay (in a kernel: of $m$ neighbouring input channels, at one position). With 2 of 4 a position is two bits, no row is longer than another, and sparse tensor cores of recent GPUs read it. What does the pattern cost before any training? Conv 1 is left out: its 3 channels are no group of 4.
 
 # %% tags=["nbval-ignore-output"]
 grouped = list(weights)[1:]
@@ -606,7 +616,7 @@ for words, masks in ways.items():
     print(f"{words:18} {100 * masks.pruning_ratio:.1f} % zeros, {100 * accuracy_under(masks):.1f} % right")
 
 # %% [markdown]
-# Compare with half of *each* layer further up: sparing one small layer, the first, changes more than any of these patterns. How much each layer can give is a question of its own.
+# Compare with half of *each* layer further up: sparing one small layer, the first, changes more than any of these three. How much each layer can give is a question of its own.
 #
 # **Exercise 07.5.** The pattern, for a matrix.
 
@@ -628,7 +638,7 @@ check("07.5", n_m_mask_of)
 # * **A quantile as threshold** where weights are equal; the number kept rounded instead of the number removed.
 # * **A global ranking that empties a layer.** Print the zeros layer by layer.
 # * **Pruned and trained on, against dense and not.** Give the control the same epochs, at the same rates.
-# * **The best epoch of a gradual run.** It is an early one, with fewer zeros.
+# * **The best epoch of a gradual run.** It may be an early one, with fewer zeros.
 # * **No dense network of the same size** beside the pruned one.
 # * **The fraction chosen on test.**
 #
@@ -652,7 +662,8 @@ display(Markdown(f"""
    low rates {written("rates rewound − low rates")}; weights rewound as well
    {written("weights too − rates only")}; against a small dense network
    {written("rates rewound − small dense")}, at 95 % zeros
-   {interval(found["rates rewound − small dense", 0.95])}. Three seeds, one small study.
+   {interval(found["rates rewound − small dense", 0.95])}. Three seeds, one small study: of its
+   {len(found)} intervals {len(left)} exclude 0 when all are counted.
 5. 90 % zeros: {speed["ONNX Runtime"].value:.2f} × the speed in ONNX Runtime, {speed["PyTorch"].value:.2f} ×
    in PyTorch (the dense network against itself: {itself["ONNX Runtime"]:.2f} and
    {itself["PyTorch"]:.2f} ×); the same bytes raw, {100 * packed["90 % zeros"]:.0f} % of them compressed.

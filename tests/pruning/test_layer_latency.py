@@ -108,7 +108,7 @@ def test_a_grid_in_multiples_has_the_widths_that_an_allocation_in_multiples_has(
     ]
     narrow = latency_table(*prepared, lambda layer, shape: 1.0, multiple=64)  # wider than any group: whole or nothing
     assert all(axis == (axis[-1],) for layer in narrow.layers for axis in layer.grid)
-    with pytest.raises(ValueError, match="multiple ≥ 1, got .* and 0"):
+    with pytest.raises(ValueError, match=r"multiple ≥ 1, got .* and 0"):
         latency_table(*prepared, lambda layer, shape: 1.0, multiple=0)
 
 

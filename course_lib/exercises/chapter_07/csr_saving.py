@@ -76,6 +76,26 @@ def nonzeros_256() -> Question:
     return 10, 40, 256
 
 
+@ex.case("65,535 weights: the last pointer is 65,535, two bytes")
+def nonzeros_65535() -> Question:
+    return 300, 300, 65_535
+
+
+@ex.case("65,536 weights: the last pointer is 65,536, four bytes")
+def nonzeros_65536() -> Question:
+    return 300, 300, 65_536
+
+
+@ex.case("65,536 columns: the largest index is 65,535, two bytes")
+def columns_65536() -> Question:
+    return 2, 65_536, 100
+
+
+@ex.case("65,537 columns: the largest index is 65,536, four bytes")
+def columns_65537() -> Question:
+    return 2, 65_537, 100
+
+
 @ex.case("a layer of a student: 64 filters of 288 weights, a tenth left")
 def layer() -> Question:
     return 64, 288, 1843

@@ -49,6 +49,11 @@ def poor_and_rich() -> Question:
     return torch.tensor([[0.9, -0.8, 0.7, 0.6, 0.04, 0.01, -0.03, 0.02]]), 2, 4
 
 
+@ex.case("zeros among the n: the earlier of equal zeros stays")
+def zeros_kept() -> Question:
+    return torch.tensor([[0.0, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]]), 2, 4
+
+
 @ex.case("two rows: groups lie within a row")
 def two_rows() -> Question:
     return torch.tensor([[0.9, 0.1, -0.2, 0.8], [0.3, -0.7, 0.6, 0.5]]), 2, 4

@@ -208,7 +208,7 @@ class _Judgement:
         text = f"Case {case.number}, with {self.exercise.call_text(case.arguments)}: {_sentence(complaint.text)}"
         more = []
         if case.asks and not case.asks.startswith("example "):
-            more.append(f"This case is about {case.asks}.")
+            more.append(f"The case: {case.asks}.")
         if not case.written_out:
             found = f'arguments("{self.exercise.id}", {case.number})'
             more.append(f"from course_lib.exercises import arguments; {found} gives these arguments.")

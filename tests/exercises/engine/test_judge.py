@@ -338,7 +338,7 @@ def test_a_case_says_what_it_is_about(example):
         return torch.tensor([1.0]), 0.0
 
     message = judge(exercise, lambda x, factor: factor * x.sum() if factor else 1.0).message
-    assert message == "Case 2, with x=tensor([1.]), factor=0: expected 0, got 1.\nThis case is about a factor of 0."
+    assert message == "Case 2, with x=tensor([1.]), factor=0: expected 0, got 1.\nThe case: a factor of 0."
 
 
 def test_a_large_array_sorted_in_place_shows_where_it_changed(example):
