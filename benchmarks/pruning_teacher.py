@@ -7,7 +7,7 @@ Arms, budgets and controls: ``course_lib/experiments/teacher_pruning.py``. Every
 before the first of these trainings. Every finished training is kept in the course's cache, named by what decided it, so
 that an interrupted run continues (``--train-only`` stops after the trainings); ``--afresh`` ignores what is kept.
 
-Time: ONNX Runtime, batch 1, one thread, back to back and in turn, the unpruned network twice (A/A), in three processes
+Time: ONNX Runtime, batch 1, one thread, back to back and in turn, the unpruned network twice (A/A), in five processes
 of their own. The trainings want a processor that multiplies bfloat16 matrices.
 """
 
@@ -55,7 +55,7 @@ from course_lib.storage.cache import cached
 from course_lib.storage.files import read_json, write_json
 
 VERSION = 1  # of the arms: a change of any of them is a new version, and kept scores no longer count
-FIRST_SEED, SEEDS, SESSIONS, THREADS = 310, 3, 3, 1
+FIRST_SEED, SEEDS, SESSIONS, THREADS = 310, 3, 5, 1
 RUNS = {
     "rendered": {
         **{arm: tuple(BUDGETS) for arm in ("distilled", "tuned")},
@@ -79,6 +79,12 @@ PAIRS = (
     ("tuned", "fresh_long"),
     ("fresh_long_distilled", "fresh_long"),
 )
+TARGETS = {
+    "drop_points_at_half_macs": "≤ 0.2",
+    "latency_ratio_at_half_macs": "≤ 0.55",
+    "drop_points_at_quarter_macs": "≤ 0.5",
+    "latency_ratio_at_quarter_macs": "≤ 0.35",
+}
 PACES = {BACK_TO_BACK: 40, IN_TURN: 200}
 Rights = dict[tuple[str, str, int], list[int]]
 """(arm, budget, seed) → which images of the scoring part are right."""
@@ -122,7 +128,7 @@ def accuracy_figures(rights: Rights, whole: list[int], groups: np.ndarray) -> di
         figures[f"{arm}_accuracy{at}"] = _figure(mean, "%", f"{ARMS[arm]}; mean over seeds; t-interval over seeds")
         drop = gain([whole] * SEEDS, found, groups)
         name = f"drop_points{at}" if arm == "distilled" else f"{arm}_drop_points{at}"
-        figures[name] = _figure(drop, "points", f"unpruned − {ARMS[arm]}; {words}")
+        figures[name] = _figure(drop, "points", f"unpruned − {ARMS[arm]}; {words}", TARGETS.get(name))
     for one, other in PAIRS:
         for budget in BUDGETS:
             if (one, budget) in rows and (other, budget) in rows:
@@ -145,7 +151,7 @@ def time_figures(networks: Mapping[str, SignTeacher], image: np.ndarray) -> dict
         words = (
             f"one call of the cut network / of the unpruned, ONNX Runtime, one thread, {cadence}; {SESSIONS} sessions"
         )
-        figures[label] = _figure(ratio, "×", words)
+        figures[label] = _figure(ratio, "×", words, TARGETS.get(label))
     for name in BUDGETS:
         macs = total_macs(networks[name], (1, 3, 32, 32)) / total_macs(whole, (1, 3, 32, 32))
         weights = count_parameters(networks[name]) / count_parameters(whole)
@@ -158,8 +164,8 @@ def _short(value: float) -> float:
     return round(float(value), 4)
 
 
-def _figure(mean: Estimate, unit: str, meaning: str) -> Measurement:
-    return Measurement.of(mean, unit, meaning, digits=4)
+def _figure(mean: Estimate, unit: str, meaning: str, target: str | None = None) -> Measurement:
+    return Measurement.of(mean, unit, meaning, digits=4, target=target)
 
 
 def widths(model: SignTeacher) -> dict[str, int]:

@@ -29,6 +29,7 @@ from course_lib.measure.tables import markdown_table
 from course_lib.measure.without_dot_products import HIDDEN_WORDS
 from course_lib.publishing.curriculum import PARTS, Page, written
 from course_lib.publishing.official import official_table
+from course_lib.publishing.pruning_table import pruning_table
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
 
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "figures" / "journey.png"
@@ -153,8 +154,7 @@ def distillation_table(folder: str | Path = RESULTS) -> str:
 
     Raises: CourseError: a recorded file is missing or broken.
     """
-    header = ["", "labels", "student alone", "distilled", "gain, points", "trainings"]
-    rows = []
+    header, rows = ["", "labels", "student alone", "distilled", "gain, points", "trainings"], []
     for key, words in DATA.items():
         figures = load_result(f"distillation_{key}", folder)["figures"]
         for regime, suffix, labels in (("full", "", "all"), ("ten_percent", "_tenth", "of a tenth of the signs")):
@@ -166,9 +166,8 @@ def distillation_table(folder: str | Path = RESULTS) -> str:
 
 def chapter_table(pages: tuple[Page, ...]) -> str:
     """The written chapters with question, promise, minutes and exercises; then what is planned, as Markdown."""
-    header = ["chapter", "question", "you can then …", "minutes", "exercises"]
+    header, rows = ["chapter", "question", "you can then …", "minutes", "exercises"], []
     counts = {number: len(exercises_of(number)[1]) for number in chapters_with_exercises()}
-    rows = []
     for page in pages:
         link = f"[{page.chapter.number} {page.title}](notebooks/{page.chapter.name}.ipynb)"
         count = str(counts.get(page.chapter.number, 0))
@@ -194,6 +193,7 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
     """Mark → what README must hold there."""
     return {
         "distillation": distillation_table(folder),
+        "pruning": pruning_table(folder),
         "figures": figures_table(results),
         "speeds": speeds_table(folder),
         "picture": picture_block(results),

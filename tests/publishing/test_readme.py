@@ -12,6 +12,7 @@ import pytest
 from course_lib.errors import CourseError
 from course_lib.publishing import readme
 from course_lib.publishing.curriculum import CHAPTERS, PARTS, written
+from course_lib.publishing.pruning_table import pruning_table
 from course_lib.storage.files import RESULTS, ROOT
 
 CHANGE = {"value": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
@@ -71,7 +72,16 @@ def place(tmp_path):
         distilled |= {f"gain_points_{regime}": gain for regime in ("full", "ten_percent")}
         recorded = {"command": "c", "date": "2026-01-02", "figures": distilled}
         (tmp_path / f"distillation_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
-    names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "chapters")
+        pruned = {}
+        for share, drop, time in (("half", 0.1, 0.5), ("quarter", 0.6, 0.3), ("tenth", 2.0, 0.1)):
+            target = None if share == "tenth" else "≤ 0.5"
+            ends = {"low": drop - 0.5, "high": drop + 0.5, "target": target}
+            pruned[f"drop_points_at_{share}_macs"] = {"value": drop, "unit": "points", "n": 3, "meaning": "m", **ends}
+            for what, value in (("latency", time), ("macs", time - 0.02), ("parameter", 0.25)):
+                pruned[f"{what}_ratio_at_{share}_macs"] = {"value": value, "unit": "×", "n": 3, "meaning": "m"}
+        recorded = {"command": "c", "date": "2026-01-02", "figures": pruned}
+        (tmp_path / f"pruning_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
+    names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "pruning", "chapters")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -97,7 +107,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 6
+    assert before.count("\nprose\n") == 7
     assert before.endswith("\nend\n")
 
 
@@ -161,6 +171,17 @@ def test_a_target_that_only_the_value_reaches_is_not_called_established(place):
     file.write_text(json.dumps(content), encoding="utf-8")
     table = readme.figures_table(readme.recorded_journeys(place["results"]))
     assert "| points lost | 0.50 [−0.10, 0.80] | 0.50 [−0.10, 1.30] (not established) | ≤ 1.0 |" in table
+
+
+def test_what_pruning_costs_stands_with_intervals_and_what_is_missed_or_not_sure_is_told(place):
+    lines = pruning_table(place["results"]).splitlines()
+    assert len(lines) == 2 + 6
+    assert lines[2] == "| rendered signs | 48 % | 25 % | 0.10 [−0.40, 0.60] (target ≤ 0.5: not established) | 0.50 |"
+    assert "| 0.60 [0.10, 1.10] (target ≤ 0.5: missed) |" in lines[3]
+    assert lines[7] == "| real signs (GTSRB) | 8 % | 25 % | 2.00 [1.50, 2.50] | 0.10 |"
+    (place["results"] / "pruning_gtsrb.json").unlink()
+    with pytest.raises(CourseError, match=r"pruning_gtsrb\.json"):
+        pruning_table(place["results"])
 
 
 def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told(place):
