@@ -148,7 +148,7 @@ def gates_figure(shares: Mapping[str, ArrayLike], executed: ArrayLike) -> Course
     for i, (layer, values) in enumerate(shares.items()):
         on = 100 * np.sort(floats(values))[::-1]
         place = 100 * (np.arange(len(on)) + 0.5) / len(on)
-        left.plot(place, on, color=COLOURS[i], linestyle=_LINES[i % 4], linewidth=2, label=layer)
+        left.plot(place, on, color=COLOURS[i], linestyle=_LINES[i % 4], marker=MARKERS[i], markevery=0.25, label=layer)
         told.append(f"{layer} {on.min():.0f} to {on.max():.0f} %")
     left.set(xlabel="channels of the layer, sorted, %", ylabel="images that switch it on, %", ylim=(-2, 104))
     left.legend(loc="lower left", fontsize=8)

@@ -125,9 +125,9 @@ def below_zero() -> Question:
     return [4, 4], 3, 6, [10, 12], _curves([0.02, 0.1, 0.2, 0.3], [-0.08, 0.1, 0.2, 0.3])
 
 
-@ex.case("a small gift beats a channel that costs something")
-def small_gift() -> Question:
-    return [4, 4], 3, 6, [10, 12], _curves([0.05, 0.1, 0.2, 0.3], [-0.02, 0.1, 0.2, 0.3])
+@ex.case("a channel that costs something and two gifts: the gift that gives more for each MAC comes first")
+def two_gifts() -> Question:
+    return [4, 4, 4], 3, 6, [10, 12, 12], _curves([0.05, 0.1, 0.2, 0.3], [-0.01, 0.1, 0.2, 0.3], [-0.06, 0.1, 0.2, 0.3])
 
 
 @ex.case("many positions, then one: the next layer counts its own")
