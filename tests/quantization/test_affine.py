@@ -141,6 +141,13 @@ def test_a_symmetric_range_has_its_zero_in_the_middle_and_reaches_equally_far():
     assert torch.equal(quantize(-values, restricted), -quantize(values, restricted))
 
 
+def test_the_range_is_that_of_the_values_extended_to_hold_zero():
+    for values, width in (([-4.0, 1.0], 5), ([2.0, 3.0], 3), ([-3.0, -2.0], 3)):
+        affine = min_max(torch.tensor(values), Codes(8, signed=False))
+        assert affine.scale.item() == pytest.approx(width / 255)
+        assert affine.zero_point.item() == round(-min(0.0, *values) / (width / 255))
+
+
 def test_slices_are_quantized_as_if_alone():
     x = draw(5, 6, 3, 2)
     by_channel = min_max(x, Codes(8), axis=0)
