@@ -194,8 +194,7 @@ def main() -> None:
     figures["slowest_time_ratio"] = Measurement(round(ratio, 3), "×", RUNS, what, target="≤ 1.2", note=why)
     apart, accuracies = accuracy_difference({"ours": ours_by_both, "torch_pruning": torch_pruning})
     meaning = "ours − Torch-Pruning, validation accuracy of the teacher after equal cut and recovery; mean over seeds"
-    value, low, high = (round(number, 3) for number in (apart.value, apart.low, apart.high))
-    figures["accuracy_difference_points"] = Measurement(value, "points", apart.n, meaning, low, high)
+    figures["accuracy_difference_points"] = Measurement.of(apart, "points", meaning)
     print({name: figure.value for name, figure in figures.items()}, accuracies)
     if options.record:
         command, extra = "python benchmarks/pruning_peers.py --record", {"rows": rows, "accuracies": accuracies}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from course_lib.measure import Measurement, load_result
 from course_lib.measure.tables import markdown_table
+from course_lib.publishing.numbers import DATA, number_text, shortfall
 from course_lib.storage.files import RESULTS
 
-DATA = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
 SHARES = ("half", "quarter", "tenth")
 
 
@@ -28,9 +28,5 @@ def pruning_table(folder: str | Path = RESULTS) -> str:
 
 
 def _told(figure: Measurement) -> str:
-    text = f"{figure.value:.2f}".replace("-", "−")
-    if figure.low is not None and figure.high is not None:
-        text += f" [{figure.low:.2f}, {figure.high:.2f}]".replace("-", "−")
-    if figure.met is False:
-        return f"{text} (target {figure.target}: missed)"
-    return f"{text} (target {figure.target}: not established)" if figure.established is False else text
+    short = shortfall(figure)
+    return number_text(figure, 2, unit=False) + (f" (target {figure.target}: {short})" if short else "")

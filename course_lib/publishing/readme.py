@@ -28,12 +28,12 @@ from course_lib.measure import Measurement, has_dot_product, load_result, load_r
 from course_lib.measure.tables import markdown_table
 from course_lib.measure.without_dot_products import HIDDEN_WORDS
 from course_lib.publishing.curriculum import PARTS, Page, written
+from course_lib.publishing.numbers import DATA, number_text, shortfall
 from course_lib.publishing.official import official_table
 from course_lib.publishing.pruning_table import pruning_table
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
 
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "figures" / "journey.png"
-DATA = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
 ROWS = {
     "teacher_accuracy": "teacher, accuracy",
     "final_accuracy": "final network, accuracy",
@@ -154,7 +154,8 @@ def distillation_table(folder: str | Path = RESULTS) -> str:
 
     Raises: CourseError: a recorded file is missing or broken.
     """
-    header, rows = ["", "labels", "student alone", "distilled", "gain, points", "trainings"], []
+    header = ["", "labels", "student alone", "distilled", "gain, points", "trainings"]
+    rows = []
     for key, words in DATA.items():
         figures = load_result(f"distillation_{key}", folder)["figures"]
         for regime, suffix, labels in (("full", "", "all"), ("ten_percent", "_tenth", "of a tenth of the signs")):
@@ -166,8 +167,9 @@ def distillation_table(folder: str | Path = RESULTS) -> str:
 
 def chapter_table(pages: tuple[Page, ...]) -> str:
     """The written chapters with question, promise, minutes and exercises; then what is planned, as Markdown."""
-    header, rows = ["chapter", "question", "you can then …", "minutes", "exercises"], []
+    header = ["chapter", "question", "you can then …", "minutes", "exercises"]
     counts = {number: len(exercises_of(number)[1]) for number in chapters_with_exercises()}
+    rows = []
     for page in pages:
         link = f"[{page.chapter.number} {page.title}](notebooks/{page.chapter.name}.ipynb)"
         count = str(counts.get(page.chapter.number, 0))
@@ -257,28 +259,13 @@ def _capital(words: str) -> str:
 
 def _speed(figure: Measurement) -> str:
     """A ratio with its interval, and the target where there is one: it differs from column to column."""
-    target = "" if figure.target is None else f" (target {figure.target}: {_miss(figure) or 'met'})"
-    return _number(figure, 2) + target
+    target = "" if figure.target is None else f" (target {figure.target}: {shortfall(figure) or 'met'})"
+    return number_text(figure, 2) + target
 
 
 def _value(figure: Measurement) -> str:
     """A number; a target that is missed, or that the interval goes beyond, is marked."""
-    return _number(figure) + (f" ({_miss(figure)})" if _miss(figure) else "")
-
-
-def _miss(figure: Measurement) -> str:
-    """What became of the figure's target, "" where it was reached or there is none."""
-    return "missed" if figure.met is False else "not established" if figure.established is False else ""
-
-
-def _number(figure: Measurement, digits: int | None = None) -> str:
-    """The number as README shows it: fractions as per cent, the interval in brackets; digits: behind the point."""
-    factor, unit, usual = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
-    digits = digits or (2 if figure.unit == "points" else usual)
-    text = f"{factor * figure.value:.{digits}f}{unit}"
-    if figure.low is not None and figure.high is not None:
-        text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
-    return text.replace("-", "−")
+    return number_text(figure) + (f" ({shortfall(figure)})" if shortfall(figure) else "")
 
 
 def _paces(result: Mapping[str, Any]) -> list[str]:

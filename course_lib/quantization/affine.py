@@ -160,13 +160,10 @@ def min_max(x: Tensor, codes: Codes, *, symmetric: bool = False, axis: int | Non
     >>> min_max(torch.tensor([[1.0, -2.0], [0.5, 0.25]]), Codes(8), symmetric=True, axis=0).scale.mul(127).tolist()
     [2.0, 0.5]
     """
-    if axis is None:
-        rows = x.detach().flatten().unsqueeze(0)
-    elif -x.ndim <= axis < x.ndim:
-        rows = x.detach().movedim(axis, 0).flatten(1) if x.ndim > 1 else x.detach().unsqueeze(1)
-    else:
+    if axis is not None and not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must be in {-x.ndim} … {x.ndim - 1}, got {axis}")
-    rows = rows.float()
+    x = x.detach().float()
+    rows = x.reshape(1, -1) if axis is None else x.movedim(axis, 0).unsqueeze(1).flatten(1)  # (slices, values)
     if rows.shape[1] == 0:
         low = high = torch.zeros(len(rows))
     else:

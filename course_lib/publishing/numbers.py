@@ -1,0 +1,35 @@
+"""How README writes a measured number, and what it calls the data that it was measured on."""
+
+from __future__ import annotations
+
+from course_lib.measure import Measurement
+
+DATA = {"rendered": "rendered signs", "gtsrb": "real signs (GTSRB)"}
+"""Data key → its name in tables."""
+
+
+def shortfall(figure: Measurement) -> str:
+    """What became of the figure's target, "" where it was reached or there is none.
+
+    >>> shortfall(Measurement(0.9, "points", 3, "points lost", low=0.5, high=1.3, target="≤ 1.0"))
+    'not established'
+    """
+    return "missed" if figure.met is False else "not established" if figure.established is False else ""
+
+
+def number_text(figure: Measurement, digits: int | None = None, *, unit: bool = True) -> str:
+    """The number as README shows it: fractions as per cent, the interval in brackets.
+
+    Args:
+        digits: behind the point; by default two for points and fractions, one for ratios.
+        unit: write % or × behind the value; off where the column's head says it.
+
+    >>> number_text(Measurement(20.5, "×", 3, "times faster", low=20.1, high=20.9))
+    '20.5 × [20.1, 20.9]'
+    """
+    factor, sign, usual = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
+    digits = digits or (2 if figure.unit == "points" else usual)
+    text = f"{factor * figure.value:.{digits}f}{sign if unit else ''}"
+    if figure.low is not None and figure.high is not None:
+        text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
+    return text.replace("-", "−")
