@@ -23,7 +23,7 @@ def weights_zeroed_in_place(w1, w2, inputs, labels, ratios):
 CURVE: Answers = {
     "weights_changed": weights_zeroed_in_place,
     "drops": lambda a, b, x, y, r: sensitivity_curve(a, b, x, y, [0.0]) - sensitivity_curve(a, b, x, y, r),
-    "percent": lambda a, b, x, y, r: 100 * sensitivity_curve(a, b, x, y, r),
+    "per_mille": lambda a, b, x, y, r: 1000 * sensitivity_curve(a, b, x, y, r),
     "both_layers": lambda a, b, x, y, r: sensitivity_curve(a, b * (b.abs() > b.abs().median()), x, y, r),
     "falling": lambda a, b, x, y, r: sensitivity_curve(a, b, x, y, r).sort(descending=True).values,
     "one_number": lambda a, b, x, y, r: sensitivity_curve(a, b, x, y, r).mean(),
@@ -78,6 +78,6 @@ GATE: Answers = {
     "relu": lambda z: torch.relu(z),
     "rounded": lambda z: torch.sigmoid(z).round(),
     "half_gradient": lambda z: 0.5 * gate(z) + 0.5 * gate(z).detach(),
-    "tanh_gradient": lambda z: (z > 0).to(z.dtype) + torch.tanh(z) - torch.tanh(z).detach(),
+    "steep_sigmoid": lambda z: (z > 0).to(z.dtype) + torch.sigmoid(3 * z) - torch.sigmoid(3 * z).detach(),
 }
 WRONG = {"09.1": CURVE, "09.2": STEP, "09.3": TABLE, "09.4": EXECUTED, "09.5": GATE}

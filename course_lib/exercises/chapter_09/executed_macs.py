@@ -147,6 +147,20 @@ def gates_read_all(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: in
     return _bill(gates, pair_macs, inputs, classes, gated=0) + reading
 
 
+@ex.mistake("Your gates decide anew at every position. A gate reads means: it does n_in · C_l MACs once an image.")
+def gates_everywhere(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: int, classes: int) -> Tensor:
+    before, total = torch.full((len(gates[0]),), inputs), _bill(gates, pair_macs, inputs, classes, gated=0)
+    for on, macs in zip(gates, pair_macs, strict=True):
+        total = total + macs * before * on.shape[1]
+        before = on.sum(1)
+    return total
+
+
+@ex.mistake("Your classifier reads all channels of the last layer. Those that are off are 0: it reads only the others.")
+def classifier_reads_all(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: int, classes: int) -> Tensor:
+    return _bill(gates, pair_macs, inputs, classes, answered=0) + gates[-1].shape[1] * classes
+
+
 @ex.mistake("You gave the whole network's MACs to every image. What is off is not executed.")
 def plain_network(gates: Sequence[Tensor], pair_macs: Sequence[int], inputs: int, classes: int) -> Tensor:
     return _bill([torch.ones_like(on) for on in gates], pair_macs, inputs, classes)

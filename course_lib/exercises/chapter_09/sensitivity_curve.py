@@ -213,6 +213,11 @@ def errors(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Seque
     return 1 - _scores(w1, w2, inputs, labels, _order(w1), _counts(w1, ratios))
 
 
+@ex.mistake("You returned per cent. Asked is a fraction, from 0 to 1.")
+def per_cent(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
+    return 100 * _scores(w1, w2, inputs, labels, _order(w1), _counts(w1, ratios))
+
+
 @ex.mistake("You counted the right answers. Divide by the number of images.")
 def counted(w1: Tensor, w2: Tensor, inputs: Tensor, labels: Tensor, ratios: Sequence[float]) -> Tensor:
     return len(labels) * _scores(w1, w2, inputs, labels, _order(w1), _counts(w1, ratios))

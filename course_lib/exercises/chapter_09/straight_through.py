@@ -99,6 +99,14 @@ def wrong_sign(scores: Tensor) -> Tensor:
     return (scores > 0).to(scores.dtype) + (s.detach() - s)
 
 
+@ex.mistake(
+    "Your gradient is tanh's slope, 1 − tanh²(z): four times as steep at 0. Asked is the sigmoid's, σ(z)·(1 − σ(z))."
+)
+def slope_of_tanh(scores: Tensor) -> Tensor:
+    t = torch.tanh(scores)
+    return (scores > 0).to(scores.dtype) + (t - t.detach())
+
+
 @ex.mistake("You multiplied decision and sigmoid: the value is no longer 0 or 1, and what is off gets no gradient.")
 def product(scores: Tensor) -> Tensor:
     return (scores > 0).to(scores.dtype) * torch.sigmoid(scores)

@@ -169,6 +169,15 @@ def sum_of_axes(outputs: int, inputs: int, output_grid: Sequence[int], input_gri
     return along_outputs + table_ms(output_grid[-1], inputs, output_grid, input_grid, ms) - float(ms[-1, -1])
 
 
+@ex.mistake(
+    "Your surface is flat: from the lowest corner you add one slope for each axis, and leave out the fourth corner."
+)
+def flat(outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor) -> float:
+    (row, a), (column, b) = _between(outputs, output_grid), _between(inputs, input_grid)
+    low = ms[row, column]
+    return float(low + a * (ms[row + 1, column] - low) + b * (ms[row, column + 1] - low))
+
+
 @ex.mistake("You returned the place in the table. Asked is the time.")
 def place(
     outputs: int, inputs: int, output_grid: Sequence[int], input_grid: Sequence[int], ms: Tensor
