@@ -4,8 +4,9 @@ The pairs carry *our* scales and zero points. A runtime replaces each group, deq
 integer kernel: ONNX Runtime by QLinearConv, QGemm, QLinearAdd, …; what it cannot replace it computes in float, and
 the answers are nearly the same. So a QDQ file is at once the deployed network and the simulation of it.
 
-Opset 13 and IR 7, as ``export_onnx`` writes, so that old runtimes read it. Convolutions without ReLU, ReLU as the
-clamp at the zero point: the Relu node stays in the graph, and runtimes merge it.
+Opset 13 and IR 7, as ``export_onnx`` writes, so that old runtimes read it. The Relu node stays in the graph; a runtime
+drops it where the output's codes begin at 0. Activations with fewer than 256 codes get a Clip, which keeps ONNX Runtime
+from merging that layer: it is computed in float, with the same answers but for near-ties, and saves no time.
 
 Source: onnxruntime's QDQ format, https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session
-from course_lib.quantization.affine import Affine
+from course_lib.quantization.affine import Affine, dequantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import (
     INPUT,
@@ -149,6 +151,15 @@ class _Writer:
     def _round_trip(self, source: str, name: str) -> None:
         """source → name:codes → name:float; what the last layer gives is called "logits"."""
         scales = [f"{name}:scale", f"{name}:zero_point"]
+        affine = self.network.activations[name]
+        limits = np.iinfo(_dtype(affine))
+        if (affine.codes.low, affine.codes.high) != (limits.min, limits.max):
+            # QuantizeLinear clamps to what 8 bits hold. Fewer codes need a clamp of their own.
+            ends = torch.tensor([affine.codes.low, affine.codes.high])
+            for end, value in zip(("low", "high"), dequantize(ends, affine), strict=True):
+                self._constant(f"{name}:{end}", value.numpy())
+            self._node("Clip", [source, f"{name}:low", f"{name}:high"], [f"{name}:clipped"])
+            source = f"{name}:clipped"
         self._node("QuantizeLinear", [source, *scales], [f"{name}:codes"])
         restored = "logits" if name == self.network.graph.output else f"{name}:float"
         self._node("DequantizeLinear", [f"{name}:codes", *scales], [restored])
