@@ -119,9 +119,7 @@ class HardwareFactor:
 
         Raises: ValueError: a factor that is not finite, not > 0, or outside 2^−32 … 2^30.
         """
-        pairs = [_mantissa(Fraction(float(m)), MULTIPLIER_BITS) for m in np.atleast_1d(factor)]
-        shape = np.shape(factor)
-        multiplier, exponent = (np.array(part, np.int64).reshape(shape) for part in zip(*pairs, strict=True))
+        multiplier, exponent = _parts(np.asarray(factor, np.float64), MULTIPLIER_BITS, -32, 30)
         return cls(multiplier, -exponent - MULTIPLIER_BITS)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -154,11 +152,7 @@ class RuntimeFactor:
 
         Raises: ValueError: a factor that is not finite, not > 0, or outside 2^−39 … 2^7.
         """
-        pairs = [_mantissa(Fraction(float(np.float32(m))), FLOAT_BITS) for m in np.atleast_1d(factor)]
-        shape = np.shape(factor)
-        multiplier, exponent = (np.array(part, np.int64).reshape(shape) for part in zip(*pairs, strict=True))
-        if bool((-exponent < 16).any() or (-exponent > 62).any()):
-            raise ValueError(f"a factor must lie in 2^-39 … 2^7, got {np.ravel(factor).min()} … {np.max(factor)}")
+        multiplier, exponent = _parts(np.asarray(factor, np.float32), FLOAT_BITS, -39, 7)
         return cls(multiplier, -exponent)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -182,10 +176,23 @@ class RuntimeFactor:
         return found
 
 
+def _parts(factor: np.ndarray, bits: int, least: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """m, e of the factor's shape, int64: factor ≈ m · 2^e with 2^(bits − 1) ≤ m < 2^bits."""
+    if not bool(np.isfinite(factor).all() and (factor > 0).all()):
+        raise ValueError(f"a factor between two scales must be finite and > 0, got {_shown(factor)}")
+    if not bool((factor >= 2.0**least).all() and (factor < 2.0**most).all()):
+        raise ValueError(f"a factor must lie in 2^{least} … 2^{most} to have {bits} bits, got {_shown(factor)}")
+    pairs = [_mantissa(Fraction(float(value)), bits) for value in factor.flat]
+    mantissa, exponent = np.array(pairs, np.int64).reshape(-1, 2).T
+    return mantissa.reshape(factor.shape), exponent.reshape(factor.shape)
+
+
+def _shown(factor: np.ndarray) -> str:
+    return f"{factor}" if factor.ndim == 0 else f"{factor.min()} … {factor.max()}"
+
+
 def _mantissa(value: Fraction, bits: int) -> tuple[int, int]:
-    """m, e: value ≈ m · 2^e with 2^(bits − 1) ≤ m < 2^bits, m rounded half to even."""
-    if value <= 0:
-        raise ValueError(f"a factor between two scales must be > 0, got {float(value)}")
+    """m, e of one value > 0, m rounded half to even."""
     exponent = value.numerator.bit_length() - value.denominator.bit_length() - bits
     while value >= Fraction(2) ** (exponent + bits):
         exponent += 1
