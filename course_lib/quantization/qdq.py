@@ -178,7 +178,7 @@ class _Writer:
         self._node("DequantizeLinear", [name, f"{name}:scale", f"{name}:zero_point"], [f"{name}:float"], axis=0)
 
 
-def _dtype(affine: Affine) -> type[np.generic]:
+def _dtype(affine: Affine) -> type[np.int8 | np.uint8]:
     return np.int8 if affine.codes.signed else np.uint8
 
 

@@ -144,7 +144,7 @@ class IntegerConvolution(IntegerWeighted):
         (down, across), (pad_h, pad_w) = self.stride, self.padding
         padded = np.pad(codes, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)), constant_values=self.input.zero)
         size = self.weight.shape[1:3]
-        windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2))[:, ::down, ::across]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2), subok=True)[:, ::down, ::across]
         windows = np.moveaxis(windows, 3, -1)  # (B, H′, W′, k_H, k_W, C_in)
         parts = []
         for inputs, weight in zip(np.split(windows, self.groups, -1), np.split(self.weight, self.groups), strict=True):

@@ -27,6 +27,7 @@ from course_lib.quantization.integer.fixed_point import (
     significant,
 )
 
+Scale = np.ndarray | np.floating
 LEFT_SHIFT = 20
 """Bits that the hardware's sum gains before its inputs are scaled."""
 
@@ -52,7 +53,7 @@ class HardwareSum:
     factor_c: HardwareFactor
 
     @classmethod
-    def of(cls, scale_a: np.ndarray, zero_a: int, scale_b: np.ndarray, zero_b: int, scale_c: np.ndarray) -> HardwareSum:
+    def of(cls, scale_a: Scale, zero_a: int, scale_b: Scale, zero_b: int, scale_c: Scale) -> HardwareSum:
         """From the three scales, float32."""
         a, b, c = (Fraction(float(scale)) for scale in (scale_a, scale_b, scale_c))
         twice = 2 * max(a, b)
@@ -88,9 +89,7 @@ class RuntimeSum:
     shift: int
 
     @classmethod
-    def of(
-        cls, scale_a: np.ndarray, zero_a: int, scale_b: np.ndarray, zero_b: int, scale_c: np.ndarray, zero_c: int
-    ) -> RuntimeSum:
+    def of(cls, scale_a: Scale, zero_a: int, scale_b: Scale, zero_b: int, scale_c: Scale, zero_c: int) -> RuntimeSum:
         """From three scales, float32, and zero points.
 
         Raises: ValueError: scales so far apart that the grid does not fit 64 bits.

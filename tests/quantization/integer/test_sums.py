@@ -28,7 +28,7 @@ def draw(seed: int) -> Draw:
     rng = np.random.default_rng(seed)
     a, b = (np.float32(10.0 ** rng.uniform(-3, 1)) for _ in range(2))
     c = np.float32(max(a, b) * rng.uniform(0.4, 2.5))
-    zeros = [int(rng.choice([0, rng.integers(0, 256)])) for _ in range(3)]
+    zeros = [int(rng.integers(0, 2) * rng.integers(0, 256)) for _ in range(3)]
     return a, zeros[0], b, zeros[1], c, zeros[2]
 
 
