@@ -58,7 +58,13 @@ class Weighted(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Weighted):
-    """(B, C_in, H, W) → (B, C_out, H′, W′); weight (C_out, C_in / groups, k_H, k_W)."""
+    """(B, C_in, H, W) → (B, C_out, H′, W′); weight (C_out, C_in / groups, k_H, k_W).
+
+    Args:
+        stride: downwards and across.
+        padding: pixels of 0 on each side, downwards and across.
+        groups: so many independent convolutions of C_in / groups channels.
+    """
 
     stride: tuple[int, int]
     padding: tuple[int, int]
@@ -80,7 +86,11 @@ class Linear(Weighted):
 
 @dataclass(frozen=True, eq=False)
 class Add(Layer):
-    """The sum of two tensors of one shape."""
+    """The sum of two tensors of one shape.
+
+    Args:
+        relu: whether a ReLU follows.
+    """
 
     relu: bool
 

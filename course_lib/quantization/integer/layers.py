@@ -31,7 +31,8 @@ class CodeRange:
 
     Args:
         zero: the code that stands for 0.
-        low, high: the outermost ones; after a ReLU low = zero.
+        low: the smallest one; zero after a ReLU.
+        high: the largest one.
         signed: int8, else uint8.
     """
 
@@ -132,7 +133,8 @@ class IntegerConvolution(IntegerWeighted):
     """(B, H, W, C_in) → (B, H′, W′, C_out), weight (C_out, k_H, k_W, C_in / groups).
 
     Args:
-        stride, padding: downwards and across.
+        stride: downwards and across.
+        padding: on each side, downwards and across.
         groups: channels are split into so many independent convolutions.
     """
 
@@ -158,7 +160,8 @@ class IntegerConvolution(IntegerWeighted):
 class IntegerAdd(IntegerLayer):
     """The sum of two tensors of one shape.
 
-    Args: total: codes a and b to whole steps of the output.
+    Args:
+        total: codes a and b to whole steps of the output.
     """
 
     total: Sum
@@ -171,7 +174,8 @@ class IntegerAdd(IntegerLayer):
 class IntegerConcat(IntegerLayer):
     """Tensors behind one another along the channels, each translated to the output's codes.
 
-    Args: tables: one an input, 256 codes of the output's type; code q stands at index q − (its type's lowest).
+    Args:
+        tables: one an input, 256 codes of the output's type; code q stands at index q − (its type's lowest).
     """
 
     tables: tuple[np.ndarray, ...]

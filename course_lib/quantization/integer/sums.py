@@ -37,8 +37,10 @@ class HardwareSum:
     """q_c − Z_c from q_a and q_b, with three factors of 31 bits.
 
     Args:
-        zero_a, zero_b: zero points of the inputs.
-        factor_a, factor_b: r / (2·max r), at most a half.
+        zero_a: zero point of a.
+        zero_b: zero point of b.
+        factor_a: r_a / (2·max r), at most a half.
+        factor_b: r_b / (2·max r), at most a half.
         factor_c: 2·max r / 2^20.
 
     >>> total = HardwareSum.of(np.float32(0.5), 0, np.float32(0.25), 10, np.float32(1.0))
@@ -72,7 +74,8 @@ class RuntimeSum:
     """q_c − Z_c from q_a and q_b, as float32 computes it, on a grid of 2^(−shift).
 
     Args:
-        ratio_a, ratio_b: r · 2^shift, exactly.
+        ratio_a: r_a · 2^shift, exactly.
+        ratio_b: r_b · 2^shift, exactly.
         fixed: F · 2^shift, exactly.
         zero_c: the output's zero point, which F holds and the result does not.
         shift: 0 … 44.
