@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session
+from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session, shorten_names
 from course_lib.quantization.affine import Affine, dequantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import (
@@ -38,7 +38,7 @@ from course_lib.quantization.graph import (
 from course_lib.storage.files import atomic_path
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 
 def export_qdq(
@@ -47,39 +47,48 @@ def export_qdq(
     *,
     input_shape: Sequence[int] = (1, 3, 32, 32),
     show_codes: bool = False,
+    short_names: bool = True,
 ) -> Path:
     """Write the network with its own scales and zero points (input "images", output "logits", opset 13, IR 7).
 
     Args:
         input_shape: (B, C, H, W); B is dynamic in the file.
         show_codes: make the codes of every tensor outputs, too, under "<layer>:codes", to look into a runtime.
+        short_names: for tensors inside, which make a small file smaller; else they tell their layer.
     Returns: the path written.
     Raises:
         ValueError: codes that ONNX's 8-bit types cannot hold, or a layer that has no ONNX form here.
         CourseError: the folder cannot be written.
     """
     import onnx
+
+    path, model = Path(path), _model(network, input_shape, show_codes)
+    with atomic_path(path) as part:
+        onnx.save(model, part)
+        if short_names:
+            shorten_names(part)
+        open_session(part)
+    return path
+
+
+def _model(network: QuantizedNetwork, input_shape: Sequence[int], show_codes: bool) -> ModelProto:
+    import onnx
     from onnx import TensorProto, helper
 
-    path = Path(path)
     writer = _Writer(network)
     for layer in network.graph.layers:
         writer.layer(layer)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)]
     if show_codes:
-        outputs += [
-            helper.make_tensor_value_info(f"{name}:codes", _code_type(network.activations[name]), None)
-            for name in [INPUT, *(layer.name for layer in network.graph.layers if not isinstance(layer, Flatten))]
-        ]
+        names = [INPUT, *(layer.name for layer in network.graph.layers if not isinstance(layer, Flatten))]
+        types = [_code_type(network.activations[name]) for name in names]
+        outputs += [helper.make_tensor_value_info(f"{n}:codes", t, None) for n, t in zip(names, types, strict=True)]
     images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *input_shape[1:]])
     graph = helper.make_graph(writer.nodes, "quantized", [images], outputs, writer.tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     model = onnx.shape_inference.infer_shapes(model)
     onnx.checker.check_model(model)
-    with atomic_path(path) as part:
-        onnx.save(model, part)
-        open_session(part)
-    return path
+    return model
 
 
 def _code_type(affine: Affine) -> int:

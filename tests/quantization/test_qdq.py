@@ -61,8 +61,10 @@ def test_what_is_deployed_answers_what_was_simulated(deployed):
     assert (steps < 0.5).mean() > 0.9
 
 
-def test_the_file_holds_our_scales_zero_points_and_codes(deployed):
-    _, network, path = deployed
+def test_the_file_holds_our_scales_zero_points_and_codes(deployed, tmp_path):
+    _, network, short = deployed
+    path = export_qdq(network, tmp_path / "long.onnx", short_names=False)
+    assert short.stat().st_size < path.stat().st_size
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
     for name, affine in network.activations.items():
         assert tensors[f"{name}:scale"] == affine.scale.numpy()
