@@ -15,7 +15,7 @@ Jacob et al. 2018, arXiv:1712.05877, sections 2.1 and 2.4 (the bias).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from course_lib.quantization.affine import Affine, Codes, dequantize, from_range, min_max, quantize
 from course_lib.quantization.graph import INPUT, Flatten, Layer, LayerGraph, Weighted, layer_graph
+from course_lib.quantization.observers import MinMax, Observer
 
 WEIGHT_CODES = Codes(7, restricted=True)
 ACTIVATION_CODES = Codes(8, signed=False)
@@ -78,24 +79,26 @@ class QuantizedNetwork:
         return replace(layer, weight=weight, bias=self.bias_codes(layer) * self.bias_scale(layer))
 
 
-def activation_ranges(graph: LayerGraph, images: Tensor, *, batch_size: int = 256) -> dict[str, tuple[Tensor, Tensor]]:
-    """Smallest and largest value of each tensor on some images, by name.
+def observe(
+    graph: LayerGraph, images: Tensor, observer: Callable[[], Observer], *, batch_size: int = 256
+) -> dict[str, Observer]:
+    """One observer a tensor, by name, that saw its values on some images.
 
-    Args: images: (N, C, H, W), float32, N ≥ 1, from the training part.
+    Args:
+        images: (N, C, H, W), float32, N ≥ 1, from the training part.
+        observer: makes a fresh one.
     Raises: ValueError: no image.
 
     >>> graph = layer_graph(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()))
-    >>> activation_ranges(graph, torch.tensor([[[[0.25, 1.0]]]]))["images"]
+    >>> observe(graph, torch.tensor([[[[0.25, 1.0]]]]), MinMax)["images"].ends()
     (tensor(0.2500), tensor(1.))
     """
     if len(images) == 0:
         raise ValueError("there must be at least one calibration image")
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+    found = {name: observer() for name in (INPUT, *(layer.name for layer in graph.layers))}
     for batch in images.split(batch_size):
         for name, tensor in graph.tensors(batch).items():
-            low, high = tensor.amin(), tensor.amax()
-            old = found.get(name, (low, high))
-            found[name] = torch.minimum(old[0], low), torch.maximum(old[1], high)
+            found[name].update(tensor)
     return found
 
 
@@ -106,8 +109,9 @@ def quantize_network(
     weight_codes: Codes = WEIGHT_CODES,
     activation_codes: Codes = ACTIVATION_CODES,
     per_channel: bool = True,
+    observer: Callable[[], Observer] = MinMax,
 ) -> QuantizedNetwork:
-    """Scales by min-max: of the weights themselves, and of the activations on some training images.
+    """Scales: of the weights by their own min-max, of the activations by what an observer says on training images.
 
     Args:
         model: in float32; a module is read by ``layer_graph``.
@@ -116,6 +120,7 @@ def quantize_network(
         weight_codes: signed.
         activation_codes: of every tensor.
         per_channel: one weight scale an output channel, else one a layer.
+        observer: makes a fresh one for each activation; see ``course_lib.quantization.observers``.
     Raises: ValueError: an unknown operator, no image, images outside [0, 1], unsigned codes for weights, or
         activations that are not finite.
     """
@@ -124,8 +129,9 @@ def quantize_network(
     if len(images) and not 0 <= float(images.amin()) <= float(images.amax()) <= 1:
         raise ValueError("images must be finite and in [0, 1]; divide bytes by 255")
     graph = model if isinstance(model, LayerGraph) else layer_graph(model)
-    ranges = activation_ranges(graph, images) | {INPUT: (torch.tensor(0.0), torch.tensor(1.0))}
-    activations = {name: from_range(low, high, activation_codes) for name, (low, high) in ranges.items()}
+    seen = observe(graph, images, observer)
+    activations = {name: one.affine(activation_codes) for name, one in seen.items()}
+    activations[INPUT] = from_range(torch.tensor(0.0), torch.tensor(1.0), activation_codes)
     for layer in graph.layers:
         if isinstance(layer, Flatten):  # the same numbers in another shape
             activations[layer.name] = activations[layer.inputs[0]]

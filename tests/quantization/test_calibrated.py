@@ -13,12 +13,13 @@ from course_lib.quantization.affine import Affine, Codes, dequantize, quantize, 
 from course_lib.quantization.calibrated import (
     LARGEST_BIAS,
     QuantizedNetwork,
-    activation_ranges,
+    observe,
     quantize_network,
     simulate,
     simulated_logits,
 )
 from course_lib.quantization.graph import INPUT, Weighted, layer_graph
+from course_lib.quantization.observers import MinMax, Percentile
 
 
 @pytest.fixture
@@ -28,11 +29,20 @@ def images(small):
 
 def test_ranges_do_not_depend_on_the_batches(small, images):
     graph = layer_graph(small.Residual())
-    whole, parts = activation_ranges(graph, images), activation_ranges(graph, images, batch_size=7)
+    whole, parts = observe(graph, images, MinMax), observe(graph, images, MinMax, batch_size=7)
     tensors = graph.tensors(images)
-    for name, (low, high) in whole.items():
+    for name, observer in whole.items():
+        low, high = observer.ends()
         assert (low, high) == (tensors[name].min(), tensors[name].max())
-        torch.testing.assert_close(torch.stack([low, high]), torch.stack(parts[name]), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(torch.stack([low, high]), torch.stack(parts[name].ends()), rtol=1e-5, atol=1e-6)
+
+
+def test_another_observer_gives_other_scales(small, images):
+    wide, narrow = (
+        quantize_network(small.Residual(), images, observer=kind) for kind in (MinMax, lambda: Percentile(90))
+    )
+    for name, affine in narrow.activations.items():
+        assert affine.scale < wide.activations[name].scale or name == INPUT
 
 
 def test_a_byte_of_an_image_is_its_code(small, images):

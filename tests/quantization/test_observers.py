@@ -1,0 +1,228 @@
+"""Ranges do not depend on how the data came, equal what PyTorch and ONNX Runtime define, and minimise what they say."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.quantization.affine import Codes, dequantize, quantize
+from course_lib.quantization.entropy import Entropy, shape_divergences
+from course_lib.quantization.histogram import Histogram
+from course_lib.quantization.observers import LeastSquares, MinMax, MovingAverage, Percentile
+
+
+def draw(seed: int, count: int = 5000) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(rng.uniform(-1, 1), 1, count) * 10.0 ** rng.uniform(-3, 3)
+    values[:3] *= 20
+    return torch.tensor(rng.permutation(values), dtype=torch.float32)
+
+
+KINDS = {
+    "min-max": MinMax,
+    "percentile": lambda: Percentile(99),
+    "least squares": lambda: LeastSquares(Codes(4, signed=False)),
+    "least squares, symmetric": lambda: LeastSquares(Codes(4), symmetric=True),
+    "entropy": lambda: Entropy(32, 256),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize("seed", range(4))
+def test_batches_order_and_processes_do_not_change_the_range(kind, seed):
+    x = draw(seed)
+    whole, parts, first, second = kind(), kind(), kind(), kind()
+    whole.update(x)
+    for batch in x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))].split(613):
+        parts.update(batch)
+    first.update(x[:1234])
+    second.update(x[1234:])
+    second.merge(first)
+    assert whole.ends() == parts.ends() == second.ends()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_histogram_is_that_of_its_final_grid(seed):
+    x = draw(seed).double() * 10.0 ** (3 * seed - 9)
+    x = x.float()
+    histogram = Histogram(64)
+    for batch in x.split(7):
+        histogram.update(batch)
+    assert np.array_equal(histogram.counts, np.histogram(x.double().numpy(), histogram.edges)[0])
+    assert histogram.total == len(x)
+    reach = 32 * histogram.width
+    assert reach / 2 <= x.abs().max() <= reach  # the width is the finest that holds all
+    assert (histogram.low, histogram.high) == (x.min(), x.max())
+
+
+@pytest.mark.parametrize("x", [[0.0], [1.0], [-1.0], [4.0, -4.0], [1e-38], [3e38, -1e-30], [-0.0]], ids=str)
+def test_edges_are_counted_in_the_bin_that_they_begin(x):
+    histogram = Histogram(8)
+    histogram.update(torch.tensor(x))
+    assert np.array_equal(histogram.counts, np.histogram(np.array(x, np.float32).astype(float), histogram.edges)[0])
+
+
+def test_an_empty_batch_changes_nothing():
+    for kind in (*KINDS.values(), MovingAverage):
+        one, other = kind(), kind()
+        for observer in (one, other):
+            observer.update(draw(0))
+        other.update(torch.zeros(0, 3))
+        assert one.ends() == other.ends()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_min_max_and_moving_average_are_pytorchs(seed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ao = pytest.importorskip("torch.ao.quantization", reason="torch.ao is gone from this PyTorch")
+        pairs = [(MinMax(), ao.MinMaxObserver()), (MovingAverage(0.05), ao.MovingAverageMinMaxObserver(0.05))]
+        for ours, theirs in pairs:
+            for batch in draw(seed).split(500):
+                ours.update(batch)
+                theirs(batch)
+            assert ours.ends() == (theirs.min_val, theirs.max_val)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("percent", [60, 99, 99.9])
+def test_a_percentile_is_the_quantile_to_a_bin(seed, percent):
+    x = draw(seed)
+    observer = Percentile(percent)
+    observer.update(x)
+    low, high = observer.ends()
+    for beyond, end in (((x < low).sum(), low), ((x > high).sum(), high)):
+        in_its_bin = ((x - end).abs() <= observer.histogram.width).sum()
+        assert abs(beyond - (1 - percent / 100) / 2 * len(x)) <= in_its_bin + 1
+
+
+def test_one_signed_values_are_clipped_at_one_end():
+    x = torch.linspace(0, 1, 10_001)
+    for sign in (1, -1):
+        observer = Percentile(90)
+        observer.update(sign * x)
+        ends = [end.item() for end in observer.ends()]
+        assert sorted(abs(end) for end in ends) == pytest.approx([0, 0.9], abs=observer.histogram.width)
+
+
+def test_the_whole_range_is_the_hundredth_percentile():
+    x = draw(1)
+    observer = Percentile(100)
+    observer.update(x)
+    assert [end.item() for end in observer.ends()] == pytest.approx([x.min().item(), x.max().item()], rel=1e-3)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_least_squares_beats_every_range_of_its_grid_on_the_data_themselves(seed, symmetric):
+    x, codes = draw(seed), Codes(4, signed=symmetric)
+    observer = LeastSquares(codes, symmetric=symmetric)
+    observer.update(x)
+
+    def error(low: torch.Tensor, high: torch.Tensor) -> float:
+        ends = MinMax()
+        ends.update(torch.stack([low, high]))
+        affine = ends.affine(codes, symmetric=symmetric)
+        return float((dequantize(quantize(x, affine), affine) - x).double().square().mean())
+
+    found = error(*observer.ends())
+    assert found < error(x.min(), x.max())
+    for fraction in torch.linspace(0.2, 1, 30):
+        assert found <= 1.05 * error(fraction * x.min(), fraction * x.max())
+
+
+def test_the_error_of_a_range_is_what_its_codes_do():
+    x = draw(3)
+    observer = LeastSquares(Codes(5, signed=False))
+    observer.update(x)
+    ends = MinMax()
+    ends.update(x)
+    affine = ends.affine(Codes(5, signed=False))
+    measured = float((dequantize(quantize(x, affine), affine) - x).double().square().mean())
+    assert observer.error(float(x.min()), float(x.max())) == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_entropy_is_onnx_runtimes_on_the_same_counts(seed):
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(3, 400_000)
+    counts, edges = np.histogram(x, 513, (-np.abs(x).max(), np.abs(x).max()))
+    collector = HistogramCollector("entropy", True, 513, 64, 99.9, None)
+    threshold = collector.get_entropy_threshold((counts, edges, np.float32(x.min()), np.float32(x.max())), 64)
+    reach = int(np.argmin(shape_divergences(counts, 64))) + 32
+    expected = np.argmin(np.abs(edges[257:] - float(threshold[1])))
+    assert abs(reach - expected) <= 1  # theirs rounds shared counts down to whole numbers
+
+
+def test_entropy_keeps_a_uniform_range_and_cuts_an_outlier():
+    uniform = torch.linspace(-1, 1, 200_001)
+    for x, reach in ((uniform, 1.0), (torch.cat([uniform, torch.tensor([50.0])]), 7.0)):
+        observer = Entropy()
+        observer.update(x)
+        low, high = observer.ends()
+        assert -reach - 0.01 <= low <= -0.5
+        assert 0.5 <= high <= reach + 0.01
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), MovingAverage], ids=[*KINDS, "moving average"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_no_range_holds_are_refused_and_not_counted(kind, bad):
+    observer = kind()
+    observer.update(draw(0))
+    before = observer.ends()
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        observer.update(torch.tensor([0.0, bad]))
+    assert observer.ends() == before
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), MovingAverage], ids=[*KINDS, "moving average"])
+def test_nothing_seen_is_no_range(kind):
+    with pytest.raises(ValueError, match="no value was observed"):
+        kind().ends()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_a_constant_has_a_range(kind):
+    for value in (0.0, 3.0, -2.0):
+        observer = kind()
+        observer.update(torch.full((100,), value))
+        affine = observer.affine(Codes(8, signed=False))
+        assert dequantize(quantize(torch.tensor(value), affine), affine) == pytest.approx(value, rel=0.01)
+
+
+MERGES = {
+    "kinds": (MinMax(), Percentile(99), "MinMax cannot be merged with a Percentile"),
+    "percentages": (Percentile(99), Percentile(90), "percent 99 and 90"),
+    "codes": (LeastSquares(Codes(4)), LeastSquares(Codes(8)), "codes"),
+    "bins": (Percentile(99, 64), Percentile(99, 128), "64 and 128 bins"),
+    "levels": (Entropy(32, 256), Entropy(64, 256), "levels 32 and 64"),
+    "moving averages": (MovingAverage(), MovingAverage(), "order of their batches"),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "message"), MERGES.values(), ids=MERGES.keys())
+def test_what_does_not_fit_together_is_not_merged(one, other, message):
+    with pytest.raises(ValueError, match=message):
+        one.merge(other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Histogram(6),
+        lambda: Histogram(0),
+        lambda: Percentile(40),
+        lambda: Percentile(101),
+        lambda: MovingAverage(0),
+        lambda: Entropy(31),
+        lambda: Entropy(4096, 128),
+    ],
+)
+def test_settings_outside_their_range_are_refused(make):
+    with pytest.raises(ValueError, match="must be"):
+        make()
