@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -114,7 +115,7 @@ def clip_figure(
         least = min(e.total for e in errors)
         axes.set(xlabel="clip α, in scales of the density", ylabel="mean squared error", yscale="log")
         axes.set_ylim(least / 30, 4 * max(e.total for e in errors))
-        axes.set_title(f"{name}, {bits} bits: best at {best[name]:.2f}")
+        axes.set_title(f"{name.capitalize()}, {bits} bits: best at {best[name]:.2f}")
         told.append(f"{name}: best clip {best[name]:.2f}, error {least:.4f}; the widest drawn {errors[-1].total:.4f}")
     figure.legend(*np.atleast_1d(panels)[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return finish(figure, alt=f"Mean squared error of {bits}-bit codes over the clip. {'; '.join(told)}.")
@@ -139,6 +140,9 @@ def channel_ranges_figure(ranges: Mapping[str, ArrayLike]) -> CourseFigure:
         told.append(f"{layer} {found.min():.2g} to {found.max():.2g}")
     axes.set_xticks(range(len(ranges)), list(ranges))
     axes.set(xlabel="layer, its channels in order", ylabel="max |w|", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     figure.legend(loc="outside upper right", ncols=2)
     return finish(figure, alt=f"Largest weight of each channel, from least to most: {'; '.join(told)}.")
 

@@ -57,7 +57,7 @@ def part(dataset, count):
     return dataset.subset(np.arange(0, len(dataset), max(1, len(dataset) // count)))
 
 
-network, validation = folded(student), part(splits.validation, 1800)
+network, validation = folded(student), part(splits.validation, 1200)
 whole = model_accuracy(network, validation)
 print(f"right on {len(validation)} validation images: {100 * whole:.1f} %; "
       f"before folding {100 * model_accuracy(student, validation):.1f} %")
@@ -78,8 +78,10 @@ def layers_of(model):
 
 layers, inputs, handles = layers_of(network), {}, []
 for name, layer in layers.items():
+
     def keep(module, arguments, name=name):
         inputs[name] = arguments[0].detach()
+
     handles.append(layer.register_forward_pre_hook(keep))
 few = part(splits.train, 480)
 images, _ = few.batch(np.arange(len(few)))  # (N, 3, 32, 32)
@@ -147,7 +149,8 @@ def to_codes(x, scale, zero_point, bits):
 four = torch.tensor([-1.0, 0.4, 0.5, 2.0])
 scale, zero_point = scale_and_zero(four, bits=2)
 codes = to_codes(four, scale, zero_point, bits=2)
-print(f"S = {scale}, Z = {zero_point}, codes {codes.tolist()}, back {(scale * (codes - zero_point)).tolist()}")
+back = scale * (codes - zero_point)
+print(f"S = {scale}, Z = {zero_point}, codes {codes.tolist()}, back {back.tolist()}")
 
 # %% [markdown]
 # **Exercise 10.1.** The same from a range; mind all zeros.
@@ -165,12 +168,12 @@ def scale_and_zero_point(low, high, bits):
 check("10.1", scale_and_zero_point)
 
 # %% [markdown]
-# The library does this for all codes and granularities of this chapter. Runtimes do it, too: ONNX has two operators for (3) and (1). All three on the weights of one layer:
+# In the library `Codes(b)` says which integers may be used, `min_max` takes $S$ and $Z$ from a tensor and `from_range` from two ends; `quantize` is (3), `dequantize` is (1), and `fake_quantize` goes there and back. Runtimes have the same: ONNX's two operators are (3) and (1). All on the weights of one layer:
 
 # %%
 w = weights["conv 4"].flatten()
 affine = min_max(w, Codes(8, signed=False))
-mine = to_codes(w, affine.scale, affine.zero_point, bits=8)
+mine = to_codes(w, *scale_and_zero(w, bits=8), bits=8)
 ours = quantization.quantize(w, affine)
 
 graph = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
@@ -183,7 +186,7 @@ feeds = {"x": w.numpy(), "s": affine.scale.numpy(), "z": affine.zero_point.numpy
 q, y = session.run(None, feeds)
 
 # %%
-claim("Six lines, the library and ONNX Runtime give the same code for every weight, and the same way back.",
+claim("These lines, the library and ONNX Runtime give the same code for every weight, and the same way back.",
       torch.equal(mine.int(), ours) and np.array_equal(q, ours.numpy())
       and np.array_equal(y, quantization.dequantize(ours, affine).numpy()))
 
@@ -193,7 +196,10 @@ claim("Six lines, the library and ONNX Runtime give the same code for every weig
 
 # %%
 def quantize(x, scale, zero_point, bits):
-    """Signed codes of x, torch.int8: round(x / scale), halves to the even neighbour, + zero_point, clamped."""
+    """Signed codes of x, torch.int8: round(x / scale) + zero_point, clamped to b bits.
+
+    Halves are rounded to the even neighbour.
+    """
     ...
 
 
@@ -230,7 +236,7 @@ print(f"mean shift, in steps: halves up {up:+.2f}, halves to even {even:+.2f}")
 
 # %%
 def sqnr(x, restored):
-    """10·log₁₀ of the power of x over the power of x − restored, over all values; inf where nothing differs."""
+    """10·log₁₀ of the power of x over that of x − restored, over all values; inf where nothing differs."""
     ...
 
 
@@ -317,7 +323,7 @@ claim("At 5 bits the moved ruler costs more than 20 points; with zeros left exac
       and zero[5, "exact"] - zero[5, "moved, zeros exact"] < 0.1)
 
 # %% [markdown]
-# The control tells that it is the zeros: the same marks without an error at 0 do little harm. Padding is 0, too, and pruned weights are.
+# At 8 bits half a step is too small to matter; it doubles with each bit that goes. The control tells that it is the zeros: the same marks without an error at 0 do little harm. Padding is 0, too, and so are pruned weights.
 #
 # ## Outliers: clip or round?
 
@@ -366,14 +372,17 @@ claim("Near the best clip the law is within 5 % of what is measured, and no clip
 
 # %%
 def best_clip(x, clips, bits):
-    """The clip α of ``clips`` whose symmetric, restricted codes on −α … α have the least mean squared error on x."""
+    """The clip α of ``clips`` with the least mean squared error on x.
+
+    The codes are symmetric and restricted: 0 has the code 0, and ±α have ±(2^(bits−1) − 1).
+    """
     ...
 
 
 check("10.4", best_clip)
 
 # %% [markdown]
-# On the student's weights, as parts of each layer's max |w|; the two laws get the layer's own standard deviation, or its mean |w| as $s$. Does less error mean more right answers?
+# On the student's weights, as parts of each layer's max |w|; the two laws get the layer's own standard deviation, or its mean |w| as $s$.
 
 # %% tags=["nbval-ignore-output"]
 def with_weights(change):
@@ -401,6 +410,9 @@ for name, w in weights.items():
     rows.append([name, *(f"{share / most:.2f}" for share in shares)])
 print(text_table(["best clip, 4 bits", "measured", "Gaussian", "Laplacian"], rows))
 
+# %% [markdown]
+# The measured clips lie between the two laws, or near them: use a law as a first guess. Does less error mean more right answers?
+
 # %% tags=["nbval-ignore-output"]
 clipping = {}
 for b in (4, 3):
@@ -410,6 +422,10 @@ for b in (4, 3):
         with_weights(lambda w: clipped_codes(w, b, at_best_clip(w, b))), validation)
     print(f"{b} bits, one scale a layer: nothing clipped {100 * clipping[b, 'widest']:.1f} % right, "
           f"clip of least error {100 * clipping[b, 'best']:.1f} %")
+
+# %%
+claim("At 3 bits clipping the weights at least error brings back more than 20 points.",
+      clipping[3, "best"] - clipping[3, "widest"] > 0.2)
 
 # %% [markdown]
 # ## Symmetric or asymmetric?
@@ -451,9 +467,10 @@ plots.channel_ranges_figure(ranges)
 
 # %%
 def quantize_weights(w, bits):
-    """(codes, scale): symmetric, restricted codes of the shape of w, and one scale (C_out,) for each index of axis 0.
+    """(codes, scale): symmetric, restricted codes of the shape of w; scales (C_out,), one for each channel.
 
-    The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A channel of zeros has the scale 1.
+    Axis 0 is the output channel. The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A channel
+    of zeros has the scale 1.
     """
     ...
 
@@ -483,14 +500,17 @@ def read_in_codes(bits, model):
     return with_inputs(lambda name, x: fake_quantize(x, affines[name]), model)
 
 
-weights_alone, with_activations = {name: [] for name in ("tensor", "channel", "block")}, {}
+# %% tags=["nbval-ignore-output"]
+weights_alone = {name: [] for name in ("tensor", "channel", "block")}
+with_inputs_coded = {name: [] for name in ("tensor", "channel")}
 for sharing, accuracies in weights_alone.items():
-    with_activations[sharing] = []
     for b in bits.tolist():
         model = with_weights(lambda w: coded(w, b, sharing)[0])
         accuracies.append(model_accuracy(model, validation))
-        with_activations[sharing].append(model_accuracy(read_in_codes(b, model), validation))
-panels = {"weights alone": weights_alone, "weights and all inputs": with_activations}
+        if sharing in with_inputs_coded:
+            model = read_in_codes(b, model)
+            with_inputs_coded[sharing].append(model_accuracy(model, validation))
+panels = {"weights alone": weights_alone, "weights and all inputs": with_inputs_coded}
 plots.bits_figure(bits, panels, whole, 1 / 43)
 
 # %% tags=["nbval-ignore-output"]
@@ -499,13 +519,32 @@ reveal("10.p2", 100 * (three["channel"] - three["tensor"]))
 
 # %%
 claim("8 bits, a scale for each channel: weights and all inputs rounded cost less than 1 point.",
-      whole - with_activations["channel"][-1] < 0.01)
+      whole - with_inputs_coded["channel"][-1] < 0.01)
+
+# %% [markdown]
+# At 3 bits one scale a layer is lost, and its clip at least error nearly as good as a scale for each channel: both shorten the step. Who breaks the network? Each layer *alone* in 3 bits:
+
+# %% tags=["nbval-ignore-output"]
+def one_layer(name, sharing):
+    model = copy.deepcopy(network)
+    layer = layers_of(model)[name]
+    layer.weight.data = coded(layer.weight.data, 3, sharing)[0]
+    return model_accuracy(model, validation)
+
+
+alone = {name: [one_layer(name, sharing) for sharing in weights_alone] for name in weights}
+spread = {name: (reach.max() / reach.min()).item() for name, reach in ranges.items()}
+rows = [[name, f"{spread[name]:.1f} ×", *(f"{100 * right:.1f} %" for right in found)]
+        for name, found in alone.items()]
+print(text_table(["3 bits in", "widest / narrowest channel", *weights_alone], rows))
+print(f"channels differ most in {max(spread, key=spread.get)}; with one scale a layer most is lost in",
+      min(alone, key=lambda name: alone[name][0]))
 
 # %%
 w = student.features[3][0].weight.detach()  # before folding
 codes = [quantization.quantize(x, min_max(x, Codes(4, restricted=True), symmetric=True, axis=0))
          for x in (w, weights["conv 4"])]
-claim("A channel's scale absorbs the folded factor: at least 99.9 % of conv 4's codes are, but for a sign, the same.",
+claim("A channel's scale absorbs the folded factor: 99.9 % of conv 4's codes stay, but for a sign.",
       (codes[0].abs() == codes[1].abs()).double().mean() > 0.999)
 
 # %% [markdown]
@@ -520,7 +559,8 @@ stored = {}
 for b, i in ((8, 6), (4, 2), (3, 1)):
     for sharing in weights_alone:
         scales = sum(coded(w, b, sharing)[1] for w in weights.values())
-        stored[b, sharing] = (b * count + 16 * scales) / 8 + bias, weights_alone[sharing][i], b + 16 * scales / count
+        each = b + 16 * scales / count  # bits
+        stored[b, sharing] = each * count / 8 + bias, weights_alone[sharing][i], each
 rows = [[f"{b} bits, {sharing}", f"{size / 1e3:.1f} kB", f"{(4 * count + bias) / size:.2f} ×", f"{each:.2f}",
          f"{100 * right:.1f} %"] for (b, sharing), (size, right, each) in stored.items()]
 print(text_table(["weights in", "bytes", "smaller than FP32", "bits a weight", "right"], rows))
@@ -535,9 +575,9 @@ print(text_table(["weights in", "bytes", "smaller than FP32", "bits a weight", "
 def layer_bytes(shape, bits, block, scale_bits, symmetric):
     """Bytes of a layer with weights (C_out, …) in packed b-bit codes, and a bias of 4 bytes for each output.
 
-    Each row, the weights of one output, is cut into blocks of ``block`` weights, the last one perhaps shorter. A block
-    has a scale of ``scale_bits`` and, unless the codes are symmetric, a zero point of b bits. Codes, scales and zero
-    points are packed one behind the other, each of the three filled up to whole bytes.
+    Each row, the weights of one output, is cut into blocks of ``block`` weights, the last one perhaps
+    shorter. A block has a scale of ``scale_bits`` and, unless the codes are symmetric, a zero point of b
+    bits. Codes, scales and zero points are each packed, and each of the three filled up to whole bytes.
     """
     ...
 
@@ -550,13 +590,19 @@ check("10.6", layer_bytes)
 # A *float* of 8 bits has an exponent: its steps double with each octave. E4M3 has 4 exponent and 3 mantissa bits, E5M2 5 and 2. *Powers of two* are floats without mantissa: a multiplication becomes a shift. All get one scale a tensor, fitted to the largest value. Student's $t$ with 3 degrees of freedom has much longer tails than a Gaussian.
 
 # %% tags=["nbval-ignore-output"]
+def clipped_affine(x):
+    """Even steps, symmetric, on the clip of least error among 50."""
+    clips = np.linspace(0.02, 1, 50) * x.abs().max().item()
+    return clipped_codes(x, 8, min(clips, key=lambda alpha: error_at(x, alpha, 8)))
+
+
 def as_float(x, form):
     scale = x.abs().max() / form.largest
     return scale * quantization.round_to(x / scale, form, saturate=True)
 
 
 tensors["t, 3 degrees"] = torch.tensor(rng.standard_t(3, 100_000)).float()
-formats = {"affine": lambda x: fake_quantize(x, min_max(x, Codes(8))),
+formats = {"affine": lambda x: fake_quantize(x, min_max(x, Codes(8))), "sym., clipped": clipped_affine,
            "E4M3": lambda x: as_float(x, quantization.E4M3), "E5M2": lambda x: as_float(x, quantization.E5M2),
            "powers of two": lambda x: quantization.round_to_power_of_two(x, 8)}
 decibels = {name: {form: sqnr_db(x, change(x)) for form, change in formats.items()}
@@ -565,13 +611,19 @@ rows = [[name, *(f"{value:.1f}" for value in found.values())] for name, found in
 print(text_table(["SQNR in dB at 8 bits", *formats], rows))
 
 # %%
-claim("Even steps beat E4M3 by more than 10 dB on uniform values, and lose to it by more than 3 dB on long tails.",
+claim("Even steps beat E4M3 by 10 dB and more on uniform values, and lose by 3 and more on long tails.",
       decibels["uniform"]["affine"] - decibels["uniform"]["E4M3"] > 10
       and decibels["t, 3 degrees"]["E4M3"] - decibels["t, 3 degrees"]["affine"] > 3)
 
 # %% [markdown]
-# A float's *relative* error is the same everywhere, so its SQNR hardly depends on the tensor. Even steps depend on how the range fits. On this network's tensors they win; where tails are long, floats do.
-#
+# A float's *relative* error is about the same everywhere, so its SQNR hardly depends on the tensor. Even steps depend on how the range fits: on this network's tensors they win, on long tails they lose. Is that the fault of a bad range? The clipped column is the control.
+
+# %%
+tails = decibels["t, 3 degrees"]
+claim("On long tails the best clip closes less than a third of the gap: even spacing is at fault.",
+      tails["sym., clipped"] - tails["affine"] < (tails["E4M3"] - tails["affine"]) / 3)
+
+# %% [markdown]
 # ## Five formulas that circulate
 #
 # Each in its fewest lines, on the student, beside its repair. A formula that *looks* like quantization may be any of these.
@@ -621,7 +673,7 @@ bad = {"round(W / 2^8) · 2^8": with_weights(multiples), "no way back": with_wei
        "min 0 for what has both signs": outputs_changed(from_zero)}
 per_tensor = with_weights(lambda w: fake_quantize(w, min_max(w, Codes(8))))
 good = dict.fromkeys([*bad][:3], per_tensor) | {
-    "cast before clamp": with_weights(clamped_first), 
+    "cast before clamp": with_weights(clamped_first),
     "min 0 for what has both signs": outputs_changed(lambda x: fake_quantize(x, min_max(x, Codes(8))))}
 wrong = {words: model_accuracy(model, validation) for words, model in bad.items()}
 mended = {words: model_accuracy(model, validation) for words, model in good.items()}
@@ -644,7 +696,7 @@ claim("Each of the five leaves less than 30 % right, and its repair loses less t
 # * **Clipping judged by the values inside.**
 # * **Symmetric codes for one-sided values:** a bit wasted.
 # * **One scale for channels that differ;** or finer scales, and their bytes not counted.
-# * **$20\log_{10}$ of powers.**
+# * **$20\log_{10}$ of powers.** **"INT8 halves the size":** count.
 # * **SQNR taken for accuracy.** It is a cheap guide; the network decides.
 #
 # ## Recap
@@ -657,18 +709,18 @@ def percent(fraction):
 eight, lost = measured["uniform"], before - after
 display(Markdown(f"""
 1. $S$ and $Z$ follow from two conditions: the ends meet the outermost codes, and 0 is a code. At 5 bits the
-   inputs leave {percent(zero[5, "exact"])} right; with marks moved by half a step {percent(zero[5, "moved"])},
-   and {percent(zero[5, "moved, zeros exact"])} if zeros alone stay exact.
+   inputs leave {percent(zero[5, "exact"])} right; with marks moved by half a step
+   {percent(zero[5, "moved"])}, and {percent(zero[5, "moved, zeros exact"])} if zeros alone stay exact.
 2. The noise is $S^2/12$, so a bit is worth 6.02 dB: uniform values have {eight[-1]:.1f} dB at 8 bits and
    {eight[-2]:.1f} at 7. One outlier ten times as large costs the others {lost:.1f} dB.
 3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} of its scales, of a Gaussian
    {best["gaussian"]:.2f}. Clipping weights at least error, one scale a layer: at 3 bits
    {percent(clipping[3, "best"])} right instead of {percent(clipping[3, "widest"])}.
-4. 3-bit weights leave {percent(three["tensor"])} right with a scale for each layer, {percent(three["channel"])}
-   for each channel, {percent(three["block"])} for each block, at {stored[3, "tensor"][2]:.2f},
+4. 3-bit weights leave {percent(three["tensor"])} right with a scale for each layer,
+   {percent(three["channel"])} for each channel, {percent(three["block"])} for each block, at {stored[3, "tensor"][2]:.2f},
    {stored[3, "channel"][2]:.2f} and {stored[3, "block"][2]:.2f} bits a weight.
-5. 8 bits for weights (by channel) and all inputs: {percent(with_activations["channel"][-1])}; FP32:
-   {percent(whole)}. The weights take {(4 * count + bias) / stored[8, "channel"][0]:.2f} times fewer bytes.
+5. 8 bits for weights (by channel) and all inputs leave {percent(with_inputs_coded["channel"][-1])} right;
+   FP32: {percent(whole)}. The weights take {(4 * count + bias) / stored[8, "channel"][0]:.2f} times fewer bytes.
 """))
 
 # %% [markdown]

@@ -45,7 +45,7 @@ ex = Exercise(
 
 @ex.reference
 def quantize(x: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
-    """Signed codes of x, torch.int8: round(x / scale), halves to the even neighbour, + zero_point, clamped."""
+    """Signed codes of x, torch.int8: round(x / scale) + zero_point, clamped to b bits; halves go to the even one."""
     codes = torch.round(x / scale) + zero_point
     return codes.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).to(torch.int8)
 
