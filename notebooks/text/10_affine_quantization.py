@@ -61,6 +61,7 @@ network, validation = folded(student), part(splits.validation, 1200)
 whole = model_accuracy(network, validation)
 print(f"right on {len(validation)} validation images: {100 * whole:.1f} %; "
       f"before folding {100 * model_accuracy(student, validation):.1f} %")
+print(f"one point is {len(validation) / 100:.0f} images: read nothing into tenths")
 
 # %% [markdown]
 # A *hook* is a function that PyTorch calls when a layer runs. These hooks keep what each layer reads for some training images, and are taken away again.
@@ -306,16 +307,19 @@ def moved_marks(x, affine):
 
 
 # %% tags=["nbval-ignore-output"]
-zero = {}
-for b in (8, 6, 5, 4):
-    affines = input_codes(b)
-    changes = {"exact": lambda name, x: fake_quantize(x, affines[name]),
-               "moved": lambda name, x: moved_marks(x, affines[name]),
-               "moved, zeros exact": lambda name, x: moved_marks(x, affines[name]) * (x != 0)}
-    for words, change in changes.items():
-        zero[b, words] = model_accuracy(with_inputs(change), validation)
-rows = [[f"{b} bits", *(f"{100 * zero[b, words]:.1f} %" for words in changes)] for b in (8, 6, 5, 4)]
-print(text_table(["right, inputs of all layers in", *changes], rows))
+def three_rulers(bits):
+    """Networks whose layers read their inputs in codes: 0 exact, marks moved, marks moved but for 0."""
+    affines = input_codes(bits)
+    return {"exact": with_inputs(lambda name, x: fake_quantize(x, affines[name])),
+            "moved": with_inputs(lambda name, x: moved_marks(x, affines[name])),
+            "moved, zeros exact": with_inputs(lambda name, x: moved_marks(x, affines[name]) * (x != 0))}
+
+
+zero = {(b, words): model_accuracy(model, validation)
+        for b in (8, 6, 5, 4) for words, model in three_rulers(b).items()}
+words_of_rulers = ["exact", "moved", "moved, zeros exact"]
+rows = [[f"{b} bits", *(f"{100 * zero[b, words]:.1f} %" for words in words_of_rulers)] for b in (8, 6, 5, 4)]
+print(text_table(["right, inputs of all layers in", *words_of_rulers], rows))
 
 # %%
 claim("At 5 bits the moved ruler costs more than 20 points; with zeros left exact, less than 10.",
@@ -330,9 +334,9 @@ claim("At 5 bits the moved ruler costs more than 20 points; with zeros left exac
 # %% tags=["nbval-ignore-output"]
 even_values = tensors["uniform"]
 both = torch.cat([even_values, torch.tensor([10.0])])
-symmetric = Codes(8, restricted=True)
-before = sqnr_db(even_values, fake_quantize(even_values, min_max(even_values, symmetric, symmetric=True)))
-after = sqnr_db(even_values, fake_quantize(even_values, min_max(both, symmetric, symmetric=True)))
+restricted = Codes(8, restricted=True)
+before = sqnr_db(even_values, fake_quantize(even_values, min_max(even_values, restricted, symmetric=True)))
+after = sqnr_db(even_values, fake_quantize(even_values, min_max(both, restricted, symmetric=True)))
 print(f"without the outlier {before:.1f} dB, with it {after:.1f} dB")
 reveal("10.p1", before - after)
 
@@ -414,18 +418,19 @@ print(text_table(["best clip, 4 bits", "measured", "Gaussian", "Laplacian"], row
 # The measured clips lie between the two laws, or near them: use a law as a first guess. Does less error mean more right answers?
 
 # %% tags=["nbval-ignore-output"]
-clipping = {}
-for b in (4, 3):
-    clipping[b, "widest"] = model_accuracy(
-        with_weights(lambda w: clipped_codes(w, b, w.abs().max())), validation)
-    clipping[b, "best"] = model_accuracy(
-        with_weights(lambda w: clipped_codes(w, b, at_best_clip(w, b))), validation)
-    print(f"{b} bits, one scale a layer: nothing clipped {100 * clipping[b, 'widest']:.1f} % right, "
-          f"clip of least error {100 * clipping[b, 'best']:.1f} %")
+def clipped_network(bits, clip):
+    return with_weights(lambda w: clipped_codes(w, bits, clip(w, bits)))
+
+
+clips = {"nothing clipped": lambda w, bits: w.abs().max(), "clip of least error": at_best_clip}
+clipping = {(b, words): model_accuracy(clipped_network(b, clip), validation)
+            for b in (4, 3) for words, clip in clips.items()}
+for (b, words), right in clipping.items():
+    print(f"{b} bits, one scale a layer, {words}: {100 * right:.1f} % right")
 
 # %%
 claim("At 3 bits clipping the weights at least error brings back more than 20 points.",
-      clipping[3, "best"] - clipping[3, "widest"] > 0.2)
+      clipping[3, "clip of least error"] - clipping[3, "nothing clipped"] > 0.2)
 
 # %% [markdown]
 # ## Symmetric or asymmetric?
@@ -433,17 +438,22 @@ claim("At 3 bits clipping the weights at least error brings back more than 20 po
 # *Symmetric* codes fix $Z$ at the middle: $S = \max|x| / (2^{b-1} - 1)$. They save a zero point and the arithmetic with it (chapter 11). On weights of both signs they waste little. On what follows a ReLU, every negative code is wasted: one bit of $b$. (Signed and unsigned is only a name: shift codes and $Z$ by 128.) *Restricted* leaves out −128, whose partner 128 is no int8.
 
 # %% tags=["nbval-ignore-output"]
-rows, signs = [], {}
+def read_in(affines, model=network):
+    """A copy in which each layer reads what its codes say."""
+    return with_inputs(lambda name, x: fake_quantize(x, affines[name]), model)
+
+
+def both_ways(x, bits):
+    return [min_max(x, Codes(bits), symmetric=symmetric) for symmetric in (False, True)]
+
+
+rows, w = [], weights["conv 4"]
 for b in (8, 5, 4):
-    kinds = {"asymmetric": {name: min_max(x, Codes(b)) for name, x in inputs.items()},
-             "symmetric": {name: min_max(x, Codes(b), symmetric=True) for name, x in inputs.items()}}
-    for words, affines in kinds.items():
-        signs[b, words] = model_accuracy(
-            with_inputs(lambda name, x: fake_quantize(x, affines[name])), validation)
-    pair = (sqnr_db(weights["conv 4"], fake_quantize(weights["conv 4"], min_max(
-        weights["conv 4"], Codes(b), symmetric=symmetric))) for symmetric in (False, True))
-    rows.append([f"{b} bits", *(f"{100 * signs[b, words]:.1f} %" for words in kinds),
-                 *(f"{decibels:.1f} dB" for decibels in pair)])
+    affines = [{name: both_ways(x, b)[i] for name, x in inputs.items()} for i in (0, 1)]
+    right = [model_accuracy(read_in(found), validation) for found in affines]
+    decibels = [sqnr_db(w, fake_quantize(w, affine)) for affine in both_ways(w, b)]
+    rows.append([f"{b} bits", *(f"{100 * fraction:.1f} %" for fraction in right),
+                 *(f"{value:.1f} dB" for value in decibels)])
 print(text_table(["", "reads, asym.: right", "sym.", "weights of conv 4, asym.", "sym."], rows))
 
 # %%
@@ -469,8 +479,8 @@ plots.channel_ranges_figure(ranges)
 def quantize_weights(w, bits):
     """(codes, scale): symmetric, restricted codes of the shape of w; scales (C_out,), one for each channel.
 
-    Axis 0 is the output channel. The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A channel
-    of zeros has the scale 1.
+    w has two axes or more, the output channel first. The largest |w| of a channel gets the code
+    ±(2^(bits−1) − 1). A channel of zeros has the scale 1.
     """
     ...
 
@@ -495,9 +505,8 @@ def coded(w, bits, sharing):
     return fake_quantize(rows, affine).view_as(w), affine.scale.numel()
 
 
-def read_in_codes(bits, model):
-    affines = input_codes(bits)
-    return with_inputs(lambda name, x: fake_quantize(x, affines[name]), model)
+def weights_in(bits, sharing):
+    return with_weights(lambda w: coded(w, bits, sharing)[0])
 
 
 # %% tags=["nbval-ignore-output"]
@@ -505,10 +514,10 @@ weights_alone = {name: [] for name in ("tensor", "channel", "block")}
 with_inputs_coded = {name: [] for name in ("tensor", "channel")}
 for sharing, accuracies in weights_alone.items():
     for b in bits.tolist():
-        model = with_weights(lambda w: coded(w, b, sharing)[0])
+        model = weights_in(b, sharing)
         accuracies.append(model_accuracy(model, validation))
         if sharing in with_inputs_coded:
-            model = read_in_codes(b, model)
+            model = read_in(input_codes(b), model)
             with_inputs_coded[sharing].append(model_accuracy(model, validation))
 panels = {"weights alone": weights_alone, "weights and all inputs": with_inputs_coded}
 plots.bits_figure(bits, panels, whole, 1 / 43)
@@ -550,7 +559,7 @@ claim("A channel's scale absorbs the folded factor: 99.9 % of conv 4's codes sta
 # %% [markdown]
 # ### Bytes
 #
-# A code of 8 bits is a *quarter* of FP32, never a half; and never quite a quarter. Scales and biases (4 bytes an output) come on top.
+# "INT8 halves the size" is often read. A code of 8 bits is a *quarter* of FP32's 32; and never quite a quarter, for scales and biases (4 bytes an output) come on top.
 
 # %% tags=["nbval-ignore-output"]
 count = sum(w.numel() for w in weights.values())
@@ -626,7 +635,7 @@ claim("On long tails the best clip closes less than a third of the gap: even spa
 # %% [markdown]
 # ## Five formulas that circulate
 #
-# Each in its fewest lines, on the student, beside its repair. A formula that *looks* like quantization may be any of these.
+# Each in its fewest lines, on the student, beside its repair.
 
 
 # %%
@@ -653,7 +662,7 @@ def clamped_first(w):
 
 
 # %% [markdown]
-# The fifth is about activations: "the range begins at 0, because there is a ReLU". Not at a convolution's output *before* BatchNorm and ReLU. And all of them without a guard divide by 0 where a tensor is constant.
+# The fifth is about activations: "the range begins at 0, because there is a ReLU". Not at a convolution's output *before* BatchNorm and ReLU. The fourth hides well: while the scale reaches the largest value nothing wraps, but once it clips, the largest weights wrap to the other sign. And what divides by max − min divides by 0 where a tensor is constant.
 
 # %% tags=["nbval-ignore-output"]
 def outputs_changed(change):
@@ -715,12 +724,13 @@ display(Markdown(f"""
    {eight[-2]:.1f} at 7. One outlier ten times as large costs the others {lost:.1f} dB.
 3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} of its scales, of a Gaussian
    {best["gaussian"]:.2f}. Clipping weights at least error, one scale a layer: at 3 bits
-   {percent(clipping[3, "best"])} right instead of {percent(clipping[3, "widest"])}.
+   {percent(clipping[3, "clip of least error"])} right instead of {percent(clipping[3, "nothing clipped"])}.
 4. 3-bit weights leave {percent(three["tensor"])} right with a scale for each layer,
-   {percent(three["channel"])} for each channel, {percent(three["block"])} for each block, at {stored[3, "tensor"][2]:.2f},
-   {stored[3, "channel"][2]:.2f} and {stored[3, "block"][2]:.2f} bits a weight.
+   {percent(three["channel"])} for each channel, {percent(three["block"])} for each block, at
+   {stored[3, "tensor"][2]:.2f}, {stored[3, "channel"][2]:.2f} and {stored[3, "block"][2]:.2f} bits a weight.
 5. 8 bits for weights (by channel) and all inputs leave {percent(with_inputs_coded["channel"][-1])} right;
-   FP32: {percent(whole)}. The weights take {(4 * count + bias) / stored[8, "channel"][0]:.2f} times fewer bytes.
+   FP32: {percent(whole)}. The weights take {(4 * count + bias) / stored[8, "channel"][0]:.2f} times fewer
+   bytes.
 """))
 
 # %% [markdown]

@@ -33,7 +33,8 @@ ex = Exercise(
 def quantize_weights(w: Tensor, bits: int) -> Answer:
     """(codes, scale): symmetric, restricted codes of the shape of w; scales (C_out,), one for each channel.
 
-    Axis 0 is the output channel. The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A channel of zeros has the scale 1.
+    w has two axes or more, the output channel first. The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A
+    channel of zeros has the scale 1.
     """
     return _symmetric(w, w.flatten(1).abs().amax(1), 2 ** (bits - 1) - 1)
 
