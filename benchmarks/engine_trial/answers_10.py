@@ -9,7 +9,7 @@ import torch
 from course_lib.exercises.chapter_10.best_clip import best_clip
 from course_lib.exercises.chapter_10.bytes_of_a_layer import layer_bytes
 from course_lib.exercises.chapter_10.codes_of_values import quantize
-from course_lib.exercises.chapter_10.noise_in_decibels import sqnr_db
+from course_lib.exercises.chapter_10.noise_in_decibels import sqnr
 from course_lib.exercises.chapter_10.scale_and_zero_point import scale_and_zero_point
 from course_lib.exercises.chapter_10.weights_by_channel import quantize_weights
 from engine_trial.answers import Answers
@@ -59,12 +59,12 @@ CODES: Answers = {
     "halves_down": lambda x, s, z, b: quantize((torch.ceil(x / s - 0.5)) * s, s, z, b),
 }
 NOISE: Answers = {
-    "negative": lambda x, r: -sqnr_db(x, r) if not torch.equal(x, r) else math.inf,
-    "bels": lambda x, r: sqnr_db(x, r) / 10,
-    "base_two": lambda x, r: sqnr_db(x, r) * math.log2(10),
-    "first_row": lambda x, r: sqnr_db(x[:1], r[:1]),
-    "rounded": lambda x, r: round(sqnr_db(x, r)) if not torch.equal(x, r) else math.inf,
-    "zero_where_same": lambda x, r: 0.0 if torch.equal(x, r) else sqnr_db(x, r),
+    "negative": lambda x, r: -sqnr(x, r) if not torch.equal(x, r) else math.inf,
+    "bels": lambda x, r: sqnr(x, r) / 10,
+    "base_two": lambda x, r: sqnr(x, r) * math.log2(10),
+    "first_row": lambda x, r: sqnr(x[:1], r[:1]),
+    "rounded": lambda x, r: round(sqnr(x, r)) if not torch.equal(x, r) else math.inf,
+    "zero_where_same": lambda x, r: 0.0 if torch.equal(x, r) else sqnr(x, r),
     "relative_errors": lambda x, r: math.inf if torch.equal(x, r) else -float(20 * (x / r - 1).abs().mean().log10()),
 }
 CLIP: Answers = {

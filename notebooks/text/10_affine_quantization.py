@@ -11,7 +11,7 @@
 # * choose symmetric or asymmetric, and how many weights share a scale;
 # * find the fault in five formulas that are often copied.
 #
-# **Before:** chapter [03](03_measuring.ipynb) (bytes of a file). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [02](02_the_teacher.ipynb) (the networks); BatchNorm, standard deviation. **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import copy

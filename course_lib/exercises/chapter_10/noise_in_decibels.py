@@ -30,7 +30,7 @@ ex = Exercise(
 
 
 @ex.reference
-def sqnr_db(x: Tensor, restored: Tensor) -> float:
+def sqnr(x: Tensor, restored: Tensor) -> float:
     """10·log₁₀ of the power of x over the power of x − restored, over all values; inf where nothing differs."""
     signal, noise = x.double().square().sum().item(), (x.double() - restored.double()).square().sum().item()
     return math.inf if noise == 0 else 10 * math.log10(signal / noise)

@@ -12,7 +12,7 @@ from course_lib.exercises.chapter_10.best_clip import best_clip, in_full
 from course_lib.exercises.chapter_10.bytes_of_a_layer import in_full as bytes_in_full
 from course_lib.exercises.chapter_10.bytes_of_a_layer import layer_bytes
 from course_lib.exercises.chapter_10.codes_of_values import quantize as quantize_in_bytes
-from course_lib.exercises.chapter_10.noise_in_decibels import sqnr_db as noise_db
+from course_lib.exercises.chapter_10.noise_in_decibels import sqnr as noise_db
 from course_lib.exercises.chapter_10.scale_and_zero_point import scale_and_zero_point
 from course_lib.exercises.chapter_10.weights_by_channel import quantize_weights
 from course_lib.exercises.engine.judge import judge
