@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from scipy.optimize import brentq
 
 from course_lib.quantization import Affine, Codes, dequantize, from_range, quantize, sqnr_db
 from course_lib.quantization.clipping import DISTRIBUTIONS, clip_error, optimal_clip, sqnr_law_db
@@ -72,11 +73,13 @@ def test_no_other_clip_is_better(distribution, bits):
     assert others[0] > least < others[-1]
 
 
-def test_the_best_clips_are_those_of_the_paper_where_its_steps_are_ours():
-    # Banner et al. 2019, section 3: 2.83, 3.89, 5.03 for a Laplacian of 2, 3, 4 bits, with 2^b steps; ours has 2^b − 2,
-    # so their 4 bits lie between our 4 and our 5.
-    assert optimal_clip("laplacian", 4) < 5.03 < optimal_clip("laplacian", 5)
-    assert [optimal_clip("laplacian", bits) for bits in (7, 8)] == pytest.approx([8.55, 9.89], rel=0.01)
+def test_the_best_clips_tend_to_the_papers_whose_codes_have_two_steps_more():
+    # Banner et al. 2019 take 2^b steps and P = 1: E = α²/(3·4^b) + 2·exp(−α), least where α/(3·4^b) = exp(−α).
+    paper = {bits: brentq(lambda a, bits=bits: a / (3 * 4**bits) - math.exp(-a), 0.1, 40) for bits in range(2, 13)}
+    assert [paper[bits] for bits in (2, 3, 4)] == pytest.approx([2.83, 3.89, 5.03], abs=0.01)  # printed there
+    distance = [1 - optimal_clip("laplacian", bits) / alpha for bits, alpha in paper.items()]
+    assert distance[2:] == sorted(distance[2:], reverse=True)
+    assert 0 < distance[-1] < 1e-4 < distance[6] < 3e-3  # 12 bits, 8 bits
 
 
 def test_more_bits_clip_later_and_heavier_tails_clip_later():
