@@ -126,7 +126,7 @@ display(predict("10.p1", outlier_guess, sure=None), predict("10.p2", channel_gue
 #
 # $$S = \frac{h - l}{q_h - q_l}, \qquad Z = q_l - \frac{l}{S} . \tag{2}$$
 #
-# With $b$ bits there are $2^b$ codes and $q_h - q_l = 2^b - 1$ steps. **Second condition:** 0 must be a code *exactly*. So $Z$ is rounded to an integer, which moves the range by at most half a step. And if the range lies on one side of 0, it is first extended to 0; else $Z$ would lie outside the codes.
+# With $b$ bits there are $2^b$ codes and $q_h - q_l = 2^b - 1$ steps. **Second condition:** 0 must be a code *exactly*. So $Z$ is rounded to an integer, which moves the range by at most half a step. And if the range lies on one side of 0, it is first extended to 0; else $Z$ would lie outside the codes. For the camera's pixels $l = 0$ and $h = 1$: $S = 1/255$, $Z = 0$, as above.
 #
 # To quantize is to turn (1) round, to the nearest code there is:
 #
@@ -267,7 +267,7 @@ claim("The law holds within 1 dB from 4 bits on, for uniform and Gaussian values
 #
 # ### A ruler
 #
-# Codes are marks on a ruler. Move its ends inwards: when does the SQNR begin to fall? Let a symmetric ruler measure activations: how many marks lie where no value is?
+# Codes are marks on a ruler. Move its ends inwards: does the SQNR fall at once? Then choose signed, symmetric codes for what conv 4 reads: how many marks lie where no value is?
 
 # %% tags=["nbval-ignore-output"]
 def some(x):
@@ -284,7 +284,7 @@ plots.ruler_figure(rulers["weights of conv 4"], min_max(rulers["weights of conv 
 # %% [markdown]
 # ## Zero must be exact
 #
-# What if 0 lies between two codes? Below, the marks are moved by half a step: $\hat x = S(\lfloor x/S \rfloor + \frac12)$. Steps are as long as before, and so is the largest error, $S/2$. But every zero becomes $+S/2$, all in one direction, and a convolution adds up hundreds of them. The control: marks moved as well, and zeros left alone.
+# What if 0 lies between two codes? Below, the marks are moved by half a step: $\hat x = S(\lfloor x/S \rfloor + \frac12)$. The steps and the largest error, $S/2$, stay as they were. But every zero becomes $+S/2$, all in one direction, and a convolution adds up hundreds of them. The control: marks moved as well, and zeros left alone.
 
 
 # %%
@@ -531,7 +531,7 @@ claim("8 bits, a scale for each channel: weights and all inputs rounded cost les
       whole - with_inputs_coded["channel"][-1] < 0.01)
 
 # %% [markdown]
-# Compare with the clips above: at 3 bits, for one scale a layer, clipping and a scale for each channel are two cures of one illness, steps that are too long. Which layer is ill? Each *alone* in 3 bits:
+# Compare with the clips above: at 3 bits, for one scale a layer, clipping and a scale for each channel help against the same thing, steps that are too long. Which layer suffers from it? Each *alone* in 3 bits:
 
 # %% tags=["nbval-ignore-output"]
 def one_layer(name, sharing):
@@ -722,8 +722,8 @@ display(Markdown(f"""
    {percent(zero[5, "moved"])}, and {percent(zero[5, "moved, zeros exact"])} if zeros alone stay exact.
 2. The noise is $S^2/12$, so a bit is worth 6.02 dB: uniform values have {eight[-1]:.1f} dB at 8 bits and
    {eight[-2]:.1f} at 7. One outlier ten times as large costs the others {lost:.1f} dB.
-3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} of its scales, of a Gaussian
-   {best["gaussian"]:.2f}. Clipping weights at least error, one scale a layer: at 3 bits
+3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} times its scale, of a Gaussian
+   {best["gaussian"]:.2f} standard deviations. Clipping weights at least error, one scale a layer: at 3 bits
    {percent(clipping[3, "clip of least error"])} right instead of {percent(clipping[3, "nothing clipped"])}.
 4. 3-bit weights leave {percent(three["tensor"])} right with a scale for each layer,
    {percent(three["channel"])} for each channel, {percent(three["block"])} for each block, at
