@@ -87,16 +87,17 @@ def optimal_clip(distribution: str, bits: int) -> float:
     >>> [round(optimal_clip("laplacian", bits), 2) for bits in (4, 8)]
     [4.8, 9.88]
     """
-    from scipy.optimize import OptimizeResult, minimize_scalar  # costs import time that most callers need not pay
-
-    clip_error(distribution, bits, 1.0)  # refuses what is out of range
-
-    def total(alpha: float) -> float:
-        return clip_error(distribution, bits, alpha).total
+    from scipy.optimize import minimize_scalar  # costs import time that most callers need not pay
 
     # Below α = 1 both densities clip more than any step could save; at α = 2b + 10 next to nothing is clipped.
-    found: OptimizeResult = minimize_scalar(total, bounds=(1, 2 * bits + 10), method="bounded", options={"xatol": 1e-9})
-    return float(found.x)
+    bounds = (1.0, 2.0 * Codes(bits).bits + 10)
+    result = minimize_scalar(
+        lambda alpha: clip_error(distribution, bits, alpha).total,
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    return float(result.x)
 
 
 def sqnr_law_db(bits: int, crest: float = math.sqrt(3)) -> float:
