@@ -198,6 +198,16 @@ def step_itself(x: Tensor, clips: Sequence[float], bits: int) -> float:
     return best_clip(x, clips, bits) / (2 ** (bits - 1) - 1)
 
 
+@ex.mistake("Your step is 2α / (2^b − 1), that of asymmetric codes: here α is 2^(b−1) − 1 steps from 0.")
+def asymmetric_step(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    def error(alpha: float) -> float:
+        step = 2 * alpha / (2**bits - 1)
+        restored = torch.round(x.double() / step).clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step
+        return float((x.double() - restored).square().mean())
+
+    return min(clips, key=error)
+
+
 @ex.alternative
 def with_numpy(x: Tensor, clips: Sequence[float], bits: int) -> float:
     values, most = x.numpy().astype(float)[:, None], 2 ** (bits - 1) - 1

@@ -203,6 +203,21 @@ def floats(x: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
     return quantize(x, scale, zero_point, bits).float()
 
 
+@ex.mistake("You let the cast do the rounding, before adding Z: it cuts off, and wraps what is too large. Round first.")
+def cast_instead_of_round(x: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
+    return (_wrapped(torch.trunc(x / scale)) + zero_point).clamp(*_ends(bits))
+
+
+@ex.mistake("You clamped to −2^b … 2^b − 1, which needs b + 1 bits. One of the b bits is the sign: 2^(b−1).")
+def one_bit_more(x: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
+    return _wrapped((torch.round(x / scale) + zero_point).clamp(-(2**bits), 2**bits - 1))
+
+
+@ex.mistake("You clamped to 0 … 2^b − 1 and cast to uint8, the unsigned codes. Asked are signed ones, in int8.")
+def unsigned_bytes(x: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
+    return (torch.round(x / scale) + zero_point).clamp(0, 2**bits - 1).to(torch.uint8)
+
+
 @ex.alternative
 def with_numpy(x: Tensor, scale: float, zero_point: int, bits: int) -> np.ndarray:
     codes = np.rint(x.numpy() / np.float32(scale)) + zero_point

@@ -168,6 +168,25 @@ def epsilon(x: Tensor, restored: Tensor) -> float:
     return _db(signal / max(noise, 1e-9))
 
 
+@ex.mistake("You squared the sum of the errors. Errors of both signs cancel there: square each, then add.")
+def square_of_the_sum(x: Tensor, restored: Tensor) -> float:
+    noise = (x.double() - restored.double()).sum().item() ** 2
+    return math.inf if noise < 1e-12 else _db(x.double().square().sum().item() / noise)
+
+
+@ex.mistake(
+    "You took a ratio for each value and averaged: one value without error makes it infinite. Add up powers first."
+)
+def mean_of_ratios(x: Tensor, restored: Tensor) -> float:
+    ratios = (x.double() / (x.double() - restored.double())).square()
+    return float(10 * ratios.mean().log10())
+
+
+@ex.mistake("You took a logarithm for each value and averaged the decibels. Add up the powers of all values first.")
+def mean_of_decibels(x: Tensor, restored: Tensor) -> float:
+    return float((10 * (x.double() / (x.double() - restored.double())).square().log10()).mean())
+
+
 @ex.alternative
 def with_numpy(x: Tensor, restored: Tensor) -> np.floating:
     a, b = x.numpy().astype(float), restored.numpy().astype(float)

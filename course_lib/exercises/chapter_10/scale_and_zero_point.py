@@ -227,6 +227,22 @@ def epsilon_added(low: float, high: float, bits: int) -> tuple[float, int]:
     return scale if high > low else 1.0, round(-low / scale)
 
 
+@ex.mistake("Your Z is always the middle code. It is where 0 falls in this range: −low / S, rounded.")
+def zero_in_the_middle(low: float, high: float, bits: int) -> tuple[float, int]:
+    scale, _ = scale_and_zero_point(low, high, bits)
+    return scale, 0 if low == high == 0 else 2 ** (bits - 1)
+
+
+@ex.mistake("Your Z is always 0, and S spans the largest |x|: then no code stands for a negative number.")
+def zero_at_the_bottom(low: float, high: float, bits: int) -> tuple[float, int]:
+    return max(abs(low), abs(high)) / (2**bits - 1) or 1.0, 0
+
+
+@ex.mistake("Right scale, but your Z is always 0: then no code stands for a negative number. Z = −low / S, rounded.")
+def no_zero_point(low: float, high: float, bits: int) -> tuple[float, int]:
+    return scale_and_zero_point(low, high, bits)[0], 0
+
+
 @ex.alternative
 def with_torch(low: float, high: float, bits: int) -> tuple[Tensor, Tensor]:
     ends = torch.tensor([low, 0.0, high], dtype=torch.float64)

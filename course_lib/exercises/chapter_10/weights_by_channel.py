@@ -202,6 +202,14 @@ def unsigned(w: Tensor, bits: int) -> Answer:
     return codes + 2 ** (bits - 1), scale
 
 
+@ex.mistake("Your scale is (max − min) / (2^b − 1) without a zero point, and codes leave the b bits: divide max|w|.")
+def width_without_zero_point(w: Tensor, bits: int) -> Answer:
+    rows = w.flatten(1)
+    scale = (rows.amax(1) - rows.amin(1)) / (2**bits - 1)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (w / scale.view(-1, *[1] * (w.ndim - 1))).round().int(), scale
+
+
 @ex.alternative
 def with_numpy(w: Tensor, bits: int) -> tuple[np.ndarray, np.ndarray]:
     rows, most = w.numpy().reshape(len(w), -1), 2 ** (bits - 1) - 1
