@@ -27,8 +27,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from course_lib.quantization.affine import Codes
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 DISTRIBUTIONS = ("gaussian", "laplacian")
 
@@ -97,7 +101,7 @@ def optimal_clip(distribution: str, bits: int) -> float:
         method="bounded",
         options={"xatol": 1e-9},
     )
-    return float(result.x)
+    return float(cast("OptimizeResult", result).x)
 
 
 def sqnr_law_db(bits: int, crest: float = math.sqrt(3)) -> float:
