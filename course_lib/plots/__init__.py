@@ -43,6 +43,7 @@ from course_lib.plots.pruning import (
     threshold_figure,
 )
 from course_lib.plots.pushes import push_figure
+from course_lib.plots.quantization import bits_figure, channel_ranges_figure, clip_figure, noise_figure, ruler_figure
 from course_lib.plots.relations import points_figure, similarity_figure
 from course_lib.plots.roofline import roofline_figure
 from course_lib.plots.signs import answer_figure, picture_grid, top_answers_figure
@@ -63,7 +64,10 @@ __all__ = [
     "alt_text",
     "answer_figure",
     "attention_figure",
+    "bits_figure",
     "budget_figure",
+    "channel_ranges_figure",
+    "clip_figure",
     "code_price_figure",
     "confusion_figure",
     "course_map_figure",
@@ -87,6 +91,7 @@ __all__ = [
     "likeness_figure",
     "macs_and_time_figure",
     "new_figure",
+    "noise_figure",
     "picture_grid",
     "points_figure",
     "predicted_times_figure",
@@ -96,6 +101,7 @@ __all__ = [
     "regimes_figure",
     "reliability_figure",
     "roofline_figure",
+    "ruler_figure",
     "schedules_figure",
     "selection_figure",
     "sensitivity_figure",
