@@ -10,7 +10,8 @@ Folding: Jacob et al. 2018, arXiv:1712.05877, eq. 14; it is done by ``torch.nn.u
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -49,11 +50,15 @@ class Weighted(Layer):
         weight: float32, the output channels along axis 0.
         bias: float32 (C_out,).
         relu: whether a ReLU follows.
+        mean: (C_out,) of its sums, before the ReLU, as the folded BatchNorm knew them (β); None without one.
+        spread: (C_out,) their standard deviation (|γ|); None without one.
     """
 
     weight: Tensor
     bias: Tensor
     relu: bool
+    mean: Tensor | None = field(default=None, kw_only=True)
+    spread: Tensor | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +153,14 @@ class LayerGraph:
             for layer in self.layers:
                 found[layer.name] = layer(*(found[name] for name in layer.inputs))
         return found
+
+    def readers(self, name: str) -> list[Layer]:
+        """The layers that read a tensor."""
+        return [layer for layer in self.layers if name in layer.inputs]
+
+    def changed(self, layers: Mapping[str, Layer]) -> LayerGraph:
+        """The graph with some layers replaced, by name."""
+        return LayerGraph(tuple(layers.get(layer.name, layer) for layer in self.layers))
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits (B, classes)."""
@@ -280,4 +293,6 @@ def _folded(layer: Weighted, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Weighted:
     fold = fuse_conv_bn_weights if isinstance(layer, Convolution) else fuse_linear_bn_weights
     arguments = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     weight, bias = fold(layer.weight, layer.bias, *arguments)  # pyright: ignore[reportArgumentType]
-    return replace(layer, weight=weight.detach(), bias=bias.detach())
+    mean = torch.zeros(norm.num_features) if norm.bias is None else norm.bias.detach().clone()
+    spread = torch.ones(norm.num_features) if norm.weight is None else norm.weight.detach().abs()
+    return replace(layer, weight=weight.detach(), bias=bias.detach(), mean=mean, spread=spread)
