@@ -63,7 +63,7 @@ def correct_biases_without_data(network: QuantizedNetwork) -> tuple[QuantizedNet
         if mean is None:
             left.append(layer.name)
             continue
-        error = network.on_codes(layer).weight - layer.weight  # pyright: ignore[reportAttributeAccessIssue]
+        error = dequantize(network.weight_codes(layer), network.weights[layer.name]) - layer.weight
         changed[layer.name] = replace(layer, bias=layer.bias - _response(layer, error, mean))
     return replace(network, graph=network.graph.changed(changed)), left
 

@@ -115,7 +115,9 @@ def test_means_and_flattening_keep_the_expected_input(small):
         before = network.graph.layers[-1]
         assert isinstance(layer, Weighted)
         assert isinstance(before, Weighted)
-        error = network.on_codes(before).weight - before.weight
+        on_codes = network.on_codes(before)
+        assert isinstance(on_codes, Weighted)
+        error = on_codes.weight - before.weight
         mean = expected_input(network.graph, before)
         assert mean is not None
         per_input = mean.repeat_interleave(error.shape[1] // 4)
