@@ -16,7 +16,7 @@ Jacob et al. 2018, arXiv:1712.05877, sections 2.1 and 2.4 (the bias).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class QuantizedNetwork:
         graph: float32 layers.
         activations: of each tensor by name, the images among them; one scale a tensor.
         weights: of each weighted layer by name; along axis 0 or one for all; zero point 0.
+        rounded: codes of weights that were not rounded to nearest, by layer, int32; see ``adaround.py``.
     Raises: ValueError: a tensor or a layer has no scale (the network was not calibrated), or weights have a zero
         point other than 0.
     """
@@ -46,6 +47,7 @@ class QuantizedNetwork:
     graph: LayerGraph
     activations: Mapping[str, Affine]
     weights: Mapping[str, Affine]
+    rounded: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         tensors = [INPUT, *(layer.name for layer in self.graph.layers)]
@@ -60,6 +62,8 @@ class QuantizedNetwork:
 
     def weight_codes(self, layer: Weighted) -> Tensor:
         """int32, of the weight's shape."""
+        if layer.name in self.rounded:
+            return self.rounded[layer.name]
         return quantize(layer.weight, self.weights[layer.name])
 
     def bias_scale(self, layer: Weighted) -> Tensor:
