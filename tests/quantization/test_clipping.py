@@ -75,7 +75,10 @@ def test_no_other_clip_is_better(distribution, bits):
 
 def test_the_best_clips_tend_to_the_papers_whose_codes_have_two_steps_more():
     # Banner et al. 2019 take 2^b steps and P = 1: E = α²/(3·4^b) + 2·exp(−α), least where α/(3·4^b) = exp(−α).
-    paper = {bits: brentq(lambda a, bits=bits: a / (3 * 4**bits) - math.exp(-a), 0.1, 40) for bits in range(2, 13)}
+    def slope(alpha: float, bits: int) -> float:
+        return alpha / (3 * 4**bits) - math.exp(-alpha)
+
+    paper = {bits: float(np.asarray(brentq(slope, 0.1, 40, args=(bits,)))) for bits in range(2, 13)}
     assert [paper[bits] for bits in (2, 3, 4)] == pytest.approx([2.83, 3.89, 5.03], abs=0.01)  # printed there
     distance = [1 - optimal_clip("laplacian", bits) / alpha for bits, alpha in paper.items()]
     assert distance[2:] == sorted(distance[2:], reverse=True)
