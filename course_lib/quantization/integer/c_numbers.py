@@ -1,0 +1,227 @@
+"""The numbers of each layer as C wants them: weights packed in rows, codes shifted to unsigned bytes, one struct a layer.
+
+What a struct's fields mean stands in ``network.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from course_lib.quantization.integer.fixed_point import FLOAT_BITS, HardwareFactor, RuntimeFactor
+from course_lib.quantization.integer.layers import (
+    LARGEST,
+    CodeRange,
+    IntegerAdd,
+    IntegerConcat,
+    IntegerConvolution,
+    IntegerGlobalAverage,
+    IntegerLayer,
+    IntegerLinear,
+    IntegerWeighted,
+)
+from course_lib.quantization.integer.sums import HardwareSum, RuntimeSum
+
+ROW, ROWS = 32, 4
+"""A row of weights is filled up to a multiple of ROW bytes, the rows of a layer (or group) to a multiple of ROWS."""
+_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One constant struct.
+
+    Args:
+        kind: of the struct, and the function that reads it.
+        number: of the layer, for the names of its arrays.
+        fields: lines of the initializer.
+        arrays: by the part of their name before the number.
+        row: bytes of a patch that the function fills.
+        sums: accumulators that it fills.
+    """
+
+    kind: str
+    number: str
+    fields: Sequence[str]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    row: int = 0
+    sums: int = 0
+
+    def declarations(self) -> list[str]:
+        """The arrays' types and names in C, one line."""
+        return [
+            f"static const {_TYPES[str(values.dtype)]} {name}_{self.number}[{values.size}];"
+            for name, values in self.arrays.items()
+        ]
+
+    def definitions(self) -> list[str]:
+        """The arrays with their numbers, in lines of at most about 100 characters."""
+        lines = []
+        for name, values in self.arrays.items():
+            lines.append(f"static const {_TYPES[str(values.dtype)]} {name}_{self.number}[{values.size}] = {{")
+            flat, width = values.ravel().tolist(), {1: 20, 4: 8}[values.itemsize]
+            lines += [",".join(map(str, flat[i : i + width])) + "," for i in range(0, len(flat), width)]
+            lines.append("};")
+        return lines
+
+    def struct(self) -> list[str]:
+        """The initialized struct."""
+        return [f"static const struct {self.kind} layer_{self.number} = {{", *(f"    {f}," for f in self.fields), "};"]
+
+
+def offset_of(codes: CodeRange) -> int:
+    """What C adds to signed codes, so that all are unsigned."""
+    return 128 if codes.signed else 0
+
+
+def parameters_of(
+    layer: IntegerLayer, number: int, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]
+) -> list[Parameters]:
+    """The structs of a layer, in the order in which their functions are called; a concatenation has one an input.
+
+    Args:
+        number: of the layer.
+        shapes: (C, H, W) or (C,) by tensor.
+        codes: by tensor.
+    Raises: ValueError: a layer or factor that has no C form here, or whose accumulator does not hold unsigned codes.
+    """
+    if isinstance(layer, IntegerConvolution):
+        return [_convolution(layer, str(number), shapes, codes)]
+    if isinstance(layer, IntegerLinear):
+        return [_linear(layer, str(number), codes)]
+    if isinstance(layer, IntegerAdd):
+        return [_sum(layer, str(number), shapes, codes)]
+    if isinstance(layer, IntegerConcat):
+        return _concat(layer, str(number), shapes)
+    if isinstance(layer, IntegerGlobalAverage):
+        return [_mean(layer, str(number), shapes, codes)]
+    raise ValueError(f"no C code is known for {type(layer).__name__} ({layer.name})")
+
+
+def _initializer(**values: int | str) -> str:
+    return ", ".join(f".{name} = {value}" for name, value in values.items())
+
+
+def _range(codes: CodeRange) -> str:
+    shift = offset_of(codes)
+    return f".codes = {{{codes.zero + shift}, {codes.low + shift}, {codes.high + shift}}}"
+
+
+def _multipliers(layer: IntegerLayer, rescale: object) -> tuple[np.ndarray, np.ndarray]:
+    """int32 multipliers and int8 shifts."""
+    if not isinstance(rescale, HardwareFactor | RuntimeFactor):
+        raise ValueError(f"no C code is known for the factor {type(rescale).__name__} of {layer.name}")
+    return rescale.multiplier.astype(np.int32), rescale.shift.astype(np.int8)
+
+
+def _factors(layer: IntegerWeighted, number: str, codes: CodeRange) -> tuple[str, dict[str, np.ndarray]]:
+    """The initializer and arrays of a layer's factors, the bias folded with the unsigned zero point."""
+    rows = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
+    bias = layer.bias.astype(np.int64) - (codes.zero + offset_of(codes)) * rows.sum(1)
+    worst = int(((codes.high + offset_of(codes)) * np.abs(rows).sum(1) + np.abs(bias)).max())
+    if worst > LARGEST:
+        raise ValueError(f"with unsigned codes the accumulator of {layer.name} can reach {worst:,}, beyond 32 bits")
+    multiplier, shift = (np.broadcast_to(part, bias.shape) for part in _multipliers(layer, layer.rescale))
+    arrays = {"bias": bias.astype(np.int32), "multiplier": multiplier, "shift": shift}
+    return f".factors = {{bias_{number}, multiplier_{number}, shift_{number}}}, {_range(layer.output)}", arrays
+
+
+def _packed(weight: np.ndarray) -> np.ndarray:
+    """(groups, rows, row) from (groups, outputs, taps), both filled up with zeros."""
+    _, outputs, taps = weight.shape
+    return np.pad(weight, ((0, 0), (0, -outputs % ROWS), (0, -taps % ROW)))
+
+
+def _convolution(
+    layer: IntegerConvolution, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]
+) -> Parameters:
+    (channels, height, width), (outputs, out_height, out_width) = shapes[layer.inputs[0]], shapes[layer.name]
+    read = codes[layer.inputs[0]]
+    factors, arrays = _factors(layer, number, read)
+    kernel_height, kernel_width = layer.weight.shape[1:3]
+    window = [
+        ".window = {"
+        + _initializer(height=height, width=width, channels=channels, zero=read.zero + offset_of(read))
+        + f", .kernel_height = {kernel_height}, .kernel_width = {kernel_width}",
+        "           "
+        + _initializer(down=layer.stride[0], across=layer.stride[1])
+        + f", .pad_height = {layer.padding[0]}, .pad_width = {layer.padding[1]}",
+        "           " + _initializer(out_height=out_height, out_width=out_width, out_channels=outputs) + "}",
+    ]
+    if layer.groups == channels == outputs > 1:
+        weight = np.moveaxis(layer.weight, 0, -1).reshape(-1, channels)  # (taps, C)
+        fields = [*window, f".weight = weight_{number}", factors]
+        return Parameters("depthwise", number, fields, {"weight": weight, **arrays}, sums=channels)
+    weight = _packed(layer.weight.reshape(layer.groups, outputs // layer.groups, -1))
+    _, rows, row = weight.shape
+    fields = [*window, _initializer(groups=layer.groups, rows=rows, row=row, weight=f"weight_{number}"), factors]
+    return Parameters("convolution", number, fields, {"weight": weight, **arrays}, row, rows)
+
+
+def _linear(layer: IntegerLinear, number: str, codes: Mapping[str, CodeRange]) -> Parameters:
+    factors, arrays = _factors(layer, number, codes[layer.inputs[0]])
+    (outputs, inputs), weight = layer.weight.shape, _packed(layer.weight[None])
+    _, rows, row = weight.shape
+    sizes = _initializer(inputs=inputs, outputs=outputs, rows=rows, row=row, weight=f"weight_{number}")
+    return Parameters("linear", number, [sizes, factors], {"weight": weight, **arrays}, row, rows)
+
+
+def _sum(
+    layer: IntegerAdd, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]
+) -> Parameters:
+    total, size = layer.total, int(np.prod(shapes[layer.name]))
+    offset_a, offset_b = (offset_of(codes[name]) for name in layer.inputs)
+    if isinstance(total, HardwareSum):
+        pairs = {"_a": total.factor_a, "_b": total.factor_b, "": total.factor_c}
+        factors = {name: _multipliers(layer, factor) for name, factor in pairs.items()}
+        fields = [
+            _initializer(size=size, zero_a=total.zero_a + offset_a, zero_b=total.zero_b + offset_b),
+            _initializer(**{f"multiplier{name}": int(multiplier) for name, (multiplier, _) in factors.items()}),
+            _initializer(**{f"shift{name}": int(shift) for name, (_, shift) in factors.items()}),
+            _range(layer.output),
+        ]
+        return Parameters("sum", number, fields)
+    if isinstance(total, RuntimeSum):
+        largest = 256 * (total.ratio_a + total.ratio_b) + abs(total.fixed)
+        reach = 1 << max(largest.bit_length() - FLOAT_BITS, 0)
+        grid = {"ratio_a": total.ratio_a, "ratio_b": total.ratio_b, "fixed": total.fixed, "reach": reach}
+        # `fixed` holds the engine's zero point already: what is left to add is how far C's codes are shifted.
+        shifted = offset_of(layer.output)
+        low, high = layer.output.low + shifted, layer.output.high + shifted
+        fields = [
+            _initializer(size=size, offset_a=offset_a, offset_b=offset_b),
+            _initializer(**{name: f"INT64_C({value})" for name, value in grid.items()}),
+            f".shift = {total.shift}, .codes = {{{shifted - total.zero_c + layer.output.zero}, {low}, {high}}}",
+        ]
+        return Parameters("sum", number, fields)
+    raise ValueError(f"no C code is known for the sum {type(total).__name__} of {layer.name}")
+
+
+def _concat(layer: IntegerConcat, number: str, shapes: Mapping[str, Shape]) -> list[Parameters]:
+    out_channels, first, parts = shapes[layer.name][0], 0, []
+    for place, (name, table) in enumerate(zip(layer.inputs, layer.tables, strict=True)):
+        channels, positions = shapes[name][0], int(np.prod(shapes[name][1:]))
+        own = f"{number}_{place}"
+        fields = [
+            _initializer(positions=positions, channels=channels, first=first, out_channels=out_channels),
+            f".table = table_{own}",
+        ]
+        codes = (table.astype(np.int64) + offset_of(layer.output)).astype(np.uint8)
+        parts.append(Parameters("part", own, fields, {"table": codes}))
+        first += channels
+    return parts
+
+
+def _mean(
+    layer: IntegerGlobalAverage, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]
+) -> Parameters:
+    multiplier, shift = _multipliers(layer, layer.rescale)
+    zero = layer.input_zero + offset_of(codes[layer.inputs[0]])
+    fields = [
+        _initializer(positions=layer.positions, channels=shapes[layer.name][0], zero=zero),
+        _initializer(multiplier=int(multiplier), shift=int(shift)) + f", {_range(layer.output)}",
+    ]
+    return Parameters("mean", number, fields)
