@@ -34,14 +34,14 @@ NUMBERS = "/* ---- Numbers"
 """The functions and layers of a written file stand before the line that begins like this, its weights behind it."""
 _TEMPLATE = Path(__file__).with_name("network.c")
 _FUNCTIONS = {"part": "copy_part"}  # where the function has another name than its struct
-_NEEDS = {
-    "convolution": {"clamp", "rescale", "factors", "products", "window", "convolution"},
-    "depthwise": {"clamp", "rescale", "factors", "window", "depthwise"},
-    "linear": {"clamp", "rescale", "factors", "products", "linear"},
-    "mean": {"clamp", "rescale", "mean"},
-    "sum": {"clamp", "sum"},
-    "part": {"concat"},
-    "flatten": {"flatten"},
+_NEEDS = {  # parts of the template by a call's kind, besides its own
+    "convolution": {"steps", "clamp", "rounding", "rescale", "factors", "products", "window"},
+    "depthwise": {"steps", "clamp", "rounding", "rescale", "factors", "window"},
+    "linear": {"steps", "clamp", "rounding", "rescale", "factors", "products"},
+    "mean": {"steps", "clamp", "rounding", "rescale"},
+    "sum": {"steps", "clamp", "rounding"},
+    "part": set(),
+    "flatten": set(),
 }
 
 
@@ -120,13 +120,13 @@ class _Writer:
         template = _template()
         for name in template:
             if name in parts and name not in ("class_of", "main"):
-                lines += ["", *template[name].splitlines()]
+                lines += [*([] if template[name].startswith(" ") else [""]), *template[name].splitlines()]
         numbers = [p for _, parameters in self.calls for p in parameters]
         lines += ["", "/* ---- This network's layers " + "-" * 82 + " */", ""]
         lines += [" ".join(p.declarations()) for p in numbers if p.arrays]
         for layer, parameters in self.calls:
             for p in parameters:
-                lines += ["", f"/* {_comment(layer.name)} */", *p.struct()]
+                lines += p.struct(_comment(layer.name))
         lines += ["", *self._classify()]
         lines += ["", *template["class_of"].splitlines(), "", *template["main"].splitlines()]
         lines += ["", f"{NUMBERS}: weights, biases, multipliers, shifts, tables " + "-" * 48 + " */", ""]
@@ -161,12 +161,15 @@ class _Writer:
 
     def _parts(self) -> set[str]:
         """Names of the template's parts that this network needs, those of its rounding among them."""
-        kinds = {p.kind for _, parameters in self.calls for p in parameters}
-        kinds |= {"flatten" for _, parameters in self.calls if not parameters}
-        needed = {"memory"}.union(*(_NEEDS[kind] for kind in kinds))
-        needed |= {"rescale"} if "sum" in needed and self.network.rounding == "hardware" else set()
-        needed |= {"rounding"} if needed & {"rescale", "sum"} else set()
-        return needed | {f"{part} {self.network.rounding}" for part in needed}
+        parameters = [p for _, some in self.calls for p in some]
+        kinds = {p.kind for p in parameters} | {"flatten" for _, some in self.calls if not some}
+        needed = {"memory", *kinds}.union(*(_NEEDS[kind] for kind in kinds))
+        if self.network.rounding == "runtime":
+            tags = ("runtime", "64")
+        else:
+            needed |= {"rescale"} if "sum" in kinds else set()
+            tags = ("fixed", "wide", "64") if any(p.wide for p in parameters) else ("fixed", "hardware")
+        return needed | {f"{part} {tag}" for part in needed for tag in tags}
 
     def _head(self, title: str) -> list[str]:
         plan, (channels, height, width) = self.plan, self.network.input_shape

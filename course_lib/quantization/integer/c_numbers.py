@@ -22,7 +22,7 @@ from course_lib.quantization.integer.layers import (
     IntegerLinear,
     IntegerWeighted,
 )
-from course_lib.quantization.integer.sums import HardwareSum, RuntimeSum
+from course_lib.quantization.integer.sums import LEFT_SHIFT, HardwareSum, RuntimeSum
 
 ROW, ROWS = 32, 4
 """A row of weights is filled up to a multiple of ROW bytes, the rows of a layer (or group) to a multiple of ROWS."""
@@ -41,6 +41,7 @@ class Parameters:
         arrays: by the part of their name before the number.
         row: bytes of a patch that the function fills.
         sums: accumulators that it fills.
+        wide: hardware's rounding needs 64 bits here: a factor above 1, or a sum near 32 bits.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Parameters:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     row: int = 0
     sums: int = 0
+    wide: bool = False
 
     def declarations(self) -> list[str]:
         """The arrays' types and names in C, one line."""
@@ -67,9 +69,11 @@ class Parameters:
             lines.append("};")
         return lines
 
-    def struct(self) -> list[str]:
-        """The initialized struct."""
-        return [f"static const struct {self.kind} layer_{self.number} = {{", *(f"    {f}," for f in self.fields), "};"]
+    def struct(self, comment: str) -> list[str]:
+        """The initialized struct. Args: comment: for its first line."""
+        *others, last = (f"    {line}," for line in self.fields)
+        head = f"static const struct {self.kind} layer_{self.number} = {{ /* {comment} */"
+        return [head, *others, f"{last[:-1]}}};"]
 
 
 def offset_of(codes: CodeRange) -> int:
@@ -105,6 +109,10 @@ def _initializer(**values: int | str) -> str:
     return ", ".join(f".{name} = {value}" for name, value in values.items())
 
 
+def _pair(values: Sequence[int]) -> str:
+    return f"{{{values[0]}, {values[1]}}}"
+
+
 def _range(codes: CodeRange) -> str:
     shift = offset_of(codes)
     return f".codes = {{{codes.zero + shift}, {codes.low + shift}, {codes.high + shift}}}"
@@ -117,16 +125,23 @@ def _multipliers(layer: IntegerLayer, rescale: object) -> tuple[np.ndarray, np.n
     return rescale.multiplier.astype(np.int32), rescale.shift.astype(np.int8)
 
 
-def _factors(layer: IntegerWeighted, number: str, codes: CodeRange) -> tuple[str, dict[str, np.ndarray]]:
-    """The initializer and arrays of a layer's factors, the bias folded with the unsigned zero point."""
+def _wide(bound: np.ndarray | int, shift: np.ndarray) -> bool:
+    """Whether a rounding shift of sums up to ``bound`` leaves 32 bits, or the shift is one to the left."""
+    shift = shift.astype(np.int64)
+    return bool((shift < 0).any() or (bound + (1 << np.maximum(shift, 0)) + 255 > LARGEST).any())
+
+
+def _factors(layer: IntegerWeighted, number: str, codes: CodeRange) -> tuple[str, dict[str, np.ndarray], bool]:
+    """Initializer and arrays of a layer's factors, the bias folded with the unsigned zero point; whether it is wide."""
     rows = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
     bias = layer.bias.astype(np.int64) - (codes.zero + offset_of(codes)) * rows.sum(1)
-    worst = int(((codes.high + offset_of(codes)) * np.abs(rows).sum(1) + np.abs(bias)).max())
-    if worst > LARGEST:
+    bound = (codes.high + offset_of(codes)) * np.abs(rows).sum(1) + np.abs(bias)
+    if (worst := int(bound.max())) > LARGEST:
         raise ValueError(f"with unsigned codes the accumulator of {layer.name} can reach {worst:,}, beyond 32 bits")
     multiplier, shift = (np.broadcast_to(part, bias.shape) for part in _multipliers(layer, layer.rescale))
     arrays = {"bias": bias.astype(np.int32), "multiplier": multiplier, "shift": shift}
-    return f".factors = {{bias_{number}, multiplier_{number}, shift_{number}}}, {_range(layer.output)}", arrays
+    text = f".factors = {{bias_{number}, multiplier_{number}, shift_{number}}}, {_range(layer.output)}"
+    return text, arrays, _wide(bound, shift)
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:
@@ -140,33 +155,28 @@ def _convolution(
 ) -> Parameters:
     (channels, height, width), (outputs, out_height, out_width) = shapes[layer.inputs[0]], shapes[layer.name]
     read = codes[layer.inputs[0]]
-    factors, arrays = _factors(layer, number, read)
-    kernel_height, kernel_width = layer.weight.shape[1:3]
-    window = [
-        ".window = {"
-        + _initializer(height=height, width=width, channels=channels, zero=read.zero + offset_of(read))
-        + f", .kernel_height = {kernel_height}, .kernel_width = {kernel_width}",
-        "           "
-        + _initializer(down=layer.stride[0], across=layer.stride[1])
-        + f", .pad_height = {layer.padding[0]}, .pad_width = {layer.padding[1]}",
-        "           " + _initializer(out_height=out_height, out_width=out_width, out_channels=outputs) + "}",
-    ]
+    factors, arrays, wide = _factors(layer, number, read)
+    window = (
+        f".window = {{{{{height}, {width}, {channels}}}, {_pair(layer.weight.shape[1:3])}, {_pair(layer.stride)}, "
+        f"{_pair(layer.padding)}, {{{out_height}, {out_width}, {outputs}}}, .zero = {read.zero + offset_of(read)}}}"
+    )
     if layer.groups == channels == outputs > 1:
         weight = np.moveaxis(layer.weight, 0, -1).reshape(-1, channels)  # (taps, C)
-        fields = [*window, f".weight = weight_{number}", factors]
-        return Parameters("depthwise", number, fields, {"weight": weight, **arrays}, sums=channels)
+        fields = [window, f".weight = weight_{number}, {factors}"]
+        return Parameters("depthwise", number, fields, {"weight": weight, **arrays}, 0, channels, wide)
     weight = _packed(layer.weight.reshape(layer.groups, outputs // layer.groups, -1))
     _, rows, row = weight.shape
-    fields = [*window, _initializer(groups=layer.groups, rows=rows, row=row, weight=f"weight_{number}"), factors]
-    return Parameters("convolution", number, fields, {"weight": weight, **arrays}, row, rows)
+    sizes = _initializer(groups=layer.groups, rows=rows, row=row, weight=f"weight_{number}")
+    fields = [window, f"{sizes}, {factors}"]
+    return Parameters("convolution", number, fields, {"weight": weight, **arrays}, row, rows, wide)
 
 
 def _linear(layer: IntegerLinear, number: str, codes: Mapping[str, CodeRange]) -> Parameters:
-    factors, arrays = _factors(layer, number, codes[layer.inputs[0]])
+    factors, arrays, wide = _factors(layer, number, codes[layer.inputs[0]])
     (outputs, inputs), weight = layer.weight.shape, _packed(layer.weight[None])
     _, rows, row = weight.shape
     sizes = _initializer(inputs=inputs, outputs=outputs, rows=rows, row=row, weight=f"weight_{number}")
-    return Parameters("linear", number, [sizes, factors], {"weight": weight, **arrays}, row, rows)
+    return Parameters("linear", number, [f"{sizes}, {factors}"], {"weight": weight, **arrays}, row, rows, wide)
 
 
 def _sum(
@@ -177,13 +187,13 @@ def _sum(
     if isinstance(total, HardwareSum):
         pairs = {"_a": total.factor_a, "_b": total.factor_b, "": total.factor_c}
         factors = {name: _multipliers(layer, factor) for name, factor in pairs.items()}
-        fields = [
-            _initializer(size=size, zero_a=total.zero_a + offset_a, zero_b=total.zero_b + offset_b),
-            _initializer(**{f"multiplier{name}": int(multiplier) for name, (multiplier, _) in factors.items()}),
-            _initializer(**{f"shift{name}": int(shift) for name, (_, shift) in factors.items()}),
-            _range(layer.output),
-        ]
-        return Parameters("sum", number, fields)
+        sizes = _initializer(size=size, zero_a=total.zero_a + offset_a, zero_b=total.zero_b + offset_b)
+        multipliers = _initializer(**{f"multiplier{name}": int(found) for name, (found, _) in factors.items()})
+        shifts = _initializer(**{f"shift{name}": int(shift) for name, (_, shift) in factors.items()})
+        # Two inputs of at most 255 * 2^20, each times at most a half.
+        wide = any(_wide(255 << LEFT_SHIFT, shift) for _, shift in factors.values())
+        fields = [f"{sizes}, {multipliers}", f"{shifts}, {_range(layer.output)}"]
+        return Parameters("sum", number, fields, wide=wide)
     if isinstance(total, RuntimeSum):
         largest = 256 * (total.ratio_a + total.ratio_b) + abs(total.fixed)
         reach = 1 << max(largest.bit_length() - FLOAT_BITS, 0)
@@ -192,8 +202,9 @@ def _sum(
         shifted = offset_of(layer.output)
         low, high = layer.output.low + shifted, layer.output.high + shifted
         fields = [
-            _initializer(size=size, offset_a=offset_a, offset_b=offset_b),
-            _initializer(**{name: f"INT64_C({value})" for name, value in grid.items()}),
+            _initializer(size=size, offset_a=offset_a, offset_b=offset_b)
+            + ", "
+            + _initializer(**{name: f"INT64_C({value})" for name, value in grid.items()}),
             f".shift = {total.shift}, .codes = {{{shifted - total.zero_c + layer.output.zero}, {low}, {high}}}",
         ]
         return Parameters("sum", number, fields)
@@ -205,12 +216,9 @@ def _concat(layer: IntegerConcat, number: str, shapes: Mapping[str, Shape]) -> l
     for place, (name, table) in enumerate(zip(layer.inputs, layer.tables, strict=True)):
         channels, positions = shapes[name][0], int(np.prod(shapes[name][1:]))
         own = f"{number}_{place}"
-        fields = [
-            _initializer(positions=positions, channels=channels, first=first, out_channels=out_channels),
-            f".table = table_{own}",
-        ]
+        sizes = _initializer(positions=positions, channels=channels, first=first, out_channels=out_channels)
         codes = (table.astype(np.int64) + offset_of(layer.output)).astype(np.uint8)
-        parts.append(Parameters("part", own, fields, {"table": codes}))
+        parts.append(Parameters("part", own, [f"{sizes}, .table = table_{own}"], {"table": codes}))
         first += channels
     return parts
 
@@ -224,4 +232,4 @@ def _mean(
         _initializer(positions=layer.positions, channels=shapes[layer.name][0], zero=zero),
         _initializer(multiplier=int(multiplier), shift=int(shift)) + f", {_range(layer.output)}",
     ]
-    return Parameters("mean", number, fields)
+    return Parameters("mean", number, fields, wide=_wide(255 * layer.positions, shift))

@@ -15,40 +15,70 @@ static struct {
     lane patches[2][LARGEST_ROW];  /* what a kernel sees at these two positions */
     uint8_t arena[ARENA];
 } memory;
-//: clamp
+//: steps hardware
 /* ---- From accumulators to codes -------------------------------------------------------------------------------- */
 
+typedef int32_t steps; /* of the output's scale */
+//: steps 64
+/* ---- From accumulators to codes -------------------------------------------------------------------------------- */
+
+typedef int64_t steps; /* of the output's scale */
+//: clamp
 /* Codes of a tensor: code `zero` stands for 0, and codes are clamped to low ... high. After a ReLU low = zero. */
 struct codes {
     int zero, low, high;
 };
 
-static uint8_t clamp(int64_t steps, const struct codes *codes)
+static uint8_t clamp(steps from_zero, const struct codes *codes)
 {
-    int64_t code = steps + codes->zero;
+    steps code = from_zero + codes->zero;
     code = code < codes->low ? codes->low : code;
     return (uint8_t)(code > codes->high ? codes->high : code);
 }
 //: rescale hardware
 /* round(sum * M), where M = multiplier / 2^(31 + shift) is the layer's real factor, 2^30 <= multiplier < 2^31.
- * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0. A shift
- * below 0 makes the first one shorter. Right shifts of numbers below 0 round down, as all compilers have it. */
-static int64_t rescale(int32_t sum, int32_t multiplier, int shift)
+ * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0.
+ * (Right shifts of numbers below 0 round down, as all compilers have it.) */
+static steps rescale(int32_t sum, int32_t multiplier, int shift)
+{
+    int32_t high = (int32_t)(((int64_t)sum * multiplier + (1 << 30)) >> 31), half = (1 << shift) >> 1;
+    return (high + half - (high < 0 && shift > 0)) >> shift;
+}
+//: rescale wide
+/* round(sum * M), where M = multiplier / 2^(31 + shift) is the layer's real factor, 2^30 <= multiplier < 2^31.
+ * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0.
+ * (Right shifts of numbers below 0 round down, as all compilers have it.) This network has a shift below 0, that is a
+ * factor above 1, or sums near 32 bits: the first rounding then comes earlier, and 64 bits are kept. */
+static steps rescale(int32_t sum, int32_t multiplier, int shift)
 {
     int first = shift < 0 ? 31 + shift : 31, second = shift < 0 ? 0 : shift;
-    int64_t high = ((int64_t)sum * multiplier + ((int64_t)1 << (first - 1))) >> first;
-    int64_t half = ((int64_t)1 << second) >> 1;
-    return (high + half - (high < 0 && half > 0)) >> second;
+    int64_t high = ((int64_t)sum * multiplier + ((int64_t)1 << (first - 1))) >> first, half = ((int64_t)1 << second) >> 1;
+    return (high + half - (high < 0 && second > 0)) >> second;
 }
 //: rounding runtime
-/* round(x / 2^shift), a half to the even neighbour. Right shifts of numbers below 0 round down. */
-static int64_t half_even(int64_t x, int shift)
+/* Rounded as ONNX Runtime does it, in floating-point numbers of 24 bits, but with integers. Several roundings follow
+ * one another, each a half to the even neighbour. The last one, to a whole number, nearly always decides alone: the
+ * ones before it move a number x / 2^shift by at most reach / 2^shift, and matter only so near to a half. Farther out
+ * than -512 ... 512 they move it more, and the clamp hides that.
+ * (Right shifts of numbers below 0 round down, as all compilers have it.) */
+static int64_t rounded(int64_t x, int shift)
 {
-    int64_t whole = x >> shift, rest = x - whole * ((int64_t)1 << shift), half = ((int64_t)1 << shift) >> 1;
-    return whole + (rest > half || (rest == half && (whole & 1) && shift > 0));
+    return (x + (((int64_t)1 << shift) >> 1)) >> shift;
 }
 
-/* x to 24 significant bits, a half to even: what a conversion to a 32-bit floating-point number does. */
+static int near_half(int64_t x, int shift, int64_t reach)
+{
+    int64_t rest = x & (((int64_t)1 << shift) - 1), distance = rest - (((int64_t)1 << shift) >> 1);
+    return distance <= reach && distance >= -reach;
+}
+
+static int64_t half_even(int64_t x, int shift)
+{
+    int64_t whole = rounded(x, shift), back = whole * ((int64_t)1 << shift) - x; /* a half was rounded up: back = half */
+    return whole - (shift > 0 && (whole & 1) && back == ((int64_t)1 << shift) >> 1);
+}
+
+/* x to 24 significant bits: what a conversion to a floating-point number of 32 bits does. */
 static int64_t significant(int64_t x)
 {
     int drop = 0;
@@ -56,23 +86,11 @@ static int64_t significant(int64_t x)
     }
     return half_even(x, drop) * ((int64_t)1 << drop);
 }
-
-/* Whether x / 2^shift lies so near to a half that a change of x by `reach` may round it to the other neighbour. */
-static int near_half(int64_t x, int shift, int64_t reach)
-{
-    int64_t rest = x - (x >> shift) * ((int64_t)1 << shift), distance = rest - (((int64_t)1 << shift) >> 1);
-    return (distance < 0 ? -distance : distance) <= reach;
-}
 //: rescale runtime
-/* round(sum * M), where M = multiplier / 2^shift is the layer's real factor, 2^23 <= multiplier < 2^24. Rounded as
- * ONNX Runtime does it: sum and product to 24 bits, then to an integer, halves to even. The product's own rounding
- * matters only near a half; farther out than -512 ... 512 the clamp hides it. */
-static int64_t rescale(int32_t sum, int32_t multiplier, int shift)
+/* round(sum * M), where M = multiplier / 2^shift is the layer's real factor, 2^23 <= multiplier < 2^24, shift >= 16. */
+static steps rescale(int32_t sum, int32_t multiplier, int shift)
 {
-    int64_t wide = sum > -(1 << 24) && sum < 1 << 24 ? sum : significant(sum), product = wide * multiplier;
-    if (near_half(product, shift, (int64_t)1 << (shift - 16)))
-        product = significant(product);
-    return half_even(product, shift);
+    return half_even(significant(significant(sum) * multiplier), shift);
 }
 //: factors
 /* One factor and one number to add a channel. The bias holds -zero * (sum of the channel's weights) already. */
@@ -81,9 +99,23 @@ struct factors {
     const int8_t *shift;
 };
 
-static void rescale_all(const int32_t *sums, int count, const struct factors *by, const struct codes *codes, uint8_t *y)
+static void rescale_all(const int32_t *sums, int count, const struct factors *by, const struct codes *codes,
+                        uint8_t *restrict y)
 {
+//: factors fixed
     for (int c = 0; c < count; c++)
+        y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), codes);
+}
+//: factors runtime
+    int undecided = 0;
+    for (int c = 0; c < count; c++) { /* the last rounding alone, as vectors */
+        int32_t sum = sums[c] + by->bias[c];
+        int64_t product = (int64_t)sum * by->multiplier[c];
+        y[c] = clamp(rounded(product, by->shift[c]), codes);
+        undecided |= near_half(product, by->shift[c], (int64_t)1 << (by->shift[c] - 16));
+        undecided |= sum <= -(1 << 24) || sum >= 1 << 24;
+    }
+    for (int c = 0; undecided && c < count; c++)
         y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), codes);
 }
 //: products
@@ -105,11 +137,19 @@ static void products(const lane *p, const lane *q, const int8_t *weight, int row
 //: window
 /* ---- Layers ------------------------------------------------------------------------------------------------------ */
 
-/* A kernel on its way over an input of height x width x channels. Padding stands for 0: it is the input's zero. */
+struct shape {
+    int height, width, channels;
+};
+struct pair {
+    int down, across;
+};
+
+/* A kernel on its way over an input. Padding stands for 0: it is the input's zero. */
 struct window {
-    int height, width, channels, zero;
-    int kernel_height, kernel_width, down, across, pad_height, pad_width;
-    int out_height, out_width, out_channels;
+    struct shape in;
+    struct pair kernel, stride, pad;
+    struct shape out;
+    int zero;
 };
 //: convolution
 /* `groups` independent convolutions, each with `rows` rows (a multiple of 4) of `row` weights. */
@@ -124,15 +164,15 @@ struct convolution {
 /* What the kernel sees at one output position, `count` channels a pixel from `first` on, one behind another. */
 static void gather(const uint8_t *x, const struct window *w, int position, int first, int count, lane *patch)
 {
-    int top = position / w->out_width * w->down - w->pad_height;
-    int left = position % w->out_width * w->across - w->pad_width;
-    for (int i = top; i < top + w->kernel_height; i++)
-        for (int j = left; j < left + w->kernel_width; j++, patch += count) {
-            if (i < 0 || i >= w->height || j < 0 || j >= w->width) {
+    int top = position / w->out.width * w->stride.down - w->pad.down;
+    int left = position % w->out.width * w->stride.across - w->pad.across;
+    for (int i = top; i < top + w->kernel.down; i++)
+        for (int j = left; j < left + w->kernel.across; j++, patch += count) {
+            if (i < 0 || i >= w->in.height || j < 0 || j >= w->in.width) {
                 for (int c = 0; c < count; c++)
                     patch[c] = (lane)w->zero;
             } else {
-                const uint8_t *pixel = x + (i * w->width + j) * w->channels + first;
+                const uint8_t *pixel = x + (i * w->in.width + j) * w->in.channels + first;
                 for (int c = 0; c < count; c++)
                     patch[c] = pixel[c];
             }
@@ -143,8 +183,8 @@ static void gather(const uint8_t *x, const struct window *w, int position, int f
 static void convolution(const struct convolution *layer, const uint8_t *x, uint8_t *y)
 {
     const struct window *w = &layer->window;
-    int positions = w->out_height * w->out_width, inputs = w->channels / layer->groups;
-    int outputs = w->out_channels / layer->groups, taps = w->kernel_height * w->kernel_width * inputs;
+    int positions = w->out.height * w->out.width, inputs = w->in.channels / layer->groups;
+    int outputs = w->out.channels / layer->groups, taps = w->kernel.down * w->kernel.across * inputs;
     for (int two = 0; two < 2; two++)
         for (int i = taps; i < layer->row; i++)
             memory.patches[two][i] = 0;
@@ -161,7 +201,7 @@ static void convolution(const struct convolution *layer, const uint8_t *x, uint8
                          memory.sums[0] + c, memory.sums[1] + c);
             for (int two = 0; two < together; two++)
                 rescale_all(memory.sums[two], outputs, &factors, &layer->codes,
-                            y + (position + two) * w->out_channels + group * outputs);
+                            y + (position + two) * w->out.channels + group * outputs);
         }
     }
 }
@@ -178,20 +218,20 @@ static void depthwise(const struct depthwise *layer, const uint8_t *x, uint8_t *
 {
     const struct window *w = &layer->window;
     int32_t *sums = memory.sums[0];
-    for (int position = 0; position < w->out_height * w->out_width; position++) {
-        int top = position / w->out_width * w->down - w->pad_height;
-        int left = position % w->out_width * w->across - w->pad_width;
+    for (int position = 0; position < w->out.height * w->out.width; position++) {
+        int top = position / w->out.width * w->stride.down - w->pad.down;
+        int left = position % w->out.width * w->stride.across - w->pad.across;
         const int8_t *weight = layer->weight;
-        for (int c = 0; c < w->channels; c++)
+        for (int c = 0; c < w->in.channels; c++)
             sums[c] = 0;
-        for (int i = top; i < top + w->kernel_height; i++)
-            for (int j = left; j < left + w->kernel_width; j++, weight += w->channels) {
-                int outside = i < 0 || i >= w->height || j < 0 || j >= w->width;
-                const uint8_t *pixel = outside ? x : x + (i * w->width + j) * w->channels;
-                for (int c = 0; c < w->channels; c++)
+        for (int i = top; i < top + w->kernel.down; i++)
+            for (int j = left; j < left + w->kernel.across; j++, weight += w->in.channels) {
+                int outside = i < 0 || i >= w->in.height || j < 0 || j >= w->in.width;
+                const uint8_t *pixel = outside ? x : x + (i * w->in.width + j) * w->in.channels;
+                for (int c = 0; c < w->in.channels; c++)
                     sums[c] += (outside ? w->zero : pixel[c]) * weight[c];
             }
-        rescale_all(sums, w->channels, &layer->factors, &layer->codes, y + position * w->channels);
+        rescale_all(sums, w->in.channels, &layer->factors, &layer->codes, y + position * w->in.channels);
     }
 }
 //: linear
@@ -212,7 +252,7 @@ static void linear(const struct linear *layer, const uint8_t *x, uint8_t *y)
         products(patch, patch, layer->weight + c * layer->row, layer->row, memory.sums[0] + c, memory.sums[1] + c);
     rescale_all(memory.sums[0], layer->outputs, &layer->factors, &layer->codes, y);
 }
-//: sum hardware
+//: sum fixed
 /* Two tensors with different steps: both 20 bits to the left, each times its ratio to twice the larger step, then
  * their sum times what is missing. Multiplier and shift as in `rescale`. */
 struct sum {
@@ -222,12 +262,12 @@ struct sum {
     struct codes codes;
 };
 
-static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uint8_t *y)
+static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uint8_t *restrict y)
 {
     struct sum s = *layer;
     for (int i = 0; i < s.size; i++) {
-        int64_t left = rescale((a[i] - s.zero_a) * (1 << 20), s.multiplier_a, s.shift_a);
-        int64_t right = rescale((b[i] - s.zero_b) * (1 << 20), s.multiplier_b, s.shift_b);
+        steps left = rescale((a[i] - s.zero_a) * (1 << 20), s.multiplier_a, s.shift_a);
+        steps right = rescale((b[i] - s.zero_b) * (1 << 20), s.multiplier_b, s.shift_b);
         y[i] = clamp(rescale((int32_t)(left + right), s.multiplier, s.shift), &s.codes);
     }
 }
@@ -241,15 +281,20 @@ struct sum {
     struct codes codes; /* the output's zero point is in `fixed` */
 };
 
-static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uint8_t *y)
+static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uint8_t *restrict y)
 {
     struct sum s = *layer;
-    for (int i = 0; i < s.size; i++) {
-        int64_t left = (a[i] - s.offset_a) * s.ratio_a, right = (b[i] - s.offset_b) * s.ratio_b + s.fixed;
-        int64_t total = left + right;
-        if (near_half(total, s.shift, s.reach))
-            total = significant(left + significant(right));
-        y[i] = clamp(half_even(total, s.shift), &s.codes);
+    for (int start = 0; start < s.size; start += 64) {
+        int end = start + 64 < s.size ? start + 64 : s.size, undecided = 0;
+        for (int i = start; i < end; i++) { /* the last rounding alone, as vectors */
+            int64_t total = (a[i] - s.offset_a) * s.ratio_a + (b[i] - s.offset_b) * s.ratio_b + s.fixed;
+            y[i] = clamp(rounded(total, s.shift), &s.codes);
+            undecided |= near_half(total, s.shift, s.reach);
+        }
+        for (int i = start; undecided && i < end; i++) {
+            int64_t right = significant((b[i] - s.offset_b) * s.ratio_b + s.fixed);
+            y[i] = clamp(half_even(significant((a[i] - s.offset_a) * s.ratio_a + right), s.shift), &s.codes);
+        }
     }
 }
 //: concat
