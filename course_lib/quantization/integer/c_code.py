@@ -18,7 +18,6 @@ Industry (CMSIS-NN, XNNPACK, MLAS) does the same steps with kernels written by h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,7 +237,6 @@ class _Writer:
         ]
 
 
-def sections(source: str) -> Mapping[str, int]:
-    """Lines of a written file before its numbers, and of its numbers."""
-    before, _, after = source.partition(NUMBERS)
-    return {"code": before.count("\n"), "numbers": after.count("\n")}
+def code_lines(source: str) -> list[str]:
+    """The lines of a written file before its numbers: what a learner reads."""
+    return source.partition(NUMBERS)[0].splitlines()

@@ -179,8 +179,9 @@ static void gather(const uint8_t *x, const struct window *w, int position, int f
         }
 }
 
-/* y[position][channel] = the sum over the patch of x * weight, rescaled. Two positions at a time. */
-static void convolution(const struct convolution *layer, const uint8_t *x, uint8_t *y)
+/* y[position][channel] = the sum over the patch of x * weight, rescaled. Two positions at a time. `inline`: compiled
+ * anew for each layer, with its sizes as constants. */
+static inline void convolution(const struct convolution *layer, const uint8_t *x, uint8_t *y)
 {
     const struct window *w = &layer->window;
     int positions = w->out.height * w->out.width, inputs = w->in.channels / layer->groups;
