@@ -90,6 +90,10 @@ def _comment(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9 .,:;()+=_-]", "_", text)
 
 
+def _rule(title: str) -> str:
+    return f"/* ---- {title} ".ljust(115, "-") + " */"
+
+
 def _template() -> dict[str, str]:
     """The parts of network.c by the name in the line above them, in order."""
     parts = re.split(r"^//: (.*)\n", _TEMPLATE.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -121,14 +125,14 @@ class _Writer:
             if name in parts and name not in ("class_of", "main"):
                 lines += [*([] if template[name].startswith(" ") else [""]), *template[name].splitlines()]
         numbers = [p for _, parameters in self.calls for p in parameters]
-        lines += ["", "/* ---- This network's layers " + "-" * 82 + " */", ""]
-        lines += [" ".join(p.declarations()) for p in numbers if p.arrays]
+        lines += ["", _rule("This network's layers"), ""]
+        lines += [p.declaration() for p in numbers if p.arrays]
         for layer, parameters in self.calls:
             for p in parameters:
                 lines += p.struct(_comment(layer.name))
         lines += ["", *self._classify()]
         lines += ["", *template["class_of"].splitlines(), "", *template["main"].splitlines()]
-        lines += ["", f"{NUMBERS}: weights, biases, multipliers, shifts, tables " + "-" * 48 + " */", ""]
+        lines += ["", _rule("Numbers: weights, biases, multipliers, shifts, tables"), ""]
         return lines + [line for p in numbers for line in p.definitions()]
 
     def _shapes(self) -> dict[str, Shape]:
@@ -195,15 +199,14 @@ class _Writer:
         facts = (height, width, channels, classes, offset_of(self.network.input), offset_of(self.codes[self.logits]))
         return [
             "",
-            f"enum {{ IMAGE_BYTES = {height * width * channels}, CLASSES = {classes} }};",
-            f"enum {{ ARENA = {max(plan.arena.size, 1)}, LARGEST_SUMS = {plan.sums}, LARGEST_ROW = {plan.row} }};",
+            f"enum {{ IMAGE_BYTES = {height * width * channels}, CLASSES = {classes}, ARENA = {max(plan.arena.size, 1)}, "
+            f"LARGEST_SUMS = {plan.sums}, LARGEST_ROW = {plan.row} }};",
             "",
             "/* Sets CLASSES logits from an image: rows from above, pixels from the left, channels side by side. */",
             "void classify(const uint8_t *image, uint8_t *logits);",
             "/* The class with the largest logit, the first one of equals. */",
             "int class_of(const uint8_t *image);",
             "/* Height, width, channels, classes; what is added to the image's and the logits' codes to make them unsigned. */",
-            "extern const int network_facts[6];",
             f"const int network_facts[6] = {{{', '.join(map(str, facts))}}};",
         ]
 

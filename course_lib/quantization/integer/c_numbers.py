@@ -52,15 +52,15 @@ class Parameters:
     sums: int = 0
     wide: bool = False
 
-    def declarations(self) -> list[str]:
-        """The arrays' types and names in C, one line."""
-        return [
-            f"static const {_TYPES[str(values.dtype)]} {name}_{self.number}[{values.size}];"
-            for name, values in self.arrays.items()
-        ]
+    def declaration(self) -> str:
+        """The arrays' types and names in C, one line; their numbers stand at the end of the file."""
+        kinds: dict[str, list[str]] = {}
+        for name, values in self.arrays.items():
+            kinds.setdefault(_TYPES[str(values.dtype)], []).append(f"{name}_{self.number}[{values.size}]")
+        return " ".join(f"static const {kind} {', '.join(names)};" for kind, names in kinds.items())
 
     def definitions(self) -> list[str]:
-        """The arrays with their numbers, in lines of at most about 100 characters."""
+        """The arrays with their numbers, some in a line."""
         lines = []
         for name, values in self.arrays.items():
             lines.append(f"static const {_TYPES[str(values.dtype)]} {name}_{self.number}[{values.size}] = {{")
@@ -166,8 +166,8 @@ def _convolution(
         return Parameters("depthwise", number, fields, {"weight": weight, **arrays}, 0, channels, wide)
     weight = _packed(layer.weight.reshape(layer.groups, outputs // layer.groups, -1))
     _, rows, row = weight.shape
-    sizes = _initializer(groups=layer.groups, rows=rows, row=row, weight=f"weight_{number}")
-    fields = [window, f"{sizes}, {factors}"]
+    sizes = _initializer(rows=rows, row=row, weight=f"weight_{number}")
+    fields = [f"{window}, .groups = {layer.groups}", f"{sizes}, {factors}"]
     return Parameters("convolution", number, fields, {"weight": weight, **arrays}, row, rows, wide)
 
 
@@ -202,10 +202,8 @@ def _sum(
         shifted = offset_of(layer.output)
         low, high = layer.output.low + shifted, layer.output.high + shifted
         fields = [
-            _initializer(size=size, offset_a=offset_a, offset_b=offset_b)
-            + ", "
-            + _initializer(**{name: f"INT64_C({value})" for name, value in grid.items()}),
-            f".shift = {total.shift}, .codes = {{{shifted - total.zero_c + layer.output.zero}, {low}, {high}}}",
+            _initializer(size=size, offset_a=offset_a, offset_b=offset_b, shift=total.shift),
+            f"{_initializer(**grid)}, .codes = {{{shifted - total.zero_c + layer.output.zero}, {low}, {high}}}",
         ]
         return Parameters("sum", number, fields)
     raise ValueError(f"no C code is known for the sum {type(total).__name__} of {layer.name}")
@@ -228,8 +226,7 @@ def _mean(
 ) -> Parameters:
     multiplier, shift = _multipliers(layer, layer.rescale)
     zero = layer.input_zero + offset_of(codes[layer.inputs[0]])
-    fields = [
-        _initializer(positions=layer.positions, channels=shapes[layer.name][0], zero=zero),
-        _initializer(multiplier=int(multiplier), shift=int(shift)) + f", {_range(layer.output)}",
-    ]
+    sizes = _initializer(positions=layer.positions, channels=shapes[layer.name][0], zero=zero)
+    factor = _initializer(multiplier=int(multiplier), shift=int(shift))
+    fields = [f"{sizes}, {factor}, {_range(layer.output)}"]
     return Parameters("mean", number, fields, wide=_wide(255 * layer.positions, shift))

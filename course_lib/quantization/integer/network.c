@@ -1,5 +1,5 @@
 //: memory
-/* ---- Memory: all that this network ever writes ---------------------------------------------------------------- */
+/* ---- Memory: all that this network ever writes ----------------------------------------------------------------- */
 
 /* Inputs of a product. Where one instruction multiplies and adds unsigned by signed bytes, bytes are best; elsewhere
  * 16 bits are, because every processor with vectors multiplies and adds those in pairs. */
@@ -17,17 +17,13 @@ static struct {
 } memory;
 //: steps hardware
 /* ---- From accumulators to codes -------------------------------------------------------------------------------- */
-
 typedef int32_t steps; /* of the output's scale */
 //: steps 64
 /* ---- From accumulators to codes -------------------------------------------------------------------------------- */
-
 typedef int64_t steps; /* of the output's scale */
 //: clamp
 /* Codes of a tensor: code `zero` stands for 0, and codes are clamped to low ... high. After a ReLU low = zero. */
-struct codes {
-    int zero, low, high;
-};
+struct codes { int zero, low, high; };
 
 static uint8_t clamp(steps from_zero, const struct codes *codes)
 {
@@ -52,15 +48,15 @@ static steps rescale(int32_t sum, int32_t multiplier, int shift)
 static steps rescale(int32_t sum, int32_t multiplier, int shift)
 {
     int first = shift < 0 ? 31 + shift : 31, second = shift < 0 ? 0 : shift;
-    int64_t high = ((int64_t)sum * multiplier + ((int64_t)1 << (first - 1))) >> first, half = ((int64_t)1 << second) >> 1;
+    int64_t high = ((int64_t)sum * multiplier + ((int64_t)1 << (first - 1))) >> first;
+    int64_t half = ((int64_t)1 << second) >> 1;
     return (high + half - (high < 0 && second > 0)) >> second;
 }
 //: rounding runtime
-/* Rounded as ONNX Runtime does it, in floating-point numbers of 24 bits, but with integers. Several roundings follow
- * one another, each a half to the even neighbour. The last one, to a whole number, nearly always decides alone: the
- * ones before it move a number x / 2^shift by at most reach / 2^shift, and matter only so near to a half. Farther out
- * than -512 ... 512 they move it more, and the clamp hides that.
- * (Right shifts of numbers below 0 round down, as all compilers have it.) */
+/* As ONNX Runtime rounds, in numbers of 24 bits, but with integers: several roundings follow one another, each a half
+ * to the even neighbour. The last one, of x / 2^shift to a whole number, nearly always decides: those before it move x
+ * by at most `reach`, and matter only so near to a half. (Beyond -512 ... 512 they move more, and the clamp hides it.
+ * Right shifts of numbers below 0 round down, as all compilers have it.) */
 static int64_t rounded(int64_t x, int shift)
 {
     return (x + (((int64_t)1 << shift) >> 1)) >> shift;
@@ -74,16 +70,17 @@ static int near_half(int64_t x, int shift, int64_t reach)
 
 static int64_t half_even(int64_t x, int shift)
 {
-    int64_t whole = rounded(x, shift), back = whole * ((int64_t)1 << shift) - x; /* a half was rounded up: back = half */
-    return whole - (shift > 0 && (whole & 1) && back == ((int64_t)1 << shift) >> 1);
+    int64_t half = ((int64_t)1 << shift) >> 1, whole = rounded(x, shift), up = whole * ((int64_t)1 << shift) - x;
+    return whole - (up == half && (whole & 1) && shift > 0); /* a half went up to an odd number: down instead */
 }
 
 /* x to 24 significant bits: what a conversion to a floating-point number of 32 bits does. */
 static int64_t significant(int64_t x)
 {
+    int64_t size = x < 0 ? -x : x;
     int drop = 0;
-    for (int64_t left = x < 0 ? -x : x; left >> drop >= (int64_t)1 << 24; drop++) {
-    }
+    while (size >> drop >= (int64_t)1 << 24)
+        drop++;
     return half_even(x, drop) * ((int64_t)1 << drop);
 }
 //: rescale runtime
@@ -99,27 +96,26 @@ struct factors {
     const int8_t *shift;
 };
 
-static void rescale_all(const int32_t *sums, int count, const struct factors *by, const struct codes *codes,
-                        uint8_t *restrict y)
+static void rescale_all(const int32_t *sums, int n, const struct factors *by, const struct codes *to, uint8_t *restrict y)
 {
 //: factors fixed
-    for (int c = 0; c < count; c++)
-        y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), codes);
+    for (int c = 0; c < n; c++)
+        y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), to);
 }
 //: factors runtime
     int undecided = 0;
-    for (int c = 0; c < count; c++) { /* the last rounding alone, as vectors */
+    for (int c = 0; c < n; c++) { /* the last rounding alone, as vectors */
         int32_t sum = sums[c] + by->bias[c];
         int64_t product = (int64_t)sum * by->multiplier[c];
-        y[c] = clamp(rounded(product, by->shift[c]), codes);
+        y[c] = clamp(rounded(product, by->shift[c]), to);
         undecided |= near_half(product, by->shift[c], (int64_t)1 << (by->shift[c] - 16));
         undecided |= sum <= -(1 << 24) || sum >= 1 << 24;
     }
-    for (int c = 0; undecided && c < count; c++)
-        y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), codes);
+    for (int c = 0; undecided && c < n; c++)
+        y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), to);
 }
 //: products
-/* ---- Multiplying ------------------------------------------------------------------------------------------------- */
+/* ---- Multiplying ----------------------------------------------------------------------------------------------- */
 
 /* Two patches times four rows of weights: eight sums from six reads. `row` is a multiple of 32, filled up with zeros:
  * the compiler makes vector instructions of this loop. */
@@ -135,14 +131,10 @@ static void products(const lane *p, const lane *q, const int8_t *weight, int row
     sums_q[0] = q0, sums_q[1] = q1, sums_q[2] = q2, sums_q[3] = q3;
 }
 //: window
-/* ---- Layers ------------------------------------------------------------------------------------------------------ */
+/* ---- Layers ---------------------------------------------------------------------------------------------------- */
 
-struct shape {
-    int height, width, channels;
-};
-struct pair {
-    int down, across;
-};
+struct shape { int height, width, channels; };
+struct pair { int down, across; };
 
 /* A kernel on its way over an input. Padding stands for 0: it is the input's zero. */
 struct window {
@@ -168,14 +160,10 @@ static void gather(const uint8_t *x, const struct window *w, int position, int f
     int left = position % w->out.width * w->stride.across - w->pad.across;
     for (int i = top; i < top + w->kernel.down; i++)
         for (int j = left; j < left + w->kernel.across; j++, patch += count) {
-            if (i < 0 || i >= w->in.height || j < 0 || j >= w->in.width) {
-                for (int c = 0; c < count; c++)
-                    patch[c] = (lane)w->zero;
-            } else {
-                const uint8_t *pixel = x + (i * w->in.width + j) * w->in.channels + first;
-                for (int c = 0; c < count; c++)
-                    patch[c] = pixel[c];
-            }
+            int outside = i < 0 || i >= w->in.height || j < 0 || j >= w->in.width;
+            const uint8_t *pixel = outside ? x : x + (i * w->in.width + j) * w->in.channels + first;
+            for (int c = 0; c < count; c++)
+                patch[c] = outside ? (lane)w->zero : pixel[c];
         }
 }
 
@@ -276,9 +264,8 @@ static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uin
 /* Two tensors with different steps, on a common grid of 2^-shift: ratio_b * b + fixed to 24 bits, ratio_a * a + that
  * to 24 bits, and to an integer. The roundings to 24 bits move it by at most `reach`. */
 struct sum {
-    int size, offset_a, offset_b;
+    int size, offset_a, offset_b, shift;
     int64_t ratio_a, ratio_b, fixed, reach;
-    int shift;
     struct codes codes; /* the output's zero point is in `fixed` */
 };
 
@@ -314,9 +301,8 @@ static void copy_part(const struct part *layer, const uint8_t *x, uint8_t *y)
 //: mean
 /* The sum over all positions, rescaled; the multiplier divides by their number, too. */
 struct mean {
-    int positions, channels, zero;
+    int positions, channels, zero, shift;
     int32_t multiplier;
-    int shift;
     struct codes codes;
 };
 
@@ -357,14 +343,14 @@ int putchar(int byte);
 int main(void)
 {
     static uint8_t image[IMAGE_BYTES], logits[CLASSES];
-    for (int byte = getchar(), read = 0; byte >= 0; byte = getchar()) {
-        image[read++] = (uint8_t)byte;
-        if (read == IMAGE_BYTES) {
-            classify(image, logits);
-            for (int c = 0; c < CLASSES; c++)
-                putchar(logits[c]);
-            read = 0;
-        }
+    for (int byte = getchar(), place = 0; byte >= 0; byte = getchar()) {
+        image[place++] = (uint8_t)byte;
+        if (place < IMAGE_BYTES)
+            continue;
+        classify(image, logits);
+        place = 0;
+        for (int c = 0; c < CLASSES; c++)
+            putchar(logits[c]);
     }
     return 0;
 }
