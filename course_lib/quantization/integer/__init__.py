@@ -1,4 +1,4 @@
-"""A network in integers only: fixed-point factors, layers on codes, the engine, its comparison with a runtime, and C."""
+"""A network in integers only: fixed-point factors, layers on codes, the engine, comparison with a runtime, C."""
 
 from course_lib.quantization.integer.arena import Arena, Block, plan_arena
 from course_lib.quantization.integer.c_code import MemoryPlan, c_source, code_lines, memory_plan

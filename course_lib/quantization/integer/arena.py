@@ -44,7 +44,8 @@ class Block:
 class Arena:
     """Blocks by the name of their tensor.
 
-    >>> plan = plan_arena([("a", ("images",)), ("b", ("a",)), ("c", ("b",)), ("d", ("a", "c"))], dict.fromkeys("abcd", 8))
+    >>> steps = [("a", ("images",)), ("b", ("a",)), ("c", ("b",)), ("d", ("a", "c"))]
+    >>> plan = plan_arena(steps, dict.fromkeys("abcd", 8))
     >>> {name: block.offset for name, block in plan.blocks.items()}, plan.size, plan.most_alive
     ({'a': 0, 'b': 8, 'c': 16, 'd': 8}, 24, 24)
     """

@@ -25,7 +25,7 @@ import numpy as np
 
 from course_lib.quantization.graph import INPUT
 from course_lib.quantization.integer.arena import Arena, plan_arena
-from course_lib.quantization.integer.c_numbers import Parameters, Shape, offset_of, parameters_of
+from course_lib.quantization.integer.c_numbers import KNOWN, Parameters, Shape, offset_of, parameters_of
 from course_lib.quantization.integer.engine import IntegerNetwork
 from course_lib.quantization.integer.layers import CodeRange, IntegerFlatten, IntegerLayer
 
@@ -105,7 +105,12 @@ class _Writer:
 
     def __init__(self, network: IntegerNetwork):
         self.network = network
-        self.codes: dict[str, CodeRange] = {INPUT: network.input} | {layer.name: layer.output for layer in network.layers}
+        if unknown := [layer for layer in network.layers if not isinstance(layer, KNOWN | IntegerFlatten)]:
+            named = ", ".join(f"{type(layer).__name__} ({layer.name})" for layer in unknown)
+            raise ValueError(f"no C code is known for {named}")
+        self.codes: dict[str, CodeRange] = {INPUT: network.input} | {
+            layer.name: layer.output for layer in network.layers
+        }
         self.shapes = self._shapes()
         self.same: dict[str, str] = {}  # a tensor that is another one under a second name
         self.calls: list[tuple[IntegerLayer, list[Parameters]]] = []
@@ -195,18 +200,18 @@ class _Writer:
 
     def _facts(self) -> list[str]:
         (channels, height, width), plan = self.network.input_shape, self.plan
-        classes = self.shapes[self.logits][0]
+        classes, arena = self.shapes[self.logits][0], max(plan.arena.size, 1)
         facts = (height, width, channels, classes, offset_of(self.network.input), offset_of(self.codes[self.logits]))
         return [
             "",
-            f"enum {{ IMAGE_BYTES = {height * width * channels}, CLASSES = {classes}, ARENA = {max(plan.arena.size, 1)}, "
+            f"enum {{ IMAGE_BYTES = {height * width * channels}, CLASSES = {classes}, ARENA = {arena}, "
             f"LARGEST_SUMS = {plan.sums}, LARGEST_ROW = {plan.row} }};",
             "",
             "/* Sets CLASSES logits from an image: rows from above, pixels from the left, channels side by side. */",
             "void classify(const uint8_t *image, uint8_t *logits);",
             "/* The class with the largest logit, the first one of equals. */",
             "int class_of(const uint8_t *image);",
-            "/* Height, width, channels, classes; what is added to the image's and the logits' codes to make them unsigned. */",
+            "/* Height, width, channels, classes; what is added to image and logits to make them unsigned. */",
             f"const int network_facts[6] = {{{', '.join(map(str, facts))}}};",
         ]
 

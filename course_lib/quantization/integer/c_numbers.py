@@ -1,4 +1,4 @@
-"""The numbers of each layer as C wants them: weights packed in rows, codes shifted to unsigned bytes, one struct a layer.
+"""The numbers of each layer as C wants them: weights packed in rows, unsigned codes, one struct a layer.
 
 What a struct's fields mean stands in ``network.c``.
 """
@@ -28,6 +28,7 @@ ROW, ROWS = 32, 4
 """A row of weights is filled up to a multiple of ROW bytes, the rows of a layer (or group) to a multiple of ROWS."""
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
 Shape = tuple[int, ...]
+KNOWN = IntegerConvolution | IntegerLinear | IntegerAdd | IntegerConcat | IntegerGlobalAverage
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,10 @@ def _linear(layer: IntegerLinear, number: str, codes: Mapping[str, CodeRange]) -
     (outputs, inputs), weight = layer.weight.shape, _packed(layer.weight[None])
     _, rows, row = weight.shape
     sizes = _initializer(inputs=inputs, outputs=outputs, rows=rows, row=row, weight=f"weight_{number}")
-    return Parameters("linear", number, [f"{sizes}, {factors}"], {"weight": weight, **arrays}, row, rows, wide)
+    return Parameters("linear", number, [sizes, factors], {"weight": weight, **arrays}, row, rows, wide)
 
 
-def _sum(
-    layer: IntegerAdd, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]
-) -> Parameters:
+def _sum(layer: IntegerAdd, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]) -> Parameters:
     total, size = layer.total, int(np.prod(shapes[layer.name]))
     offset_a, offset_b = (offset_of(codes[name]) for name in layer.inputs)
     if isinstance(total, HardwareSum):
@@ -192,7 +191,7 @@ def _sum(
         shifts = _initializer(**{f"shift{name}": int(shift) for name, (_, shift) in factors.items()})
         # Two inputs of at most 255 * 2^20, each times at most a half.
         wide = any(_wide(255 << LEFT_SHIFT, shift) for _, shift in factors.values())
-        fields = [f"{sizes}, {multipliers}", f"{shifts}, {_range(layer.output)}"]
+        fields = [sizes, multipliers, f"{shifts}, {_range(layer.output)}"]
         return Parameters("sum", number, fields, wide=wide)
     if isinstance(total, RuntimeSum):
         largest = 256 * (total.ratio_a + total.ratio_b) + abs(total.fixed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 
 from course_lib.errors import CourseError
 
-FLAGS = ("-O3", "-march=native")
+FLAGS = ("-O3", "-mcpu=native" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "-march=native")
 """For this very processor: the compiler then uses the widest vectors that it has."""
 TIMEOUT_S = 300
 """Seconds for a compilation or for one run of a program."""
@@ -69,13 +70,19 @@ def _run(command: Sequence[str], path: Path, given: bytes = b"") -> bytes:
     try:
         done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise CourseError(f"{command[0]} was stopped after {TIMEOUT_S} s", path=path, mend="try a faster machine") from error
+        raise CourseError(
+            f"{command[0]} was stopped after {TIMEOUT_S} s", path=path, mend="try a faster machine"
+        ) from error
     except OSError as error:
-        raise CourseError(f"cannot be run ({error.strerror})", path=command[0], mend="check that it fits this machine") from error
+        raise CourseError(
+            f"cannot be run ({error.strerror})", path=command[0], mend="check that it fits this machine"
+        ) from error
     if done.returncode:
         words = [line for line in done.stderr.decode(errors="replace").splitlines() if "error" in line.lower()]
         said = words[0] if words else "no words"
-        raise CourseError(f"{command[0]} failed with {done.returncode}: {said}", path=path, mend="check compiler and flags")
+        raise CourseError(
+            f"{command[0]} failed with {done.returncode}: {said}", path=path, mend="check compiler and flags"
+        )
     return done.stdout
 
 
@@ -154,7 +161,9 @@ def load_c(path: str | Path) -> CNetwork:
     """
     try:
         library = ctypes.PyDLL(str(Path(path).resolve()))  # holds the interpreter's lock: one call at a time
-        height, width, channels, classes, image_offset, logit_offset = (ctypes.c_int * 6).in_dll(library, "network_facts")
+        height, width, channels, classes, image_offset, logit_offset = (ctypes.c_int * 6).in_dll(
+            library, "network_facts"
+        )
         library.classify.restype = None
     except (OSError, ValueError, AttributeError) as error:
         raise CourseError(f"not a compiled network ({error})", path=path, mend="compile it again: compile_c") from error
@@ -192,7 +201,9 @@ class Footprint:
     source: str
 
 
-def footprint(source: str, folder: str | Path, *, flags: Sequence[str] = FLAGS, compiler: str | None = None) -> Footprint:
+def footprint(
+    source: str, folder: str | Path, *, flags: Sequence[str] = FLAGS, compiler: str | None = None
+) -> Footprint:
     """Flash and RAM from the sections of the compiled object, by binutils' ``size``.
 
     Raises: CourseError: no compiler, no ``size``, or one of them failed.

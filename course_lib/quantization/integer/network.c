@@ -285,7 +285,7 @@ static void sum(const struct sum *layer, const uint8_t *a, const uint8_t *b, uin
         }
     }
 }
-//: concat
+//: part
 /* A tensor becomes `channels` channels of a wider one, its codes translated. */
 struct part {
     int positions, channels, first, out_channels;
