@@ -42,7 +42,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Arena:
-    """Blocks by the name of their tensor.
+    """The places of all tensors.
+
+    Args:
+        blocks: by the name of their tensor.
 
     >>> steps = [("a", ("images",)), ("b", ("a",)), ("c", ("b",)), ("d", ("a", "c"))]
     >>> plan = plan_arena(steps, dict.fromkeys("abcd", 8))

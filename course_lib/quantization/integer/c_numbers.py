@@ -78,7 +78,11 @@ class Parameters:
 
 
 def offset_of(codes: CodeRange) -> int:
-    """What C adds to signed codes, so that all are unsigned."""
+    """What C adds to signed codes, so that all are unsigned.
+
+    >>> offset_of(CodeRange(0, -128, 127, signed=True)), offset_of(CodeRange(7, 0, 255))
+    (128, 0)
+    """
     return 128 if codes.signed else 0
 
 

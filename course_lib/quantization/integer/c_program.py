@@ -94,7 +94,8 @@ class CNetwork:
         library: that holds it.
         shape: (C, H, W) of the images.
         classes: logits of an image.
-        image_offset, logit_offset: 128 where the codes are signed, else 0.
+        image_offset: 128 where the images' codes are signed, else 0.
+        logit_offset: the same of the logits.
     """
 
     library: ctypes.PyDLL
@@ -142,7 +143,11 @@ class CNetwork:
 
 
 def to_bytes(codes: np.ndarray, offset: int = 0) -> np.ndarray:
-    """What the C file reads: (N, H, W, C), uint8, from codes (N, C, H, W); offset: 128 for signed ones."""
+    """What the C file reads: (N, H, W, C), uint8, from codes (N, C, H, W); offset: 128 for signed ones.
+
+    >>> to_bytes(np.array([[[[1, 2]], [[3, 4]]]], np.uint8)).tolist()  # two channels, two pixels
+    [[[[1, 3], [2, 4]]]]
+    """
     return np.ascontiguousarray(np.moveaxis(codes.astype(np.int16) + offset, 1, -1).astype(np.uint8))
 
 
