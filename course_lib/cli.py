@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
     _data_option(bench)
 
-    export = add("export-c", _export_c, "a network as one C file that computes with integers only")
+    _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
+    return parser
+
+
+def _export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("model", metavar="MODEL", help="a shipped network (student_rendered, …) or a checkpoint's card")
     export.add_argument("out", metavar="OUT", help="the file to write, such as student.c")
     export.add_argument(
@@ -70,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--check", type=int, default=200, help="test images to compare on (default: 200)")
     export.add_argument("--data", default=None, help="rendered, gtsrb or the path of an .npz (default: the network's)")
-    return parser
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:

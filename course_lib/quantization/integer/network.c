@@ -64,8 +64,8 @@ static int64_t rounded(int64_t x, int shift)
 
 static int near_half(int64_t x, int shift, int64_t reach)
 {
-    int64_t rest = x & (((int64_t)1 << shift) - 1), distance = rest - (((int64_t)1 << shift) >> 1);
-    return distance <= reach && distance >= -reach;
+    int64_t one = (int64_t)1 << shift; /* one comparison for both sides: distance + reach, modulo one */
+    return ((x - (one >> 1) + reach) & (one - 1)) <= 2 * reach;
 }
 
 static int64_t half_even(int64_t x, int shift)
