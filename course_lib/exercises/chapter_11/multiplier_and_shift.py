@@ -23,9 +23,9 @@ ex = Exercise(
         "Rounding may reach 2^31, one too many for an int32: then the multiplier is 2^30, and the shift one less.",
     ],
     explanation="""
-        The first bit of the multiplier is always 1, so it has 31 significant bits and a relative error of at most 2^−31,
-        whatever the size of the factor. A fixed shift would spend those bits on leading zeros. The library has this as
-        `HardwareFactor.of`.
+        The first bit of the multiplier is always 1, so it has 31 significant bits and a relative error of at most
+        2^−31, whatever the size of the factor. A fixed shift would spend bits on leading zeros. The library has this
+        as `HardwareFactor.of`.
     """,
 )
 
@@ -36,7 +36,7 @@ def multiplier_and_shift(factor: float) -> Pair:
 
     factor: 2^−30 … 2^30. A factor of 1 or more has a shift below 0: to the left.
     """
-    found = HardwareFactor.of(np.float64(factor))
+    found = HardwareFactor.of(np.array(factor))
     return found.multiplier.item(), found.shift.item()
 
 
@@ -125,7 +125,9 @@ def truncated(factor: float) -> Pair:
     return int(fraction * 2**31), -exponent
 
 
-@ex.mistake("Your multiplier is factor · 2^31 with shift 0: a small factor has lost bits. Normalize to ½ ≤ f < 1 first.")
+@ex.mistake(
+    "Your multiplier is factor · 2^31 with shift 0: a small factor has lost bits. Normalize to ½ ≤ f < 1 first."
+)
 def not_normalized(factor: float) -> Pair:
     return round(factor * 2**31), 0
 

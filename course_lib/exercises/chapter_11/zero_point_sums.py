@@ -16,13 +16,13 @@ ex = Exercise(
     hints=[
         "Multiply out: (q_x − Z_x)(q_w − Z_w) = q_x·q_w − Z_w·q_x − Z_x·q_w + Z_x·Z_w, and sum each term over K.",
         "Two terms hold no q_x: −Z_x·Σq_w, one number for each row of q_w, and K·Z_x·Z_w. They are the constant.",
-        "Before all else widen the codes: q_x.astype(np.int64). In 8 bits 200 + 100 is 44, and uint8 times int8 is kept "
-        "in 16 bits.",
+        "Before all else widen the codes: q_x.astype(np.int64). In 8 bits 200 + 100 is 44, and uint8 times int8 is "
+        "kept in 16 bits.",
     ],
     explanation="""
-        Of the four terms only Σq_x·q_w costs K multiplications for each of the B·N sums. Σq_x is one number for each row
-        of the input, and it is not needed where Z_w = 0: that is why weights are quantized symmetrically. The constant
-        joins the bias before the network is shipped.
+        Of the four terms only Σq_x·q_w costs K multiplications for each of the B·N sums. Σq_x is one number for each
+        row of the input, and it is not needed where Z_w = 0: that is why weights are quantized symmetrically. The
+        constant joins the bias before the network is shipped.
     """,
 )
 
@@ -145,14 +145,16 @@ def no_zero_points(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answ
     return np.zeros(len(q_w), np.int64), q_x.astype(np.int64) @ q_w.astype(np.int64).T
 
 
-@ex.mistake("Your sums are those of the codes minus Z_x in uint8, where 3 − 200 is 59: widen the codes before you subtract.")
+@ex.mistake(
+    "Your sums are those of the codes minus Z_x in uint8, where 3 − 200 is 59: widen the codes before you subtract."
+)
 def subtracted_in_8_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
     shifted = (q_x - np.uint8(z_x)).astype(np.int64)
     return _terms(q_x, q_w, z_x, z_w)[0], shifted @ (q_w.astype(np.int64) - z_w).T
 
 
 @ex.mistake(
-    "Your products are summed in 16 bits: NumPy keeps uint8 times int8 as int16, which wraps at 32,767. Widen both first."
+    "Your products are summed in 16 bits: NumPy keeps uint8 times int8 as int16, which wraps at 32,767. Widen both."
 )
 def summed_in_16_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
     constant, sums = _terms(q_x, q_w, z_x, z_w)
@@ -160,9 +162,9 @@ def summed_in_16_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> A
     return constant, sums - products + (q_x @ q_w.T).astype(np.int64)
 
 
-@ex.mistake("The constant holds all of Z's terms but one that holds q_x, too: it must be known before an input comes.")
+@ex.mistake("Your constant holds −Z_w·Σq_x as well. That needs the input: it is not known before one comes.")
 def constant_with_inputs(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
-    constant, sums = _terms(q_x, q_w, z_x, z_w)
+    _, sums = _terms(q_x, q_w, z_x, z_w)
     return sums - q_x.astype(np.int64) @ q_w.astype(np.int64).T, sums
 
 
@@ -192,7 +194,9 @@ def subtracted_first(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> An
 
 @ex.alternative
 def with_loops(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> tuple[list, list]:
-    sums = [[sum((a - z_x) * (b - z_w) for a, b in zip(row, w, strict=True)) for w in q_w.tolist()] for row in q_x.tolist()]
+    sums = [
+        [sum((a - z_x) * (b - z_w) for a, b in zip(row, w, strict=True)) for w in q_w.tolist()] for row in q_x.tolist()
+    ]
     return [sum(-z_x * (b - z_w) for b in w) for w in q_w.tolist()], sums
 
 
