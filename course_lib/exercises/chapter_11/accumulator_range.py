@@ -24,7 +24,8 @@ ex = Exercise(
     explanation="""
         The end of every product is chosen by the sign of its weight, so some input reaches the bound: it is the least
         that is always safe. Any order of adding stays inside, because a product that has not been added yet counts as
-        0, and 0 is one of its values. The library proves 32 bits for every layer before it runs one.
+        0, and 0 is one of its values. The library's layers start from b′ and add the codes as they are, so their partial
+        sums go farther; `accumulator_bound` has that bound, and a layer beyond 32 bits is refused.
     """,
 )
 
@@ -118,9 +119,7 @@ def one_end_for_all(weights: np.ndarray, bias: np.ndarray, low: int, high: int, 
     return lowest, highest, np.maximum(_bits(lowest), _bits(highest))
 
 
-@ex.mistake(
-    "Your bound is K times the largest product: safe, but far above what these weights can reach. Sum them one by one."
-)
+@ex.mistake("Your bound is K times the largest product: safe, but far above what these weights reach. Sum one by one.")
 def worst_weights(weights: np.ndarray, bias: np.ndarray, low: int, high: int, zero_point: int) -> Answer:
     largest = np.abs(weights.astype(np.int64)).max() * max(high - zero_point, zero_point - low) * weights.shape[1]
     lowest, highest = bias.astype(np.int64) - largest, bias.astype(np.int64) + largest
@@ -213,9 +212,5 @@ def by_sorting(weights: np.ndarray, bias: np.ndarray, low: int, high: int, zero_
     ends = np.array([low, high])[:, None, None] - zero_point  # (2, 1, 1)
     products = np.sort(ends * weights.astype(np.int64)[None], axis=0)  # (2, N, K)
     lowest, highest = products.sum(2) + bias
-    # x ^ (x >> 63) is x for x ≥ 0 and −x − 1 else
-    bits = [
-        len(f"{max(int(a) ^ (int(a) >> 63), int(b) ^ (int(b) >> 63)):b}") + 1
-        for a, b in zip(lowest, highest, strict=True)
-    ]
-    return lowest, highest, np.array(bits)
+    reach = np.maximum(lowest ^ (lowest >> 63), highest ^ (highest >> 63))  # x, or −x − 1 below 0
+    return lowest, highest, [1 + (len(f"{value:b}") if value else 0) for value in reach.tolist()]

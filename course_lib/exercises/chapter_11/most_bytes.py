@@ -160,9 +160,7 @@ def without_input(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
     return most_bytes([0, *sizes[1:]], reads)
 
 
-@ex.mistake(
-    "A tensor that several steps read is held to the end in your count. After its last reader it is not needed."
-)
+@ex.mistake("You hold a tensor that several steps read to the very end. After its last reader it is not needed.")
 def never_freed(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
     several = [t for t in range(len(sizes)) if sum(t in inputs for inputs in reads) > 1]
     return most_bytes(sizes, [*reads[:-1], [*reads[-1], *several]])

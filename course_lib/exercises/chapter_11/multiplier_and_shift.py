@@ -125,9 +125,7 @@ def truncated(factor: float) -> Pair:
     return int(fraction * 2**31), -exponent
 
 
-@ex.mistake(
-    "Your multiplier is factor · 2^31 with shift 0: a small factor has lost bits. Normalize to ½ ≤ f < 1 first."
-)
+@ex.mistake("Your multiplier is factor · 2^31 with shift 0: a small factor loses bits. Normalize to ½ ≤ f < 1 first.")
 def not_normalized(factor: float) -> Pair:
     return round(factor * 2**31), 0
 

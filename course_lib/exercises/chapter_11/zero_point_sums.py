@@ -145,9 +145,7 @@ def no_zero_points(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answ
     return np.zeros(len(q_w), np.int64), q_x.astype(np.int64) @ q_w.astype(np.int64).T
 
 
-@ex.mistake(
-    "Your sums are those of the codes minus Z_x in uint8, where 3 − 200 is 59: widen the codes before you subtract."
-)
+@ex.mistake("You subtract Z_x in uint8, where 3 − 200 is 59: widen the codes before you subtract.")
 def subtracted_in_8_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
     shifted = (q_x - np.uint8(z_x)).astype(np.int64)
     return _terms(q_x, q_w, z_x, z_w)[0], shifted @ (q_w.astype(np.int64) - z_w).T
@@ -194,10 +192,11 @@ def subtracted_first(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> An
 
 @ex.alternative
 def with_loops(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> tuple[list, list]:
-    sums = [
-        [sum((a - z_x) * (b - z_w) for a, b in zip(row, w, strict=True)) for w in q_w.tolist()] for row in q_x.tolist()
-    ]
-    return [sum(-z_x * (b - z_w) for b in w) for w in q_w.tolist()], sums
+    def product(row: list[int], w: list[int]) -> int:
+        return sum((a - z_x) * (b - z_w) for a, b in zip(row, w, strict=True))
+
+    sums = [[product(row, w) for w in q_w.tolist()] for row in q_x.tolist()]
+    return [product([0] * len(w), w) for w in q_w.tolist()], sums
 
 
 @ex.alternative
