@@ -24,8 +24,8 @@ ex = Exercise(
     explanation="""
         The end of every product is chosen by the sign of its weight, so some input reaches the bound: it is the least
         that is always safe. Any order of adding stays inside, because a product that has not been added yet counts as
-        0, and 0 is one of its values. The library's layers start from b′ and add the codes as they are, so their partial
-        sums go farther; `accumulator_bound` has that bound, and a layer beyond 32 bits is refused.
+        0, and 0 is one of its values. The library's layers start from b′ and add the codes as they are, so their
+        partial sums go farther; `accumulator_bound` has that bound, and a layer beyond 32 bits is refused.
     """,
 )
 
