@@ -31,11 +31,11 @@ def accumulator_figure(reachable: Mapping[str, float], seen: Mapping[str, float]
         axes.bar(place, list(values.values()), 0.38, color=COLOURS[i], hatch=("", "//")[i], label=label)
     for count in bits:
         axes.axhline(2.0 ** (count - 1), color="#000000", linestyle="--", linewidth=1)
-        axes.text(len(places) - 0.45, 2.0 ** (count - 1) * 1.15, f"end of {count} bits", ha="right", fontsize=8)
+        axes.text(len(places) - 0.35, 2.0 ** (count - 1), f"end of\n{count} bits", va="center", fontsize=8)
     axes.set_yscale("log")
     axes.set_xticks(places, list(reachable))
     axes.set(xlabel="layer", ylabel="largest |accumulator|", xlim=(-0.6, len(places) - 0.4))
-    axes.set_ylim(top=2.0 ** (max(bits) - 1) * 4)
+    axes.set_ylim(2.0 ** (min(bits) - 1) / 32, 2.0 ** (max(bits) - 1) * 4)
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside upper center", ncols=2)
     told = "; ".join(f"{layer} {reachable[layer]:,.0f} and {seen[layer]:,.0f}" for layer in reachable)
@@ -80,7 +80,7 @@ def mean_shift_figure(shifts: ArrayLike, means: Mapping[str, tuple[ArrayLike, Ar
     bits = floats(shifts)
     figure, panels = new_figure(9.0, 3.4, columns=2)
     told = []
-    for which, (axes, numbers) in enumerate(zip(panels, ("both signs", "above 0"), strict=True)):
+    for which, (axes, numbers) in enumerate(zip(panels, ("of both signs", "above 0"), strict=True)):
         for i, (name, pair) in enumerate(means.items()):
             axes.plot(
                 bits, floats(pair[which]), color=COLOURS[i], marker=MARKERS[i], markersize=5, linestyle=_LINES[i % 4],
