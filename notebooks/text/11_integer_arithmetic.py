@@ -388,8 +388,8 @@ def add_codes(q_a, q_b, a, b, y):
     """Codes (N,), uint8, of the sum of what the codes q_a and q_b (N,), uint8, stand for. No ReLU.
 
     a, b, y: (scale, zero point) of both summands and of the sum. With m = round(2^20 · scale / scale of y), a
-    Python integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once, a half
-    to even; + z_y; clamped to 0 … 255.
+    Python integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once,
+    a half to even; + z_y; clamped to 0 … 255.
     """
     ...
 
@@ -407,9 +407,10 @@ compared = {rounding: compare_with_runtime(quantized, splits.test.images[::8], r
 shift_of = {layer.name: layer.rescale.shift for layer in hardware.layers if hasattr(layer, "rescale")}
 rows = []
 for own, chip in zip(compared["runtime"], compared["hardware"], strict=True):
-    halves = np.mean(2.0 ** -(shift_of[own.layer] + 1))  # the second rounding goes wrong this often: see below
+    halves = np.mean(2.0 ** -(shift_of[own.layer] + 1))  # the second rounding errs this often: see below
     counts = (own.codes, own.together, chip.alone, round(own.codes * halves), chip.together)
-    rows.append([names.get(own.layer, own.layer), *(f"{count:,}" for count in counts), str(chip.together_largest)])
+    told = [f"{count:,}" for count in (*counts, chip.together_largest)]
+    rows.append([names.get(own.layer, own.layer), *told])
 header = ["layer", "codes", "runtime", "hardware alone", "expected", "hardware together", "steps, at most"]
 print(text_table(header, rows))
 
@@ -447,7 +448,8 @@ apart = {}
 for times, network in others.items():
     tensors = network.tensors(some)
     apart[times] = sum(int((tensors[name] != reference[name]).sum()) for name in tensors)
-print(f"codes that differ from the runtime's: 31 bits rounded twice {apart['twice']:,}, once {apart['once']:,}")
+print("codes that differ from the runtime's, with 31 bits: "
+      f"rounded twice {apart['twice']:,}, once {apart['once']:,}")
 
 # %%
 claim("Of the hardware's differing codes less than a tenth are left when it rounds once.",
@@ -494,7 +496,7 @@ answers = {name: values.argmax(1) for name, values in logits.items()}
 accuracy = {name: np.mean(found == test.labels) for name, found in answers.items()}
 for name, found in answers.items():
     other = int((found != answers["deployed"]).sum())
-    print(f"{name:10} {100 * accuracy[name]:.2f} % right; another answer than deployed: {other} of {len(test)}")
+    print(f"{name:10} {100 * accuracy[name]:.2f} % right; unlike the deployed answer: {other} of {len(test)}")
 
 # %% tags=["nbval-ignore-output"]
 per_thousand = 1000 * np.mean(answers["simulated"] != answers["integers"])
@@ -504,7 +506,8 @@ reveal("11.p1", per_thousand)
 claim("Simulated and integers give the same answer to at least 99.5 % of the test images.", per_thousand <= 5)
 
 # %% tags=["nbval-ignore-output"]
-restored = (logits["integers"].astype(np.float32) - engine.logits.zero_point.item()) * engine.logits.scale.item()
+steps = logits["integers"].astype(np.int32) - engine.logits.zero_point.numpy()
+restored = steps.astype(np.float32) * engine.logits.scale.numpy()
 claim("Deployed and integers have the same logits on every test image",
       np.array_equal(restored, logits["deployed"]), hardware=True)
 
@@ -526,8 +529,8 @@ claim("Deployed and integers have the same logits on every test image",
 def most_bytes(sizes, reads):
     """The most bytes that are needed at once.
 
-    Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the tensors
-    reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it.
+    Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the
+    tensors reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it.
     """
     ...
 
@@ -560,7 +563,8 @@ print(c_function("void classify("))
 
 # %% tags=["nbval-ignore-output"]
 plan = memory_plan(engine)
-print(f"arena {plan.arena.size:,} bytes, needed at once {plan.arena.most_alive:,}; RAM {plan.ram_bytes():,} bytes")
+arena = plan.arena
+print(f"arena {arena.size:,} bytes, needed at once {arena.most_alive:,}; RAM {plan.ram_bytes():,} bytes")
 c_network, c_differ = None, 0
 if find_compiler() is None:
     print("no C compiler here (cc, gcc or clang): nothing to compile, nothing to time")
@@ -572,7 +576,7 @@ else:
     print(f"flash {size.flash_bytes:,} bytes, RAM {size.ram_bytes:,} bytes ({size.source})")
 
 # %%
-claim("The plan needs no byte more than the fullest step.", plan.arena.size == plan.arena.most_alive)
+claim("The plan needs no byte more than the fullest step.", arena.size == arena.most_alive)
 
 # %%
 claim("Wherever it was compiled, the C file gives the integer network's code of every logit.", c_differ == 0)
@@ -587,11 +591,13 @@ from course_lib.deploy.onnx import export_onnx
 one = test.images[:1]
 numbers = {"images": one.astype(np.float32) / 255}
 in_floats = open_session(export_onnx(student, Path(folder.name) / "fp32.onnx"), threads=1)
-calls = {"runtime INT8": lambda: session.run(None, numbers), "runtime FP32": lambda: in_floats.run(None, numbers)}
+calls = {"runtime INT8": lambda: session.run(None, numbers),
+         "runtime FP32": lambda: in_floats.run(None, numbers)}
 if c_network is not None:
     calls = {"C file": c_network.one(one), "C file again": c_network.one(one), **calls}
 camera = measure.THIRTY_A_SECOND
-rounds = {measure.BACK_TO_BACK: 20, camera: 10, replace(camera, name="30 a second, one call ahead", ahead=1): 10}
+ahead = replace(camera, name="30 a second, one call ahead", ahead=1)
+rounds = {measure.BACK_TO_BACK: 20, camera: 10, ahead: 10}
 times = dict(zip(("back to back", "camera", "ahead"),
                  measure.latency_by_cadence(calls, rounds, warmup=20, threads=1, seed=0), strict=True))
 for report in times.values():
@@ -633,17 +639,17 @@ compared_codes = {role: sum(layer.codes for layer in found["runtime"])
                   for role, found in {"student": compared, "teacher": of_teacher}.items()}
 c_words = "No C compiler was here."
 if c_network is not None:
-    c_words = (f"As C: {source.count(chr(10)):,} lines, {plan.ram_bytes():,} bytes of RAM. Its time over ONNX "
-               f"Runtime's INT8: back to back {c_over_runtime['back to back'].value:.1f} ×, at 30 a second "
+    c_words = (f"As C: {plan.ram_bytes():,} bytes of RAM. Its time over ONNX Runtime's INT8: "
+               f"back to back {c_over_runtime['back to back'].value:.1f} ×, at 30 a second "
                f"{c_over_runtime['camera'].value:.1f} ×.")
 display(Markdown(f"""
 1. One real factor is left in a layer. With 31 bits it is off by at most {max(errors) * 2**31:.2f} · 2⁻³¹.
-2. Accumulators: the weights allow up to {max(reachable.values()):,}, images gave up to {max(seen.values()):,}.
+2. The weights allow accumulators up to {max(reachable.values()):,}, images gave {max(seen.values()):,}.
    32 bits are proven; with 16 the student is {percent(right["accumulators of 16 bits"])} right.
 3. A cast before the clamp leaves {percent(right["cast before the clamp"])} right, a shift without rounding
    {percent(right["shift alone"])}, everything as it should be {percent(right["rounded once, half to even"])}.
-4. Of ONNX Runtime's codes, {differing["student"]} of {compared_codes["student"]:,} (student) and
-   {differing["teacher"]} of {compared_codes["teacher"]:,} (teacher) differ from the integers in its own rounding.
+4. In its own rounding, {differing["student"]} of {compared_codes["student"]:,} codes of ONNX Runtime
+   (student) and {differing["teacher"]} of {compared_codes["teacher"]:,} (teacher) differ from the integers.
    Hardware's second rounding makes {apart["twice"]:,} differ where one rounding makes {apart["once"]:,}.
 5. Simulated and in integers, {per_thousand:.1f} of 1,000 test images get different answers. Right:
    {", ".join(f"{name} {percent(value)}" for name, value in accuracy.items())}.
