@@ -530,7 +530,8 @@ def most_bytes(sizes, reads):
     """The most bytes that are needed at once.
 
     Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the
-    tensors reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it.
+    tensors reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that
+    reads it.
     """
     ...
 
@@ -549,14 +550,14 @@ from course_lib.quantization.integer.c_program import compile_c, find_compiler, 
 source = c_source(engine, title="The student")
 
 
-def c_function(head):
-    """A function's text, from the last place where its head stands to its closing brace."""
-    start = source.rindex(head)
-    return source[start : source.index("\n}\n", start) + 2]
+def c_function(name):
+    """Its text: from the line above the opening brace to the closing one."""
+    start = next(i for i, line in enumerate(lines) if f" {name}(" in line and lines[i + 1] == "{")
+    return "\n".join(lines[start : lines.index("}", start) + 1])
 
 
-print(c_function("static int64_t rescale("))
-print(c_function("void classify("))
+lines = source.split("\n")
+print(c_function("rescale"), c_function("classify"), sep="\n\n")
 
 # %% [markdown]
 # The numbers behind `arena` are the tensors' places. Does the plan reach the bound of exercise 11.6? Then compile, and compare on every test image. (Where no compiler is, the page goes on without.)
@@ -608,10 +609,10 @@ c_over_runtime = {}
 if c_network is not None:
     c_over_runtime = {pace: report.ratio("C file", "runtime INT8") for pace, report in times.items()}
     display(reveal("11.p2", c_over_runtime["back to back"].value))
-    display(claim("Back to back ONNX Runtime's INT8 is more than twice as fast as the C file",
-                  c_over_runtime["back to back"].low > 2, hardware=True))
-    display(claim("At 30 a second it loses at least half of that lead",
-                  c_over_runtime["camera"].high < c_over_runtime["back to back"].low / 2, hardware=True))
+    display(claim("Back to back ONNX Runtime's INT8 is faster than the C file",
+                  c_over_runtime["back to back"].low > 1, hardware=True))
+    display(claim("At 30 a second the C file is faster",
+                  c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
 # Back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So what a single call pays for is not arithmetic. It is a large program that has left the caches in the meantime; the C file is small, and hardly notices. On a chip of 200 KB there is no runtime to compare with.
