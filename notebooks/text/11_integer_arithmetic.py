@@ -11,7 +11,7 @@
 # * run a whole network in integers, and compare it code by code with the runtime that is deployed;
 # * say where a simulation in floats and the integers part, and what that costs.
 #
-# **Before:** chapter [01](01_measure_first.ipynb) (timing), chapter [02](02_the_teacher.ipynb) (the networks). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [01](01_measuring.ipynb) (timing), chapter 10 (scales and zero points; what is needed of them stands here again). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import tempfile
@@ -46,7 +46,7 @@ quantized = quantize_network(student, calibration)
 #
 # `quantize_network` has chosen $S$ and $Z$ of every tensor: for activations, one pair a tensor, from the smallest and largest value on 512 training images; for weights, one scale an output channel, with $Z = 0$. BatchNorm is folded into the convolutions. What it chose:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 for layer in quantized.graph.layers:
     affine = quantized.activations[layer.name]
     kind, scale, zero_point = type(layer).__name__, affine.scale.item(), affine.zero_point.item()
@@ -212,7 +212,7 @@ check("11.2", accumulator_range)
 #
 # **By hand.** $M = 0.3 = 0.6 \cdot 2^{-1}$: $m = \text{round}(0.6 \cdot 2^{31}) = 1{,}288{,}490{,}189$, $s = 1$.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from course_lib.quantization.integer import HardwareFactor, RuntimeFactor
 
 errors = []
@@ -319,7 +319,8 @@ variants = {
 right = {}
 for name, network in variants.items():
     right[name] = np.mean(network.logit_codes(images).argmax(1) == labels)
-    print(f"{name:27} {100 * right[name]:5.1f} % right")
+    moved = np.mean(network.tensors(some)["features.0.0"] != codes["features.0.0"])
+    print(f"{name:27} {100 * right[name]:5.1f} % right; codes moved in the first layer: {100 * moved:.1f} %")
 
 # %%
 claim("The cast before the clamp destroys the network; the shift alone costs less than 2 points.",
@@ -327,7 +328,7 @@ claim("The cast before the clamp destroys the network; the shift alone costs les
       and right["rounded once, half to even"] - right["shift alone"] < 0.02)
 
 # %% [markdown]
-# The mistake that is easiest to see costs most. The shift alone changes a quarter of the first layer's codes, and the answers hardly: nobody would find it by looking at the accuracy. Only a comparison code by code does. So compare.
+# Compare the two columns. The shift alone moves far more codes of the first layer than the other two mistakes, and changes hardly an answer: nobody would find it by looking at the accuracy. Only a comparison code by code does. So compare.
 #
 # ## One layer, by hand
 #
@@ -399,7 +400,7 @@ check("11.5", add_codes)
 # %% [markdown]
 # ## The whole network, code by code
 #
-# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as gemmlowp and TensorFlow Lite do on chips without floats: 31 bits of multiplier, but *two* roundings, one after the multiplication and one in the shift, so that all fits into 32-bit registers. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
+# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as TensorFlow Lite and gemmlowp, Google's integer kernels, do on chips without floats: 31 bits of multiplier, but *two* roundings, one after the multiplication and one in the shift, so that all fits into 32-bit registers. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
 
 # %% tags=["nbval-ignore-output"]
 compared = {rounding: compare_with_runtime(quantized, splits.test.images[::8], rounding=rounding)
@@ -615,7 +616,7 @@ if c_network is not None:
                   c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
-# Back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So what a single call pays for is not arithmetic. It is a large program that has left the caches in the meantime; the C file is small, and hardly notices. On a chip of 200 KB there is no runtime to compare with.
+# On the machine that made this page, back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So what a single call pays for is not arithmetic. It is a large program that has left the caches in the meantime; the C file is small, and notices less. On a chip with memory for little more than the weights there is no runtime to compare with.
 #
 # ## Pitfalls
 #
