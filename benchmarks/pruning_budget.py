@@ -27,7 +27,8 @@ from torch import nn
 
 from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx, open_session, run_session
-from course_lib.experiments.teacher_pruning import calibration_part, importance_of, time_ratios
+from course_lib.experiments.file_times import time_ratios
+from course_lib.experiments.teacher_pruning import calibration_part, importance_of
 from course_lib.measure import BACK_TO_BACK, Cadence, Measurement, latency, record, total_macs
 from course_lib.models import SignTeacher, checkpoints
 from course_lib.pruning import (

@@ -29,6 +29,7 @@ from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx
 from course_lib.distillation import teacher_table
 from course_lib.evaluation import Estimate, seed_interval
+from course_lib.experiments.file_times import time_ratios
 from course_lib.experiments.plans import data_key
 from course_lib.experiments.pruning_study import Parts
 from course_lib.experiments.teacher_pruning import (
@@ -40,7 +41,6 @@ from course_lib.experiments.teacher_pruning import (
     gain,
     right_on,
     run_arm,
-    time_ratios,
 )
 from course_lib.measure import (
     BACK_TO_BACK,

@@ -17,23 +17,18 @@ image.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from course_lib.data import Augmentation, SignDataset
-from course_lib.deploy.onnx import open_session, run_session
 from course_lib.distillation import Distiller, TeacherTable, soft_target_terms
-from course_lib.evaluation import Estimate, predict_logits, ratio_over_sessions, seed_and_sign_interval
+from course_lib.evaluation import Estimate, predict_logits, seed_and_sign_interval
 from course_lib.experiments.plans import PLANS, STRONG_VIEWS, TEACHER_PLANS
 from course_lib.experiments.pruning_study import Parts
-from course_lib.measure import Cadence, latency_by_cadence
 from course_lib.models import SignTeacher
 from course_lib.pruning import (
     DependencyGraph,
@@ -237,32 +232,3 @@ def gain(of: Sequence[Sequence[int]], control: Sequence[Sequence[int]], groups: 
     Raises: ValueError: see ``seed_and_sign_interval``.
     """
     return seed_and_sign_interval(np.asarray(of) - np.asarray(control), groups)
-
-
-def time_ratios(
-    paths: Mapping[str, Path], reference: str, image: np.ndarray, paces: Mapping[Cadence, int], processes: int
-) -> dict[tuple[str, str], Estimate]:
-    """(network, cadence) → its time / the reference's, over several processes, one after the other.
-
-    Args:
-        paths: name → ONNX file.
-        reference: one of the names.
-        image: (1, 3, H, W), float32.
-        paces: cadence → rounds in each process.
-        processes: ≥ 1; three or more for an interval that covers them.
-    """
-    found = []
-    for number in range(processes):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            found.append(fresh.submit(_session, dict(paths), reference, image, dict(paces), number).result())
-    return {key: ratio_over_sessions([one[key] for one in found]) for key in found[0]}
-
-
-def _session(
-    paths: dict[str, Path], reference: str, image: np.ndarray, paces: dict[Cadence, int], seed: int
-) -> dict[tuple[str, str], Estimate]:
-    sessions = {name: open_session(path, threads=1) for name, path in paths.items()}
-    calls = {name: lambda s=session: run_session(s, image) for name, session in sessions.items()}
-    reports = latency_by_cadence(calls, paces, warmup=50, threads=1, seed=seed)
-    others = [name for name in paths if name != reference]
-    return {(name, report.cadence.name): report.ratio(name, reference) for report in reports for name in others}

@@ -83,6 +83,10 @@ def activation_ranges(graph: LayerGraph, images: Tensor, *, batch_size: int = 25
 
     Args: images: (N, C, H, W), float32, N ≥ 1, from the training part.
     Raises: ValueError: no image.
+
+    >>> graph = layer_graph(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()))
+    >>> activation_ranges(graph, torch.tensor([[[[0.25, 1.0]]]]))["images"]
+    (tensor(0.2500), tensor(1.))
     """
     if len(images) == 0:
         raise ValueError("there must be at least one calibration image")
@@ -151,6 +155,10 @@ def simulate(network: QuantizedNetwork, images: Tensor) -> dict[str, Tensor]:
     error of a half may get the neighbouring code.
 
     Args: images: (B, C, H, W), float32 in [0, 1].
+
+    >>> network = _half_of_an_image()
+    >>> simulate(network, torch.tensor([[[[0.0, 51 / 255, 1.0]]]]))["0"].tolist()
+    [[[[0, 51, 255]]]]
     """
     codes = {INPUT: quantize(images, network.activations[INPUT])}
     with torch.inference_mode():
@@ -165,7 +173,17 @@ def simulated_logits(network: QuantizedNetwork, images: Tensor, *, batch_size: i
     """Logits (N, classes), float32, of the simulation.
 
     Args: images: (N, C, H, W), float32 in [0, 1].
+
+    >>> simulated_logits(_half_of_an_image(), torch.tensor([[[[0.0, 51 / 255, 1.0]]]]))
+    tensor([[[[0.0000, 0.1000, 0.5000]]]])
     """
     output = network.graph.output
     parts = [dequantize(simulate(network, b)[output], network.activations[output]) for b in images.split(batch_size)]
     return torch.cat(parts)
+
+
+def _half_of_an_image() -> QuantizedNetwork:
+    """A network for the examples: one weight, 0.5, calibrated on images that reach 1."""
+    convolution = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(convolution.weight, 0.5)
+    return quantize_network(nn.Sequential(convolution), torch.ones(1, 1, 1, 1))

@@ -58,7 +58,13 @@ class Weighted(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Weighted):
-    """(B, C_in, H, W) → (B, C_out, H′, W′); weight (C_out, C_in / groups, k_H, k_W)."""
+    """(B, C_in, H, W) → (B, C_out, H′, W′); weight (C_out, C_in / groups, k_H, k_W).
+
+    Args:
+        stride: downwards and across.
+        padding: pixels of 0 on each side, downwards and across.
+        groups: so many independent convolutions of C_in / groups channels.
+    """
 
     stride: tuple[int, int]
     padding: tuple[int, int]
@@ -80,7 +86,11 @@ class Linear(Weighted):
 
 @dataclass(frozen=True, eq=False)
 class Add(Layer):
-    """The sum of two tensors of one shape."""
+    """The sum of two tensors of one shape.
+
+    Args:
+        relu: whether a ReLU follows.
+    """
 
     relu: bool
 
@@ -196,12 +206,14 @@ class _Reader:
             self._merge(node, "a BatchNorm", lambda layer: _folded(layer, module), (Weighted,))
         else:
             layer = self._layer(node, kind, module)
+            if layer.name in self.layers:
+                raise ValueError(f"{layer.name} is called more than once: give each call a module of its own")
             self.layers[layer.name] = layer
             self.tensor_of[node] = layer.name
 
     def _inputs(self, node: Node) -> tuple[str, ...]:
-        listed = node.args[0] if isinstance(node.args[0], list | tuple) else node.all_input_nodes
-        if not all(isinstance(source, Node) and source in self.tensor_of for source in listed):
+        listed = node.args[0] if node.args and isinstance(node.args[0], list | tuple) else node.all_input_nodes
+        if not listed or not all(isinstance(source, Node) and source in self.tensor_of for source in listed):
             raise ValueError(f"{node.format_node()} reads something that is no tensor of a layer")
         return tuple(self.tensor_of[source] for source in listed)  # pyright: ignore
 
@@ -209,12 +221,11 @@ class _Reader:
         """Make the node part of the layer before it."""
         name = self._inputs(node)[0]
         layer = self.layers.get(name)
-        alone = sum(other in self.tensor_of and self.tensor_of[other] == name for other in self.tensor_of)
         users = len(node.all_input_nodes[0].users)
         if not isinstance(layer, kinds) or users != 1 or getattr(layer, "relu", False):
             raise ValueError(
                 f"{what} ({node.target}) must directly follow a layer that it can be merged with, and be the only one "
-                f"that reads it; it follows {name} ({type(layer).__name__}, {users} readers, {alone} names)"
+                f"that reads it; it follows {name} ({type(layer).__name__}), which {users} read"
             )
         self.layers[name] = change(layer)
         self.tensor_of[node] = name

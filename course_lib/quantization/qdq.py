@@ -4,8 +4,9 @@ The pairs carry *our* scales and zero points. A runtime replaces each group, deq
 integer kernel: ONNX Runtime by QLinearConv, QGemm, QLinearAdd, …; what it cannot replace it computes in float, and
 the answers are nearly the same. So a QDQ file is at once the deployed network and the simulation of it.
 
-Opset 13 and IR 7, as ``export_onnx`` writes, so that old runtimes read it. Convolutions without ReLU, ReLU as the
-clamp at the zero point: the Relu node stays in the graph, and runtimes merge it.
+Opset 13 and IR 7, as ``export_onnx`` writes, so that old runtimes read it. The Relu node stays in the graph; a runtime
+drops it where the output's codes begin at 0. Activations with fewer than 256 codes get a Clip, which keeps ONNX Runtime
+from merging that layer: it is computed in float, with the same answers but for near-ties, and saves no time.
 
 Source: onnxruntime's QDQ format, https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session
-from course_lib.quantization.affine import Affine
+from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session, shorten_names
+from course_lib.quantization.affine import Affine, dequantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import (
     INPUT,
@@ -36,7 +38,7 @@ from course_lib.quantization.graph import (
 from course_lib.storage.files import atomic_path
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 
 def export_qdq(
@@ -45,39 +47,48 @@ def export_qdq(
     *,
     input_shape: Sequence[int] = (1, 3, 32, 32),
     show_codes: bool = False,
+    short_names: bool = True,
 ) -> Path:
     """Write the network with its own scales and zero points (input "images", output "logits", opset 13, IR 7).
 
     Args:
         input_shape: (B, C, H, W); B is dynamic in the file.
         show_codes: make the codes of every tensor outputs, too, under "<layer>:codes", to look into a runtime.
+        short_names: for tensors inside, which make a small file smaller; else they tell their layer.
     Returns: the path written.
     Raises:
         ValueError: codes that ONNX's 8-bit types cannot hold, or a layer that has no ONNX form here.
         CourseError: the folder cannot be written.
     """
     import onnx
+
+    path, model = Path(path), _model(network, input_shape, show_codes)
+    with atomic_path(path) as part:
+        onnx.save(model, part)
+        if short_names:
+            shorten_names(part)
+        open_session(part)
+    return path
+
+
+def _model(network: QuantizedNetwork, input_shape: Sequence[int], show_codes: bool) -> ModelProto:
+    import onnx
     from onnx import TensorProto, helper
 
-    path = Path(path)
     writer = _Writer(network)
     for layer in network.graph.layers:
         writer.layer(layer)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)]
     if show_codes:
-        outputs += [
-            helper.make_tensor_value_info(f"{name}:codes", _code_type(network.activations[name]), None)
-            for name in [INPUT, *(layer.name for layer in network.graph.layers if not isinstance(layer, Flatten))]
-        ]
+        names = [INPUT, *(layer.name for layer in network.graph.layers if not isinstance(layer, Flatten))]
+        types = [_code_type(network.activations[name]) for name in names]
+        outputs += [helper.make_tensor_value_info(f"{n}:codes", t, None) for n, t in zip(names, types, strict=True)]
     images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *input_shape[1:]])
     graph = helper.make_graph(writer.nodes, "quantized", [images], outputs, writer.tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     model = onnx.shape_inference.infer_shapes(model)
     onnx.checker.check_model(model)
-    with atomic_path(path) as part:
-        onnx.save(model, part)
-        open_session(part)
-    return path
+    return model
 
 
 def _code_type(affine: Affine) -> int:
@@ -149,6 +160,15 @@ class _Writer:
     def _round_trip(self, source: str, name: str) -> None:
         """source → name:codes → name:float; what the last layer gives is called "logits"."""
         scales = [f"{name}:scale", f"{name}:zero_point"]
+        affine = self.network.activations[name]
+        limits = np.iinfo(_dtype(affine))
+        if (affine.codes.low, affine.codes.high) != (limits.min, limits.max):
+            # QuantizeLinear clamps to what 8 bits hold. Fewer codes need a clamp of their own.
+            ends = torch.tensor([affine.codes.low, affine.codes.high])
+            for end, value in zip(("low", "high"), dequantize(ends, affine), strict=True):
+                self._constant(f"{name}:{end}", value.numpy())
+            self._node("Clip", [source, f"{name}:low", f"{name}:high"], [f"{name}:clipped"])
+            source = f"{name}:clipped"
         self._node("QuantizeLinear", [source, *scales], [f"{name}:codes"])
         restored = "logits" if name == self.network.graph.output else f"{name}:float"
         self._node("DequantizeLinear", [f"{name}:codes", *scales], [restored])
@@ -167,7 +187,7 @@ class _Writer:
         self._node("DequantizeLinear", [name, f"{name}:scale", f"{name}:zero_point"], [f"{name}:float"], axis=0)
 
 
-def _dtype(affine: Affine) -> type[np.generic]:
+def _dtype(affine: Affine) -> type[np.int8 | np.uint8]:
     return np.int8 if affine.codes.signed else np.uint8
 
 

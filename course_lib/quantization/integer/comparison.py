@@ -43,6 +43,14 @@ def runtime_codes(
     """Batch by batch, the codes of every tensor by name, as ONNX Runtime computes them from the exported file.
 
     Args: codes: (N, C, H, W), uint8, the images' bytes. threads: of the session.
+
+    >>> import torch
+    >>> from course_lib.quantization.calibrated import quantize_network
+    >>> halved = torch.nn.Conv2d(1, 1, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(halved.weight, 0.5)
+    >>> network = quantize_network(torch.nn.Sequential(halved), torch.ones(1, 1, 1, 1))
+    >>> next(runtime_codes(network, np.array([[[[0, 51, 255]]]], np.uint8)))["0"].tolist()
+    [[[[0, 51, 255]]]]
     """
     with tempfile.TemporaryDirectory() as folder:
         path = export_qdq(network, Path(folder) / "codes.onnx", input_shape=(1, *codes.shape[1:]), show_codes=True)

@@ -37,7 +37,7 @@ def shift_half_even(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     >>> shift_half_even(np.array([1, 3, 5, -1, -3, 7]), 1).tolist()
     [0, 2, 2, 0, -2, 4]
     """
-    x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
+    x, shift = np.asanyarray(x, np.int64), np.asanyarray(shift, np.int64)
     whole = x >> shift  # towards −∞
     rest = x - (whole << shift)  # 0 ≤ rest < 2^shift
     half = (np.int64(1) << shift) >> 1
@@ -53,7 +53,7 @@ def shift_half_away(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     >>> shift_half_away(np.array([1, 3, 5, -1, -3, 7]), 1).tolist()
     [1, 2, 3, -1, -2, 4]
     """
-    x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
+    x, shift = np.asanyarray(x, np.int64), np.asanyarray(shift, np.int64)
     whole = x >> shift
     rest = x - (whole << shift)
     half = (np.int64(1) << shift) >> 1
@@ -68,7 +68,7 @@ def doubling_high_multiply(x: np.ndarray, multiplier: np.ndarray | int) -> np.nd
     >>> doubling_high_multiply(np.array([2, 3, -3]), 2**30).tolist()  # times a half
     [1, 2, -1]
     """
-    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    product = np.asanyarray(x, np.int64) * np.asanyarray(multiplier, np.int64)
     return np.minimum((product + (1 << 30)) >> 31, 2**31 - 1)
 
 
@@ -80,7 +80,7 @@ def significant(x: np.ndarray, bits: int = FLOAT_BITS) -> np.ndarray:
     >>> significant(np.array([2**24 + 1, 2**24 + 3, -(2**24) - 1])).tolist(), 2**24
     ([16777216, 16777220, -16777216], 16777216)
     """
-    x = np.asarray(x, np.int64)
+    x = np.asanyarray(x, np.int64)
     drop = np.maximum(_bit_length(np.abs(x)) - bits, 0)
     return shift_half_even(x, drop) << drop
 
@@ -114,20 +114,18 @@ class HardwareFactor:
     shift: np.ndarray
 
     @classmethod
-    def of(cls, factor: np.ndarray) -> HardwareFactor:
+    def of(cls, factor: np.ndarray | np.floating) -> HardwareFactor:
         """The nearest 31 bits to a real factor.
 
         Raises: ValueError: a factor that is not finite, not > 0, or outside 2^−32 … 2^30.
         """
-        pairs = [_mantissa(Fraction(float(m)), MULTIPLIER_BITS) for m in np.atleast_1d(factor)]
-        shape = np.shape(factor)
-        multiplier, exponent = (np.array(part, np.int64).reshape(shape) for part in zip(*pairs, strict=True))
+        multiplier, exponent = _parts(np.asanyarray(factor, np.float64), MULTIPLIER_BITS, -32, 30)
         return cls(multiplier, -exponent - MULTIPLIER_BITS)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """round(x · M), int64, of x in int32's range; a factor a channel belongs to x's last axis."""
         left, right = np.maximum(-self.shift, 0), np.maximum(self.shift, 0)
-        return shift_half_away(doubling_high_multiply(np.asarray(x, np.int64) << left, self.multiplier), right)
+        return shift_half_away(doubling_high_multiply(np.asanyarray(x, np.int64) << left, self.multiplier), right)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +147,12 @@ class RuntimeFactor:
     shift: np.ndarray
 
     @classmethod
-    def of(cls, factor: np.ndarray) -> RuntimeFactor:
+    def of(cls, factor: np.ndarray | np.floating) -> RuntimeFactor:
         """A float32 factor, taken apart without loss.
 
         Raises: ValueError: a factor that is not finite, not > 0, or outside 2^−39 … 2^7.
         """
-        pairs = [_mantissa(Fraction(float(np.float32(m))), FLOAT_BITS) for m in np.atleast_1d(factor)]
-        shape = np.shape(factor)
-        multiplier, exponent = (np.array(part, np.int64).reshape(shape) for part in zip(*pairs, strict=True))
-        if bool((-exponent < 16).any() or (-exponent > 62).any()):
-            raise ValueError(f"a factor must lie in 2^-39 … 2^7, got {np.ravel(factor).min()} … {np.max(factor)}")
+        multiplier, exponent = _parts(np.asanyarray(factor, np.float32), FLOAT_BITS, -39, 7)
         return cls(multiplier, -exponent)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -167,7 +161,7 @@ class RuntimeFactor:
         Farther away the result is right to 24 bits, and any clamp to 8 bits hides the rest. A factor a channel belongs
         to x's last axis.
         """
-        x = np.asarray(x, np.int64)
+        x = np.asanyarray(x, np.int64)
         if bool((np.abs(x) >= 1 << FLOAT_BITS).any()):
             x = significant(x)
         product = x * self.multiplier
@@ -182,10 +176,23 @@ class RuntimeFactor:
         return found
 
 
+def _parts(factor: np.ndarray, bits: int, least: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """m, e of the factor's shape, int64: factor ≈ m · 2^e with 2^(bits − 1) ≤ m < 2^bits."""
+    if not bool(np.isfinite(factor).all() and (factor > 0).all()):
+        raise ValueError(f"a factor between two scales must be finite and > 0, got {_shown(factor)}")
+    if not bool((factor >= 2.0**least).all() and (factor < 2.0**most).all()):
+        raise ValueError(f"a factor must lie in 2^{least} … 2^{most} to have {bits} bits, got {_shown(factor)}")
+    pairs = [_mantissa(Fraction(float(value)), bits) for value in factor.flat]
+    mantissa, exponent = np.array(pairs, np.int64).reshape(-1, 2).T
+    return mantissa.reshape(factor.shape), exponent.reshape(factor.shape)
+
+
+def _shown(factor: np.ndarray) -> str:
+    return f"{factor}" if factor.ndim == 0 else f"{factor.min()} … {factor.max()}"
+
+
 def _mantissa(value: Fraction, bits: int) -> tuple[int, int]:
-    """m, e: value ≈ m · 2^e with 2^(bits − 1) ≤ m < 2^bits, m rounded half to even."""
-    if value <= 0:
-        raise ValueError(f"a factor between two scales must be > 0, got {float(value)}")
+    """m, e of one value > 0, m rounded half to even."""
     exponent = value.numerator.bit_length() - value.denominator.bit_length() - bits
     while value >= Fraction(2) ** (exponent + bits):
         exponent += 1

@@ -31,7 +31,8 @@ class CodeRange:
 
     Args:
         zero: the code that stands for 0.
-        low, high: the outermost ones; after a ReLU low = zero.
+        low: the smallest one; zero after a ReLU.
+        high: the largest one.
         signed: int8, else uint8.
     """
 
@@ -132,7 +133,8 @@ class IntegerConvolution(IntegerWeighted):
     """(B, H, W, C_in) → (B, H′, W′, C_out), weight (C_out, k_H, k_W, C_in / groups).
 
     Args:
-        stride, padding: downwards and across.
+        stride: downwards and across.
+        padding: on each side, downwards and across.
         groups: channels are split into so many independent convolutions.
     """
 
@@ -144,7 +146,7 @@ class IntegerConvolution(IntegerWeighted):
         (down, across), (pad_h, pad_w) = self.stride, self.padding
         padded = np.pad(codes, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)), constant_values=self.input.zero)
         size = self.weight.shape[1:3]
-        windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2))[:, ::down, ::across]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2), subok=True)[:, ::down, ::across]
         windows = np.moveaxis(windows, 3, -1)  # (B, H′, W′, k_H, k_W, C_in)
         parts = []
         for inputs, weight in zip(np.split(windows, self.groups, -1), np.split(self.weight, self.groups), strict=True):
@@ -158,7 +160,8 @@ class IntegerConvolution(IntegerWeighted):
 class IntegerAdd(IntegerLayer):
     """The sum of two tensors of one shape.
 
-    Args: total: codes a and b to whole steps of the output.
+    Args:
+        total: codes a and b to whole steps of the output.
     """
 
     total: Sum
@@ -171,7 +174,8 @@ class IntegerAdd(IntegerLayer):
 class IntegerConcat(IntegerLayer):
     """Tensors behind one another along the channels, each translated to the output's codes.
 
-    Args: tables: one an input, 256 codes of the output's type; code q stands at index q − (its type's lowest).
+    Args:
+        tables: one an input, 256 codes of the output's type; code q stands at index q − (its type's lowest).
     """
 
     tables: tuple[np.ndarray, ...]

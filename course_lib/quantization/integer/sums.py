@@ -27,6 +27,7 @@ from course_lib.quantization.integer.fixed_point import (
     significant,
 )
 
+Scale = np.ndarray | np.floating
 LEFT_SHIFT = 20
 """Bits that the hardware's sum gains before its inputs are scaled."""
 
@@ -36,8 +37,10 @@ class HardwareSum:
     """q_c − Z_c from q_a and q_b, with three factors of 31 bits.
 
     Args:
-        zero_a, zero_b: zero points of the inputs.
-        factor_a, factor_b: r / (2·max r), at most a half.
+        zero_a: zero point of a.
+        zero_b: zero point of b.
+        factor_a: r_a / (2·max r), at most a half.
+        factor_b: r_b / (2·max r), at most a half.
         factor_c: 2·max r / 2^20.
 
     >>> total = HardwareSum.of(np.float32(0.5), 0, np.float32(0.25), 10, np.float32(1.0))
@@ -52,7 +55,7 @@ class HardwareSum:
     factor_c: HardwareFactor
 
     @classmethod
-    def of(cls, scale_a: np.ndarray, zero_a: int, scale_b: np.ndarray, zero_b: int, scale_c: np.ndarray) -> HardwareSum:
+    def of(cls, scale_a: Scale, zero_a: int, scale_b: Scale, zero_b: int, scale_c: Scale) -> HardwareSum:
         """From the three scales, float32."""
         a, b, c = (Fraction(float(scale)) for scale in (scale_a, scale_b, scale_c))
         twice = 2 * max(a, b)
@@ -71,7 +74,8 @@ class RuntimeSum:
     """q_c − Z_c from q_a and q_b, as float32 computes it, on a grid of 2^(−shift).
 
     Args:
-        ratio_a, ratio_b: r · 2^shift, exactly.
+        ratio_a: r_a · 2^shift, exactly.
+        ratio_b: r_b · 2^shift, exactly.
         fixed: F · 2^shift, exactly.
         zero_c: the output's zero point, which F holds and the result does not.
         shift: 0 … 44.
@@ -88,9 +92,7 @@ class RuntimeSum:
     shift: int
 
     @classmethod
-    def of(
-        cls, scale_a: np.ndarray, zero_a: int, scale_b: np.ndarray, zero_b: int, scale_c: np.ndarray, zero_c: int
-    ) -> RuntimeSum:
+    def of(cls, scale_a: Scale, zero_a: int, scale_b: Scale, zero_b: int, scale_c: Scale, zero_c: int) -> RuntimeSum:
         """From three scales, float32, and zero points.
 
         Raises: ValueError: scales so far apart that the grid does not fit 64 bits.

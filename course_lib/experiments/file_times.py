@@ -1,0 +1,91 @@
+"""How long ONNX files take beside a reference, over several processes of their own.
+
+One process tells little about the next: memory lies elsewhere, other code is in the caches. So every session is a fresh
+process, the files take turns within it, and the interval covers the sessions.
+
+    python -m course_lib.experiments.file_times SESSION.json     one session, as ``time_ratios`` starts it
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.deploy.onnx import open_session, run_session
+from course_lib.errors import CourseError
+from course_lib.evaluation import Estimate, ratio_over_sessions
+from course_lib.measure import Cadence, latency_by_cadence
+from course_lib.measure.without_dot_products import environment_without
+from course_lib.storage.files import ROOT
+
+
+def time_ratios(
+    paths: Mapping[str, Path],
+    reference: str,
+    image: np.ndarray,
+    paces: Mapping[Cadence, int],
+    processes: int,
+    *,
+    dot_products: bool = True,
+) -> dict[tuple[str, str], Estimate]:
+    """(file, cadence) → its time / the reference's, over several processes, one after the other.
+
+    Args:
+        paths: name → ONNX file.
+        reference: one of the names.
+        image: (1, 3, H, W), float32.
+        paces: cadence → rounds in each process.
+        processes: ≥ 1; three or more for an interval that covers them.
+        dot_products: False hides the processor's 8-bit dot products from the runtime.
+    Raises: CourseError: a session failed, or the dot products cannot be hidden here.
+    """
+    environment = dict(os.environ) if dot_products else environment_without()
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")]))
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "image.npy", image)
+        what = {
+            "paths": {name: str(Path(path).resolve()) for name, path in paths.items()},
+            "reference": reference,
+            "paces": [[dataclasses.asdict(cadence), rounds] for cadence, rounds in paces.items()],
+        }
+        for number in range(processes):
+            session = Path(folder) / f"session_{number}.json"
+            session.write_text(json.dumps({**what, "seed": number}), encoding="utf-8")
+            command = [sys.executable, "-m", "course_lib.experiments.file_times", str(session)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                words = done.stderr.strip().splitlines()[-1:] or ["no words"]
+                raise CourseError(f"session {number} failed: {words[0]}", mend="run the command again")
+            found.append({(name, pace): Estimate(**ratio) for name, pace, ratio in json.loads(done.stdout)})
+    return {key: ratio_over_sessions([one[key] for one in found]) for key in found[0]}
+
+
+def main(session: str) -> None:
+    """Measure what ``session`` names; print (file, cadence, ratio) as JSON."""
+    path = Path(session)
+    what = json.loads(path.read_text(encoding="utf-8"))
+    image = np.load(path.parent / "image.npy", allow_pickle=False)
+    sessions = {name: open_session(file, threads=1) for name, file in what["paths"].items()}
+    calls = {name: lambda s=opened: run_session(s, image) for name, opened in sessions.items()}
+    paces = {Cadence(**cadence): rounds for cadence, rounds in what["paces"]}
+    reports = latency_by_cadence(calls, paces, warmup=50, threads=1, seed=what["seed"])
+    ratios = [
+        (name, report.cadence.name, dataclasses.asdict(report.ratio(name, what["reference"])))
+        for report in reports
+        for name in sessions
+        if name != what["reference"]
+    ]
+    print(json.dumps(ratios))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
