@@ -546,8 +546,15 @@ check("11.6", most_bytes)
 # Integers need no runtime. `c_source` writes the network as one file of C: the functions, one constant struct a layer, the weights. Nothing is allocated, nothing is a float, nothing is included but the names of the integer types. This is all that happens to an image, and how one accumulator becomes a step:
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.quantization.integer import c_source, code_lines, compile_c, find_compiler, footprint
-from course_lib.quantization.integer import load_c, memory_plan
+from course_lib.quantization.integer import (
+    c_source,
+    code_lines,
+    compile_c,
+    find_compiler,
+    footprint,
+    load_c,
+    memory_plan,
+)
 
 source = c_source(engine, title="The student")
 lines = code_lines(source)  # all but the numbers
