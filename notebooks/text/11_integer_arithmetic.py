@@ -84,7 +84,7 @@ display(predict("11.p1", parting_guess, sure=None), predict("11.p2", c_guess, su
 #
 # $$\sum_k (q_x - Z_x)(q_w - Z_w) = \underbrace{\sum_k q_x q_w}_{K \text{ products}} \;-\; Z_w \sum_k q_x \;-\; Z_x \sum_k q_w \;+\; K Z_x Z_w . \tag{3}$$
 #
-# The last two terms hold no $q_x$: they are constants. The second is 0 where weights are *symmetric*, $Z_w = 0$; that is the reason to make them so. What remains is to multiply the codes as they are, and to start from
+# The last two terms hold no $q_x$: they are constants. The second needs the input, and is 0 where weights are *symmetric*, $Z_w = 0$; that is the reason to make them so. What remains is to multiply the codes as they are, and to start from
 #
 # $$b' = q_b - Z_x \sum_k q_w. \tag{4}$$
 #
@@ -246,7 +246,7 @@ check("11.3", multiplier_and_shift)
 # %% [markdown]
 # ### Rounding
 #
-# A shift to the right rounds *down*: 2.9 becomes 2, and −2.1 becomes −3. It is on average half a step too low, and every layer adds its own half. The remedy is to add a half before the shift; then exact halves all go up. *Half to even* sends 2.5 to 2 and 3.5 to 4; *half away from 0* sends 2.5 to 3 and −2.5 to −3. On every integer of a range:
+# A shift to the right rounds *down*: 2.9 becomes 2, and −2.1 becomes −3. It is on average about half a step too low, in every layer anew. The remedy is to add a half before the shift; then exact halves all go up. *Half to even* sends 2.5 to 2 and 3.5 to 4; *half away from 0* sends 2.5 to 3 and −2.5 to −3. On every integer of a range:
 
 # %%
 from course_lib.quantization.integer import shift_half_away, shift_half_even
@@ -400,7 +400,7 @@ check("11.5", add_codes)
 # %% [markdown]
 # ## The whole network, code by code
 #
-# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as TensorFlow Lite and gemmlowp, Google's integer kernels, do on chips without floats: 31 bits of multiplier, but *two* roundings, one after the multiplication and one in the shift, so that all fits into 32-bit registers. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
+# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as TensorFlow Lite and gemmlowp, Google's integer kernels, do on chips without floats: 31 bits of multiplier, but *two* roundings, one after the multiplication and one in the shift, so that all fits into 32-bit registers. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. The table counts the codes that differ from ONNX Runtime's. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
 
 # %% tags=["nbval-ignore-output"]
 compared = {rounding: compare_with_runtime(quantized, splits.test.images[::8], rounding=rounding)
@@ -413,7 +413,7 @@ for own, chip in zip(compared["runtime"], compared["hardware"], strict=True):
     counts = (own.codes, own.together, chip.alone, round(own.codes * share), chip.together)
     told = [f"{count:,}" for count in (*counts, chip.together_largest)]
     rows.append([names.get(own.layer, own.layer), *told])
-header = ["layer", "codes", "runtime", "hardware alone", "expected", "hardware together", "steps, at most"]
+header = ["layer", "codes", "runtime", "hardware, alone", "expected", "together", "by steps, at most"]
 print(text_table(header, rows))
 
 # %% tags=["nbval-ignore-output"]
@@ -514,9 +514,11 @@ claim("Deployed and integers have the same logits on every test image",
       np.array_equal(restored, logits["deployed"]), hardware=True)
 
 # %% [markdown]
+# So the simulation is a good forecast of answers, and no proof of codes.
+#
 # ### What is not integer?
 #
-# Less than one would think. The image needs no quantization: a camera gives bytes, $x = q / 255$, so $S = 1/255$, $Z = 0$, and the byte *is* the code. The answer needs no real logits: $S > 0$, so the largest code is the largest logit. Scales were divided once, on the developer's machine.
+# Less than one would think. The image needs no quantization: a camera gives bytes, $x = q / 255$, so $S = 1/255$, $Z = 0$, and the byte *is* the code. The answer needs no real logits: $S > 0$, so the largest code is the largest logit. Scales were divided once, on the developer's machine. But ask of a network that is called integer what its rescaling step does: in many, ONNX Runtime's among them, it is a multiplication of floats, and on a chip without floats it does not run.
 #
 # ## How much memory?
 #
@@ -627,7 +629,7 @@ if c_network is not None:
                   c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
-# On the machine that made this page, back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. Imitating a float32's roundings costs, too: see the file that rounds as hardware does. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So what a single call pays for is not arithmetic. It is a large program that has left the caches in the meantime; the C file is small, and notices less. On a chip with memory for little more than the weights there is no runtime to compare with.
+# On the machine that made this page, back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. Imitating a float32's roundings costs, too: see the file that rounds as hardware does. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So most of what a single call pays for is not arithmetic but coming back after a pause: code and data have left the caches, and the core has slowed down. A large program pays more of that than a small one. On a chip with memory for little more than the weights there is no runtime to compare with.
 #
 # ## Pitfalls
 #
@@ -637,9 +639,11 @@ if c_network is not None:
 # * **Weights of 8 bits on processors that saturate.** Compare two processors, or keep 7.
 # * **A shift that only floors.** Accuracy does not show it.
 # * **A cast before the clamp,** a clamp before the zero point, a shift before the multiplication.
+# * **A rescaling step in floats, called integer-only.**
 # * **Rounding twice.** Legal on hardware, but then say so, and compare with that hardware.
 # * **Accuracy as the test of an integer kernel.** Compare codes.
 # * **A simulation taken for the device.** Near halves they part.
+# * **A time back to back** for what will run 30 times a second.
 #
 # ## Recap
 
