@@ -44,6 +44,7 @@ from course_lib.plots.pruning import (
     threshold_figure,
 )
 from course_lib.plots.pushes import push_figure
+from course_lib.plots.quantization import bits_figure, channel_ranges_figure, clip_figure, noise_figure, ruler_figure
 from course_lib.plots.relations import points_figure, similarity_figure
 from course_lib.plots.roofline import roofline_figure
 from course_lib.plots.signs import answer_figure, picture_grid, top_answers_figure
@@ -65,7 +66,10 @@ __all__ = [
     "alt_text",
     "answer_figure",
     "attention_figure",
+    "bits_figure",
     "budget_figure",
+    "channel_ranges_figure",
+    "clip_figure",
     "code_price_figure",
     "confusion_figure",
     "course_map_figure",
@@ -90,6 +94,7 @@ __all__ = [
     "macs_and_time_figure",
     "mean_shift_figure",
     "new_figure",
+    "noise_figure",
     "parting_figure",
     "picture_grid",
     "points_figure",
@@ -101,6 +106,7 @@ __all__ = [
     "reliability_figure",
     "roofline_figure",
     "rounding_figure",
+    "ruler_figure",
     "schedules_figure",
     "selection_figure",
     "sensitivity_figure",

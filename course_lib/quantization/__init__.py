@@ -1,18 +1,31 @@
 """Numbers in 8 bits and fewer."""
 
 from course_lib.quantization.affine import Affine, Codes, dequantize, from_range, min_max, quantize, sqnr_db
+from course_lib.quantization.clipping import ClipError, clip_error, optimal_clip, sqnr_law_db
 from course_lib.quantization.fake import fake_quantize
+from course_lib.quantization.formats import BF16, E4M3, E5M2, FP16, FloatFormat, round_to, round_to_power_of_two
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
 __all__ = [
+    "BF16",
+    "E4M3",
+    "E5M2",
+    "FP16",
     "Affine",
+    "ClipError",
     "Codes",
+    "FloatFormat",
     "calibration_images",
+    "clip_error",
     "dequantize",
     "fake_quantize",
     "from_range",
     "min_max",
+    "optimal_clip",
     "quantize",
     "quantize_static_int8",
+    "round_to",
+    "round_to_power_of_two",
     "sqnr_db",
+    "sqnr_law_db",
 ]

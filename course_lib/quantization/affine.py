@@ -18,6 +18,9 @@ outside the codes, be clipped, and shift every value.
 reciprocal, x·(1/S), both in float32, which differs by one code near a half. ``quantize`` divides, as what is deployed
 does; ``fake_quantize`` multiplies, so that it equals PyTorch's to the bit.
 
+**How many scales.** One for the tensor; one for each index along an axis (channels); or one for every ``block`` values
+that follow one another along an axis, as ONNX's blocked quantization has it since opset 21.
+
 Jacob et al. 2018, arXiv:1712.05877, eq. 1; Krishnamoorthi 2018, arXiv:1806.08342, section 2.
 """
 
@@ -76,23 +79,31 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A scale and a zero point, one of each for a tensor or for every index along an axis.
+    """A scale and a zero point, one of each for a tensor, for every index along an axis, or for every block on it.
 
     Args:
         codes: that may be used.
-        scale: float32, () or (C,), > 0 and finite; in units of x for a step.
+        scale: float32, > 0 and finite, in units of x for a step; () or (C,), or with a block the shape of x, except
+            that the axis is ``block`` times shorter.
         zero_point: int32, of the same shape, each one of the codes.
-        axis: along which the C scales lie; None: one for all.
+        axis: along which the C scales lie, or the blocks; None: one for all.
+        block: how many values in a row share a scale; None: all that share an index along the axis.
     Raises: ValueError: shapes, types or values that do not fit.
+
+    >>> two = Affine(Codes(4), torch.tensor([[1.0, 0.5]]), torch.zeros(1, 2).int(), axis=1, block=2)
+    >>> quantize(torch.tensor([[3.0, 1.0, 3.0, 1.0]]), two)
+    tensor([[3, 1, 6, 2]], dtype=torch.int32)
     """
 
     codes: Codes
     scale: Tensor
     zero_point: Tensor
     axis: int | None = None
+    block: int | None = None
 
     def __post_init__(self) -> None:
-        wanted = 0 if self.axis is None else 1
+        _check_block(self.axis, self.block)
+        wanted = 0 if self.axis is None else 1 if self.block is None else self.scale.ndim
         if self.scale.ndim != wanted or self.scale.shape != self.zero_point.shape:
             raise ValueError(
                 f"scale and zero_point must both have {wanted} axes, got {list(self.scale.shape)} and "
@@ -106,6 +117,8 @@ class Affine:
             raise ValueError("every scale must be > 0 and finite")
         if not bool(((self.zero_point >= self.codes.low) & (self.zero_point <= self.codes.high)).all()):
             raise ValueError(f"zero points must lie in {self.codes.low} … {self.codes.high}")
+        if self.block is not None:
+            _check_axis(self.axis, self.scale.ndim)
 
     def along(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and zero point in a shape that broadcasts with x.
@@ -114,6 +127,15 @@ class Affine:
         """
         if self.axis is None:
             return self.scale, self.zero_point
+        if self.block is not None:
+            shape = list(self.scale.shape)
+            shape[self.axis] *= self.block
+            if list(x.shape) != shape:
+                raise ValueError(f"x must have the shape {shape} for these blocks, got {list(x.shape)}")
+            return (
+                self.scale.repeat_interleave(self.block, self.axis),
+                self.zero_point.repeat_interleave(self.block, self.axis),
+            )
         if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] != len(self.scale):
             raise ValueError(f"x must have {len(self.scale)} entries along axis {self.axis}, got {list(x.shape)}")
         shape = [1] * x.ndim
@@ -121,15 +143,23 @@ class Affine:
         return self.scale.view(shape), self.zero_point.view(shape)
 
 
-def from_range(low: Tensor, high: Tensor, codes: Codes, *, symmetric: bool = False, axis: int | None = None) -> Affine:
+def from_range(
+    low: Tensor,
+    high: Tensor,
+    codes: Codes,
+    *,
+    symmetric: bool = False,
+    axis: int | None = None,
+    block: int | None = None,
+) -> Affine:
     """Scale and zero point for values in low … high.
 
     Args:
-        low, high: float32, () or (C,), low ≤ high; extended to hold 0.
+        low, high: float32, of the shape that ``Affine`` wants for its scale, low ≤ high; extended to hold 0.
         codes: that may be used.
         symmetric: 0 gets the middle code, and both signs reach equally far.
-        axis: along which the C ranges lie; None: one for all.
-    Raises: ValueError: not finite, or low > high.
+        axis, block: as in ``Affine``.
+    Raises: ValueError: not finite, low > high, or a shape that does not fit.
 
     >>> found = from_range(torch.tensor(-1.0), torch.tensor(3.0), Codes(8, signed=False))
     >>> round(found.scale.item(), 6), found.zero_point.item()
@@ -148,21 +178,32 @@ def from_range(low: Tensor, high: Tensor, codes: Codes, *, symmetric: bool = Fal
         zero_point = torch.full_like(scale, codes.middle)
     else:
         zero_point = (codes.low - bottom / scale.double()).round().clamp(codes.low, codes.high)
-    return Affine(codes, scale, zero_point.to(torch.int32), axis)
+    return Affine(codes, scale, zero_point.to(torch.int32), axis, block)
 
 
-def min_max(x: Tensor, codes: Codes, *, symmetric: bool = False, axis: int | None = None) -> Affine:
-    """Scale and zero point for the smallest and largest value of x, or of each of its slices along an axis.
+def min_max(
+    x: Tensor, codes: Codes, *, symmetric: bool = False, axis: int | None = None, block: int | None = None
+) -> Affine:
+    """Scale and zero point for the smallest and largest value of x, of each of its slices, or of each block.
 
-    Args: x: floats, any shape; an empty tensor has the range 0 … 0.
-    Raises: ValueError: NaN or infinite values, or no such axis.
+    Args:
+        x: floats, any shape; an empty tensor has the range 0 … 0.
+        codes: that may be used.
+        symmetric: 0 gets the middle code, and both signs reach equally far.
+        axis, block: as in ``Affine``.
+    Raises: ValueError: NaN or infinite values, no such axis, or a length that the block does not divide.
 
     >>> min_max(torch.tensor([[1.0, -2.0], [0.5, 0.25]]), Codes(8), symmetric=True, axis=0).scale.mul(127).tolist()
     [2.0, 0.5]
     """
-    if axis is not None and not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"axis must be in {-x.ndim} … {x.ndim - 1}, got {axis}")
+    _check_block(axis, block)
+    _check_axis(axis, x.ndim)
     x = x.detach().float()
+    if axis is not None and block is not None:
+        if x.shape[axis] % block:
+            raise ValueError(f"block must divide the {x.shape[axis]} entries along axis {axis}, got {block}")
+        blocks = x.movedim(axis, -1).unflatten(-1, (x.shape[axis] // block, block)).movedim(-2, axis - (axis < 0))
+        return from_range(blocks.amin(-1), blocks.amax(-1), codes, symmetric=symmetric, axis=axis, block=block)
     rows = x.reshape(1, -1) if axis is None else x.movedim(axis, 0).unsqueeze(1).flatten(1)  # (slices, values)
     if rows.shape[1] == 0:
         low = high = torch.zeros(len(rows))
@@ -217,3 +258,17 @@ def sqnr_db(x: Tensor, restored: Tensor) -> float:
     if signal == 0:
         raise ValueError("x is 0 throughout: its signal has no power to compare with")
     return float(10 * torch.log10(signal / noise))
+
+
+def _check_axis(axis: int | None, count: int) -> None:
+    if axis is not None and not -count <= axis < count:
+        raise ValueError(f"axis must be in {-count} … {count - 1}, got {axis}")
+
+
+def _check_block(axis: int | None, block: int | None) -> None:
+    if block is None:
+        return
+    if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+        raise ValueError(f"block must be an integer ≥ 1, got {block!r}")
+    if axis is None:
+        raise ValueError("a block needs the axis along which its values follow one another")

@@ -12,6 +12,7 @@ from course_lib.widgets.panel import figure_panel
 from course_lib.widgets.pushes import push_explorer
 from course_lib.widgets.relations import relations_explorer, relations_figure
 from course_lib.widgets.roofline import layer_roofline_figure, roofline_explorer
+from course_lib.widgets.ruler import ruler_explorer
 from course_lib.widgets.signs import sign_explorer
 from course_lib.widgets.temperature import temperature_explorer
 from course_lib.widgets.threshold import pruning_explorer
@@ -34,6 +35,7 @@ __all__ = [
     "rescaled_figure",
     "roofline_explorer",
     "rounding_explorer",
+    "ruler_explorer",
     "sign_explorer",
     "temperature_explorer",
     "threshold_explorer",

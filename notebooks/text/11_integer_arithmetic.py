@@ -11,7 +11,7 @@
 # * run a whole network in integers, and compare it code by code with the runtime that is deployed;
 # * say where a simulation in floats and the integers part, and what that costs.
 #
-# **Before:** chapter [01](01_measuring.ipynb) (timing), chapter 10 (scales and zero points; what is needed of them stands here again). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [01](01_measuring.ipynb) (timing), chapter [10](10_affine_quantization.ipynb) (scales and zero points). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import tempfile
@@ -26,6 +26,7 @@ from IPython.display import Markdown, display
 from course_lib import plots, widgets
 from course_lib.data import load
 from course_lib.deploy.onnx import open_session
+from course_lib.errors import CourseError
 from course_lib.evaluation import predict_logits
 from course_lib.exercises import check, hint, predict, progress, reveal, solution
 from course_lib.measure import claim
@@ -586,14 +587,18 @@ else:
     c_network = load_c(compile_c(source, folder.name))
     c_differ = int((c_network(test.images) != logits["integers"]).sum())
     print(f"codes of logits compared: {logits['integers'].size:,}; different: {c_differ}")
-    size = footprint(source, folder.name)
-    print(f"flash {size.flash_bytes:,} bytes, RAM {size.ram_bytes:,} bytes ({size.source})")
+    try:
+        size = footprint(source, folder.name)
+        print(f"flash {size.flash_bytes:,} bytes, RAM {size.ram_bytes:,} bytes ({size.source})")
+    except CourseError as error:
+        print(error)  # no tool that reads the sections of an object
 
 # %%
 claim("The plan needs no byte more than the fullest step.", arena.size == arena.most_alive)
 
-# %%
-claim("Wherever it was compiled, the C file gives the integer network's code of every logit.", c_differ == 0)
+# %% tags=["nbval-ignore-output"]
+if c_network is not None:
+    display(claim("The C file gives the integer network's code of every logit.", c_differ == 0))
 
 # %% [markdown]
 # And the time? Beside ONNX Runtime's INT8 and FP32, one image, one thread. Three *cadences*: *back to back*; *30 a second*, as a camera sends, where the core sleeps between; and the same with *one call ahead*, right before the timed one and thrown away.

@@ -75,6 +75,8 @@ def runtime_codes(x: torch.Tensor, affine: Affine, kind: int) -> tuple[np.ndarra
         onnx.numpy_helper.from_array(affine.zero_point.numpy().astype(numpy_kind), "z"),
     ]
     more: dict[str, Any] = {} if affine.axis is None else {"axis": affine.axis}
+    if affine.block is not None:
+        more["block_size"] = affine.block
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], **more),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], **more),
@@ -87,7 +89,7 @@ def runtime_codes(x: torch.Tensor, affine: Affine, kind: int) -> tuple[np.ndarra
         [helper.make_tensor_value_info("q", kind, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21 if affine.block else 13)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -216,3 +218,70 @@ def test_noise_needs_a_signal():
         sqnr_db(torch.zeros(3), torch.ones(3))
     with pytest.raises(ValueError, match="one shape"):
         sqnr_db(torch.zeros(3), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"), [(Codes(8), TensorProto.INT8), (Codes(8, signed=False), TensorProto.UINT8)], ids=["s8", "u8"]
+)
+@pytest.mark.parametrize(("axis", "block"), [(0, 3), (1, 2), (1, 1), (2, 16), (-1, 8), (-3, 6)])
+def test_codes_in_blocks_are_onnx_runtimes(codes, kind, axis, block):
+    for seed in range(5):
+        x = draw(seed, 6, 4, 48)
+        affine = min_max(0.9 * x, codes, axis=axis, block=block)
+        if axis == -1:  # values at, and just beside, the halves of their own block's scale
+            steps = torch.tensor(np.random.default_rng(seed).integers(-20, 20, x.shape)) + 0.5
+            middle = steps * affine.along(x)[0]
+            x = torch.cat([middle, torch.nextafter(middle, middle + 1), torch.nextafter(middle, middle - 1)])
+            affine = Affine(codes, affine.scale.repeat(3, 1, 1), affine.zero_point.repeat(3, 1, 1), axis, block)
+        found, restored = runtime_codes(x, affine, kind)
+        assert np.array_equal(quantize(x, affine).numpy(), found)
+        assert np.array_equal(dequantize(quantize(x, affine), affine).numpy(), restored)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2])
+def test_blocks_are_quantized_as_if_alone_and_a_block_of_the_whole_axis_is_one_slice(axis):
+    x = draw(7, 4, 6, 8)
+    affine = min_max(x, Codes(5), axis=axis, block=2)
+    shape = list(x.shape)
+    shape[axis] //= 2
+    assert list(affine.scale.shape) == shape
+    at: list[Any] = [0, 0, 0]
+    for start in range(0, x.shape[axis], 2):
+        at[axis] = slice(start, start + 2)
+        part = x[tuple(at)]
+        assert torch.equal(quantize(x, affine)[tuple(at)], quantize(part, min_max(part, Codes(5))))
+    flat = x.reshape(4, 48)
+    whole = min_max(flat, Codes(5), axis=1, block=48)
+    assert torch.equal(whole.scale[:, 0], min_max(flat, Codes(5), axis=0).scale)
+
+
+def test_fake_quantization_in_blocks_is_pytorchs_of_each_block_with_its_gradient():
+    x = draw(9, 4, 12).requires_grad_()
+    affine = min_max(0.8 * x, Codes(4), axis=1, block=3)
+    ours = fake_quantize(x, affine)
+    scale, zero_point = affine.scale.flatten(), affine.zero_point.flatten()
+    theirs = torch.fake_quantize_per_channel_affine(x.reshape(16, 3), scale, zero_point, 0, -8, 7).reshape(4, 12)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(*(torch.autograd.grad((value**2).sum(), x)[0] for value in (ours, theirs)))
+
+
+def test_blocks_that_do_not_fit_are_refused():
+    x = torch.ones(3, 10)
+    with pytest.raises(ValueError, match="block must divide the 10 entries along axis 1, got 4"):
+        min_max(x, Codes(8), axis=1, block=4)
+    bad: Any
+    for bad in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match="block must be an integer ≥ 1"):
+            min_max(x, Codes(8), axis=1, block=bad)
+    with pytest.raises(ValueError, match="a block needs the axis"):
+        min_max(x, Codes(8), block=5)
+    affine = min_max(x, Codes(8), axis=1, block=5)
+    for function in (quantize, fake_quantize, dequantize):
+        with pytest.raises(ValueError, match=r"shape \[3, 10\] for these blocks, got \[2, 10\]"):
+            function(torch.zeros(2, 10), affine)
+    with pytest.raises(ValueError, match="axis must be in -2 … 1, got 2"):
+        Affine(Codes(8), torch.ones(2, 2), torch.zeros(2, 2).int(), axis=2, block=1)
+    with pytest.raises(ValueError, match="must both have 2 axes"):
+        Affine(Codes(8), torch.ones(2, 2), torch.zeros(2).int(), axis=0, block=1)
+    with pytest.raises(ValueError, match="are there NaN"):
+        min_max(torch.full((2, 4), torch.nan), Codes(8), axis=1, block=2)

@@ -183,6 +183,17 @@ def test_codes_are_clamped_before_they_are_narrowed_and_relu_is_the_clamp():
     assert CodeRange(-3, -128, 127, signed=True).clamp(np.array([-500, 500])).tolist() == [-128, 127]
 
 
+def test_a_relu_clamps_at_the_zero_point_wherever_it_lies(small):
+    network, codes = calibrated(small, "Residual")
+    moved = Affine(Codes(8, signed=False), network.activations["add"].scale, torch.tensor(20, dtype=torch.int32))
+    changed = replace(network, activations={**network.activations, "add": moved})
+    found = integer_network(changed, input_shape=small.SHAPE).tensors(codes)["add"]
+    assert found.min() == 20
+    simulated = simulate(changed, small.as_images(codes))["add"].numpy()
+    assert (found == 20).mean() > 0.1
+    assert np.abs(found.astype(int) - simulated).max() <= 2
+
+
 def test_the_bound_is_reached_by_the_worst_input_and_never_passed():
     layer = weighted()
     worst = np.where(layer.weight[0] > 0, 255, 0).astype(np.uint8)

@@ -57,7 +57,8 @@ def real_sum(a: np.float32, zero_a: int, b: np.float32, zero_b: int, c: np.float
 
 
 @pytest.mark.skipif(not avx2(), reason="ONNX Runtime's sum differs by processor: this is its kernel on x86 with AVX2")
-@pytest.mark.parametrize("seed", range(40))
+# 58 … 97 are draws in which another order of the fixed part's roundings would change a code.
+@pytest.mark.parametrize("seed", [*range(30), 58, 60, 67, 68, 82, 97])
 def test_the_runtimes_sum_is_onnx_runtimes_on_every_pair_of_codes(seed):
     given = draw(seed)
     zero_c = given[5]
