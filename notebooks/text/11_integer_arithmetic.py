@@ -57,7 +57,7 @@ for layer in quantized.graph.layers:
 # ## Predict first
 #
 # 1. The same scales, used twice: once in a *simulation*, which computes each layer in float32 and rounds its output to codes, and once in integers alone. Of 1,000 test images, how many get another answer: (a) none, (b) fewer than 10, (c) 10 or more?
-# 2. The integer network as one plain C file, equal to ONNX Runtime's INT8 to the bit, against that runtime; one image at a time without a pause, one thread. The C file's time is (a) less, (b) up to 1.5 times as much, (c) more?
+# 2. The integer network as one plain C file, equal to ONNX Runtime's INT8 to the bit, against that runtime; one image at a time without a pause, one thread. The C file's time is (a) less, (b) up to 3 times as much, (c) more?
 
 # %% tags=["nbval-ignore-output"]
 parting_guess = None  # "a", "b" or "c"; the chapter comes back to both
@@ -635,7 +635,7 @@ if c_network is not None:
                   c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
-# On the machine that made this page, back to back the runtime wins: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how much nearer the file comes that rounds as hardware does. At 30 a second its lead goes, and the last table says where to: a call right before brings most of it back. So most of what a single call pays for is not arithmetic but coming back after a pause: code and data have left the caches, and the core has slowed down. A large program pays more of that than a small one. On a chip with memory for little more than the weights there is no runtime to compare with.
+# On the machine that made this page, back to back the runtime is ahead of the file that equals it to the bit: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how near the file comes that rounds as hardware does. At 30 a second the runtime's lead is gone, and the last table says where to: a call right before brings most of its time back. So most of what a single call pays for is not arithmetic but coming back after a pause: code and data have left the caches, and the core has slowed down. A large program pays more of that than a small one. On a chip with memory for little more than the weights there is no runtime to compare with.
 #
 # ## Pitfalls
 #

@@ -14,7 +14,7 @@ PREDICTIONS = (
     Choice(
         "11.p2",
         "Time of the C file / time of ONNX Runtime's INT8, one image back to back on one thread",
-        {"a": (0.0, 1.0), "b": (1.0, 1.5), "c": (1.5, inf)},
+        {"a": (0.0, 1.0), "b": (1.0, 3.0), "c": (3.0, inf)},
         "×",
     ),
 )
