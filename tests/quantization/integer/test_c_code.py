@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from course_lib.data.rendered import render_split
 from course_lib.errors import CourseError
 from course_lib.models import checkpoints
-from course_lib.quantization import Codes
+from course_lib.quantization import Affine, Codes
 from course_lib.quantization.calibrated import ACTIVATION_CODES, quantize_network
 from course_lib.quantization.integer import (
     HardwareFactor,
     IntegerNetwork,
+    RuntimeFactor,
     c_program,
     c_source,
     code_lines,
@@ -33,8 +34,17 @@ from course_lib.quantization.integer import (
     load_c,
     memory_plan,
     run_program,
+    shift_half_even,
+    significant,
 )
-from course_lib.quantization.integer.layers import CodeRange, IntegerConvolution, IntegerFlatten, IntegerLayer
+from course_lib.quantization.integer.layers import (
+    CodeRange,
+    IntegerAdd,
+    IntegerConvolution,
+    IntegerFlatten,
+    IntegerLayer,
+)
+from course_lib.quantization.integer.sums import RuntimeSum
 
 ROUNDINGS = ("hardware", "runtime")
 STRICT = ("-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
@@ -268,18 +278,84 @@ def test_factors_above_one_and_far_below_are_exact_too(shift, tmp_path):
         np.testing.assert_array_equal(c_codes(network, pictures, tmp_path), network.logit_codes(pictures))
 
 
-@needs_compiler
-def test_sums_beyond_24_bits_round_as_a_float_does(tmp_path):
-    """An accumulator of 30 bits loses bits when it becomes a float32, and its product loses some again."""
-    network = small_network("small", "runtime")
-    first = network.layers[0]
-    assert isinstance(first, IntegerConvolution)
-    far = np.array([2**25 + 1, -(2**26) - 3, 2**24 - 300, 2**30, 7], np.int32)
-    rescale = dataclasses.replace(first.rescale, shift=first.rescale.shift + 17)  # pyright: ignore
-    moved = dataclasses.replace(
-        network, layers=(dataclasses.replace(first, bias=far, rescale=rescale), *network.layers[1:])
+def one_by_one(
+    weight: list[list[int]], bias: np.ndarray, factor: RuntimeFactor, name: str = "only"
+) -> IntegerConvolution:
+    """A convolution of one pixel on the images, codes as they are."""
+    codes, window = CodeRange(0, 0, 255), ((1, 1), (0, 0), 1)
+    weights = np.array(weight, np.int8)[:, None, None, :]
+    return IntegerConvolution(name, ("images",), CodeRange(100, 0, 255), weights, bias, codes, factor, *window)
+
+
+def accumulators_that_need_all_roundings() -> tuple[np.ndarray, RuntimeFactor]:
+    """Sums, below and above 24 bits, and factors for which one rounding alone gives another code; and halves."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-(2**30), 2**30, 1 << 22) >> rng.integers(0, 14, 1 << 22)
+    m = rng.integers(1 << 23, 1 << 24, len(x))
+    s = np.ceil(np.log2(np.abs(x * m) + 1.0)).astype(np.int64) - 7  # results below 128
+    some = shift_half_even(x * m, s) != shift_half_even(significant(significant(x) * m), s)
+    assert 3 <= (some & (np.abs(x) >= 1 << 24)).sum() < some.sum() - 3
+    halves = np.arange(-49, 51, 2)  # times a half
+    x, m, s = (
+        np.append(x[some], halves),
+        np.append(m[some], 0 * halves + (1 << 23)),
+        np.append(s[some], 0 * halves + 24),
     )
-    np.testing.assert_array_equal(c_codes(moved, images(200), tmp_path), moved.logit_codes(images(200)))
+    return x.astype(np.int32), RuntimeFactor(m, s)
+
+
+@needs_compiler
+def test_the_runtimes_roundings_are_all_made_where_one_alone_gives_another_code(tmp_path):
+    sums, factor = accumulators_that_need_all_roundings()
+    for each in range(0, len(sums), 2):  # a channel alone: no neighbour asks for the exact way in its place
+        part = slice(each, each + 1)
+        layer = one_by_one([[0]], sums[part], RuntimeFactor(factor.multiplier[part], factor.shift[part]))
+        network = IntegerNetwork(
+            CodeRange(0, 0, 255),
+            (1, 1, 1),
+            (layer, IntegerFlatten("flat", ("only",), layer.output)),
+            some_logits(),
+            "runtime",
+        )
+        blank = np.zeros((1, 1, 1, 1), np.uint8)
+        np.testing.assert_array_equal(c_codes(network, blank, tmp_path, ("-O0",)), network.logit_codes(blank))
+
+
+@needs_compiler
+def test_the_runtimes_sum_is_exact_on_all_pairs_of_codes(tmp_path):
+    """Half of them are halves; with the second pair of scales, 24 bits are too few for some sums."""
+    same = RuntimeFactor(np.full(1, 1 << 23, np.int64), np.full(1, 23, np.int64))
+    images_of_pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)))[None].astype(np.uint8)  # (1, 2, 256, 256)
+    rng, needed = np.random.default_rng(1), 0
+    for case in range(12):
+        scales = np.float32([0.5, 0.25, 1]) if case == 0 else np.float32(rng.uniform(0.01, 1, 3))
+        total = RuntimeSum.of(scales[0], 3, scales[1], 10, scales[2], 7)
+        zero = np.zeros(1, np.int32)
+        sides = [dataclasses.replace(one_by_one([w], zero, same, n), output=CodeRange(0, 0, 255)) for w, n in SIDES]
+        add = IntegerAdd("sum", ("a", "b"), CodeRange(7, 0, 255), total)
+        layers = (*sides, add, IntegerFlatten("flat", ("sum",), add.output))
+        network = IntegerNetwork(CodeRange(0, 0, 255), (2, 256, 256), layers, some_logits(), "runtime")
+        expected = network.logit_codes(images_of_pairs)
+        np.testing.assert_array_equal(c_codes(network, images_of_pairs, tmp_path), expected)
+        a, b = images_of_pairs[0].astype(np.int64).reshape(2, -1)
+        alone = shift_half_even(a * total.ratio_a + b * total.ratio_b + total.fixed, total.shift)
+        needed += int(np.count_nonzero(np.clip(alone, 0, 255) != expected[0]))
+    assert needed > 0
+
+
+@needs_compiler
+def test_the_first_of_equal_logits_is_the_class(tmp_path):
+    network = one_layer(1, bias=2**30)  # all at the upper end
+    library = load_c(compile_c(c_source(network), tmp_path, flags=FAST))
+    assert library.class_of(images(3, (3, 1, 1))) == [0, 0, 0]
+
+
+SIDES = [([1, 0], "a"), ([0, 1], "b")]
+
+
+def some_logits() -> Affine:
+    """Scale and zero point of logits, which no code needs."""
+    return small_network("small", "runtime").logits
 
 
 NAMES = ["*/ int broken; /*", 'quote " \\', "line\nbreak", "// ??/", "Straße", "%s%n", "a*//b"]
