@@ -328,7 +328,7 @@ def test_the_runtimes_sum_is_exact_on_all_pairs_of_codes(tmp_path):
     images_of_pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)))[None].astype(np.uint8)  # (1, 2, 256, 256)
     rng, needed = np.random.default_rng(1), 0
     for case in range(12):
-        scales = np.float32([0.5, 0.25, 1]) if case == 0 else np.float32(rng.uniform(0.01, 1, 3))
+        scales = np.array([0.5, 0.25, 1], np.float32) if case == 0 else rng.uniform(0.01, 1, 3).astype(np.float32)
         total = RuntimeSum.of(scales[0], 3, scales[1], 10, scales[2], 7)
         zero = np.zeros(1, np.int32)
         sides = [dataclasses.replace(one_by_one([w], zero, same, n), output=CodeRange(0, 0, 255)) for w, n in SIDES]
