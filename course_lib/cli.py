@@ -1,4 +1,4 @@
-"""The command ``course``: the main job, the doctor, data, training and the recorded figures, from the terminal.
+"""The command ``course``: the main job, the doctor, data, training, recorded figures and C files, from the terminal.
 
 It only reads arguments and prints; the work is done by the library. A CourseError ends as one line and status 2,
 Ctrl-C as one line and status 130. ``--traceback`` shows where an error came from.
@@ -58,7 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
     bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
     _data_option(bench)
+
+    _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
+
+
+def _export_options(export: argparse.ArgumentParser) -> None:
+    export.add_argument("model", metavar="MODEL", help="a shipped network (student_rendered, …) or a checkpoint's card")
+    export.add_argument("out", metavar="OUT", help="the file to write, such as student.c")
+    export.add_argument(
+        "--rounding",
+        choices=["hardware", "runtime"],
+        default="hardware",
+        help="as integer-only kernels round, or as ONNX Runtime does on x86 (default: hardware)",
+    )
+    export.add_argument("--check", type=int, default=200, help="test images to compare on (default: 200)")
+    export.add_argument("--data", default=None, help="rendered, gtsrb or the path of an .npz (default: the network's)")
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
@@ -159,6 +174,14 @@ def _bench(options: argparse.Namespace) -> None:
     ledger = main_job_record.measure_sessions(data, files, title, out, options.sessions, say)
     print(f"\n{ledger}\n\n{ledger.tails()}\n")
     print(f"Written: {main_job_record.record_main_job(ledger, key, f'course bench journey --data {shown_data(data)}')}")
+
+
+def _export_c(options: argparse.Namespace) -> int:
+    from course_lib.experiments.c_export import export_c
+
+    found = export_c(options.model, options.out, data=options.data, rounding=options.rounding, check=options.check)
+    print(found)
+    return int(found.differing > 0)
 
 
 def _say(started: float):

@@ -7,6 +7,7 @@ import pytest
 
 from course_lib import cli
 from course_lib.errors import CourseError
+from course_lib.storage.files import CHECKPOINTS
 
 
 def lines(capsys) -> list[str]:
@@ -74,7 +75,7 @@ def test_data_shows_the_parts(capsys, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench"])
+@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench", "export-c"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -103,3 +104,48 @@ def test_demo_prints_the_ledger_and_draws_it_beside_its_file(capsys, monkeypatch
     assert cli.main(["demo", "--data", "rendered", "--quick", "--out", str(tmp_path)]) == 0
     assert str(ledger) in capsys.readouterr().out
     assert (tmp_path / "ledger.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_c_writes_the_file_and_says_what_it_needs(capsys, tmp_path):
+    out = tmp_path / "student.c"
+    assert cli.main(["export-c", "student_rendered", str(out), "--check", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert "layers: 5 Convolution, 1 GlobalAverage, 1 Flatten, 1 Linear" in shown
+    assert "hardware rounding" in shown
+    assert "bytes, of them tensors 7,680" in shown
+    assert (
+        "0 logits differ from the engine's on 5 images" in shown
+        or "not compared with the engine: no C compiler" in shown
+    )
+    assert out.read_text(encoding="ascii").startswith(
+        "/* student_rendered, calibrated on 512 training images: 8 layers"
+    )
+
+
+def test_export_c_without_a_compiler_writes_the_file_and_says_that_it_was_not_compared(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("course_lib.quantization.integer.c_program.shutil.which", lambda name: None)
+    out = tmp_path / "student.c"
+    assert cli.main(["export-c", str(CHECKPOINTS / "student_rendered.json"), str(out), "--rounding", "runtime"]) == 0
+    shown = capsys.readouterr().out
+    assert "not compared with the engine: no C compiler here (cc, gcc, clang)" in shown
+    assert "check:" not in shown
+    assert "Rounding: as ONNX Runtime on x86" in out.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nobody", "x.c"], "nobody.json: the file is missing"),
+        (["student_rendered", "x.c", "--check", "0"], "check must be at least 1 image, got 0"),
+        (["student_rendered", "x.c", "--data", "cifar"], "unknown data 'cifar'"),
+        (["student_rendered", "student.py/x.c"], "cannot write here"),
+    ],
+    ids=["no network", "no images", "no data", "no folder"],
+)
+def test_a_mistake_of_export_c_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
+    (tmp_path / "student.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export-c", *arguments]) == 2
+    (line,) = lines(capsys)
+    assert words in line
+    assert not (tmp_path / "x.c").exists()

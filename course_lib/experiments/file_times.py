@@ -1,4 +1,4 @@
-"""How long ONNX files take beside a reference, over several processes of their own.
+"""How long ONNX files and compiled C networks take beside a reference, over several processes of their own.
 
 One process tells little about the next: memory lies elsewhere, other code is in the caches. So every session is a fresh
 process, the files take turns within it, and the interval covers the sessions.
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate, ratio_over_sessions
 from course_lib.measure import Cadence, latency_by_cadence
 from course_lib.measure.without_dot_products import environment_without
+from course_lib.quantization.integer import load_c
 from course_lib.storage.files import ROOT
 
 
@@ -39,7 +40,7 @@ def time_ratios(
     """(file, cadence) → its time / the reference's, over several processes, one after the other.
 
     Args:
-        paths: name → ONNX file.
+        paths: name → ONNX file, or a library that ``compile_c`` made (.so).
         reference: one of the names.
         image: (1, 3, H, W), float32.
         paces: cadence → rounds in each process.
@@ -74,17 +75,24 @@ def main(session: str) -> None:
     path = Path(session)
     what = json.loads(path.read_text(encoding="utf-8"))
     image = np.load(path.parent / "image.npy", allow_pickle=False)
-    sessions = {name: open_session(file, threads=1) for name, file in what["paths"].items()}
-    calls = {name: lambda s=opened: run_session(s, image) for name, opened in sessions.items()}
+    calls = {name: _call(Path(file), image) for name, file in what["paths"].items()}
     paces = {Cadence(**cadence): rounds for cadence, rounds in what["paces"]}
     reports = latency_by_cadence(calls, paces, warmup=50, threads=1, seed=what["seed"])
     ratios = [
         (name, report.cadence.name, dataclasses.asdict(report.ratio(name, what["reference"])))
         for report in reports
-        for name in sessions
+        for name in calls
         if name != what["reference"]
     ]
     print(json.dumps(ratios))
+
+
+def _call(path: Path, image: np.ndarray) -> Callable[[], object]:
+    """A function that classifies the image once. A C network reads bytes: the rounding is not part of its time."""
+    if path.suffix == ".so":
+        return load_c(path).one((255 * image).round().astype(np.uint8))
+    session = open_session(path, threads=1)
+    return lambda: run_session(session, image)
 
 
 if __name__ == "__main__":

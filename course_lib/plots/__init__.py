@@ -26,6 +26,7 @@ from course_lib.plots.curriculum import course_map_figure
 from course_lib.plots.divergences import code_price_figure, two_fits_figure, underflow_figure
 from course_lib.plots.features import agreement_figure, attention_figure
 from course_lib.plots.gains import gains_figure, regimes_figure, sweep_figure
+from course_lib.plots.integers import accumulator_figure, mean_shift_figure, parting_figure, rounding_figure
 from course_lib.plots.latency import (
     distribution_figure,
     drift_figure,
@@ -58,6 +59,7 @@ __all__ = [
     "COLOURS",
     "MARKERS",
     "CourseFigure",
+    "accumulator_figure",
     "accuracy_and_time_figure",
     "agreement_figure",
     "allocation_figure",
@@ -90,8 +92,10 @@ __all__ = [
     "ledger_figure",
     "likeness_figure",
     "macs_and_time_figure",
+    "mean_shift_figure",
     "new_figure",
     "noise_figure",
+    "parting_figure",
     "picture_grid",
     "points_figure",
     "predicted_times_figure",
@@ -101,6 +105,7 @@ __all__ = [
     "regimes_figure",
     "reliability_figure",
     "roofline_figure",
+    "rounding_figure",
     "ruler_figure",
     "schedules_figure",
     "selection_figure",

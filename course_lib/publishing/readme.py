@@ -31,6 +31,7 @@ from course_lib.publishing.curriculum import PARTS, Page, written
 from course_lib.publishing.numbers import DATA, number_text, shortfall
 from course_lib.publishing.official import official_table
 from course_lib.publishing.pruning_table import pruning_table
+from course_lib.publishing.quantization_table import integer_table, quantization_table
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
 
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "figures" / "journey.png"
@@ -196,6 +197,8 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
     return {
         "distillation": distillation_table(folder),
         "pruning": pruning_table(folder),
+        "quantization": quantization_table(folder),
+        "integers": integer_table(folder),
         "figures": figures_table(results),
         "speeds": speeds_table(folder),
         "picture": picture_block(results),

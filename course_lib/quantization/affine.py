@@ -252,7 +252,8 @@ def sqnr_db(x: Tensor, restored: Tensor) -> float:
     """
     if x.shape != restored.shape:
         raise ValueError(f"x and restored must have one shape, got {list(x.shape)} and {list(restored.shape)}")
-    signal, noise = x.double().square().sum(), (x.double() - restored.double()).square().sum()
+    signal = x.detach().double().square().sum()
+    noise = (x.detach().double() - restored.detach().double()).square().sum()
     if noise == 0:
         return float("inf")
     if signal == 0:

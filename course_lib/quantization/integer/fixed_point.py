@@ -125,7 +125,9 @@ class HardwareFactor:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """round(x · M), int64, of x in int32's range; a factor a channel belongs to x's last axis."""
         left, right = np.maximum(-self.shift, 0), np.maximum(self.shift, 0)
-        return shift_half_away(doubling_high_multiply(np.asanyarray(x, np.int64) << left, self.multiplier), right)
+        # Saturated: a product beyond 63 bits would wrap around, and what is beyond 32 bits is far outside all codes.
+        wide = np.clip(np.asanyarray(x, np.int64) << left, -(2**31), 2**31 - 1)
+        return shift_half_away(doubling_high_multiply(wide, self.multiplier), right)
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,3 +168,12 @@ def test_a_factor_without_a_form_is_refused(kind, factor):
 def test_a_factor_that_is_no_number_is_refused(kind, factor):
     with pytest.raises(ValueError, match="finite"):
         kind.of(np.float32(factor))
+
+
+def test_a_shift_to_the_left_saturates_instead_of_wrapping_around():
+    factor = HardwareFactor.of(np.float64(3 * 2.0**28))  # 0.75 · 2^30: 30 bits to the left
+    assert int(factor.shift) == -30
+    far = np.array([2**30, -(2**30), 2**31 - 1, -(2**31), 1, 0])
+    found = factor(far)
+    assert (np.sign(found) == np.sign(far)).all()
+    assert (np.abs(found[:4]) > 2**20).all()

@@ -1,0 +1,133 @@
+"""A checkpoint becomes one C file: load, calibrate, write, and where there is a compiler, compile and compare.
+
+The library does each step (``checkpoints.load``, ``quantize_network``, ``integer_network``, ``c_source``); this is the
+way through them that ``course export-c`` and the recorded figures share.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from course_lib.data import Splits, load
+from course_lib.models import checkpoints
+from course_lib.quantization import calibration_images
+from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network
+from course_lib.quantization.integer import (
+    Footprint,
+    IntegerNetwork,
+    MemoryPlan,
+    c_source,
+    code_lines,
+    compile_c,
+    find_compiler,
+    footprint,
+    integer_network,
+    load_c,
+    memory_plan,
+)
+from course_lib.quantization.integer.engine import Rounding
+from course_lib.storage.files import CHECKPOINTS, atomic_path
+
+CALIBRATION = 512
+"""Training images that the ranges are taken from."""
+
+
+@dataclass(frozen=True)
+class CExport:
+    """A written C file and what is known of it.
+
+    Args:
+        path: of the file.
+        lines: before its numbers.
+        network: that it computes.
+        plan: its static memory.
+        needs: of the compiled object, None without compiler or ``size``.
+        compared: images whose logits were compared with the engine's, 0 without compiler.
+        differing: logits that differ among them.
+        missing: why it was not compiled, "" if it was.
+    """
+
+    path: Path
+    lines: int
+    network: IntegerNetwork
+    plan: MemoryPlan
+    needs: Footprint | None
+    compared: int
+    differing: int
+    missing: str
+
+    def __str__(self) -> str:
+        kinds = [type(layer).__name__.removeprefix("Integer") for layer in self.network.layers]
+        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        arena, ram = self.plan.arena.size, self.plan.ram_bytes()
+        lines = [
+            f"{self.path}: {self.lines} lines, then the numbers; {self.network.rounding} rounding",
+            f"layers: {counted}",
+            f"RAM:    {self.needs.ram_bytes if self.needs else ram:,} bytes, of them tensors {arena:,}",
+        ]
+        if self.needs:
+            lines.append(f"flash:  {self.needs.flash_bytes:,} bytes ({self.needs.source})")
+        if self.missing:
+            return "\n".join([*lines, f"not compared with the engine: {self.missing}"])
+        return "\n".join(
+            [*lines, f"check:  {self.differing} logits differ from the engine's on {self.compared} images"]
+        )
+
+
+def quantized_checkpoint(model: str, data: str | None = None) -> tuple[QuantizedNetwork, Splits]:
+    """A checkpoint, calibrated by min-max on ``CALIBRATION`` training images, and the data.
+
+    Args:
+        model: a shipped network's name, or the path of a checkpoint's card or weights.
+        data: as ``data.load`` takes it; default: "rendered" if the card says so, else ``COURSE_DATA`` or "gtsrb".
+    Raises: CourseError: the checkpoint or the data are missing or broken. ValueError: an unknown layer or data name.
+    """
+    place = Path(model)
+    is_path = place.suffix in (".json", ".safetensors")
+    network, card = checkpoints.load(place.stem if is_path else model, folder=place.parent if is_path else CHECKPOINTS)
+    own = "rendered" if card.get("data") == "rendered" else os.environ.get("COURSE_DATA") or "gtsrb"
+    splits = load(data or own)
+    images = calibration_images(splits.train, min(CALIBRATION, len(splits.train)))
+    return quantize_network(network, torch.from_numpy(images)), splits
+
+
+def export_c(
+    model: str, out: str | Path, *, data: str | None = None, rounding: Rounding = "hardware", check: int = 200
+) -> CExport:
+    """Write a checkpoint as one C file; compile it and compare it with the NumPy engine where that is possible.
+
+    Args:
+        model: as in ``quantized_checkpoint``.
+        out: the file to write.
+        data: as in ``quantized_checkpoint``.
+        rounding: "hardware" or "runtime", see ``integer_network``.
+        check: test images to compare on, spread over the test part, ≥ 1.
+    Raises: CourseError, ValueError: as ``quantized_checkpoint`` and ``c_source``; the file cannot be written; it does
+        not compile.
+    """
+    if check < 1:
+        raise ValueError(f"check must be at least 1 image, got {check}")
+    quantized, splits = quantized_checkpoint(model, data)
+    images = splits.test.images
+    channels, height, width = images.shape[1:]
+    network = integer_network(quantized, rounding=rounding, input_shape=(channels, height, width))
+    count = min(CALIBRATION, len(splits.train))
+    source = c_source(network, title=f"{Path(model).stem}, calibrated on {count} training images")
+    with atomic_path(out) as part:
+        part.write_text(source, encoding="ascii")
+    plan, lines = memory_plan(network), len(code_lines(source))
+    if find_compiler() is None:
+        return CExport(Path(out), lines, network, plan, None, 0, 0, "no C compiler here (cc, gcc, clang)")
+    with tempfile.TemporaryDirectory() as folder:
+        some = images[np.linspace(0, len(images) - 1, min(check, len(images))).astype(int)]
+        found = load_c(compile_c(source, folder))(some)
+        needs = footprint(source, folder) if shutil.which("size") else None
+    differing = int(np.count_nonzero(found != network.logit_codes(some)))
+    return CExport(Path(out), lines, network, plan, needs, len(some), differing, "")
