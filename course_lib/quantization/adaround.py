@@ -51,7 +51,7 @@ class Rounding:
     rate: float = 0.02
     patches: int = 16_384
     batch: int = 512
-    pull: float = 0.02
+    pull: float = 0.1
     warm: float = 0.2
     seed: int = 0
 
