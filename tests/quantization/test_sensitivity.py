@@ -1,0 +1,110 @@
+"""The layer that hurts is found, and bits go where they take most noise away for a byte."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.quantization.graph import Weighted, layer_graph
+from course_lib.quantization.sensitivity import Sensitivity, bits_for_budget, in_bits, sensitivity, weight_bytes
+
+
+def test_noise_falls_with_bits_and_is_that_of_the_one_layer(small):
+    images = small.as_images(small.image_bytes(20))
+    graph = layer_graph(small.Residual())
+    rows = sensitivity(graph, images, [2, 4, 8])
+    weighted = [layer for layer in graph.layers if isinstance(layer, Weighted)]
+    assert [(row.layer, row.bits) for row in rows] == [(one.name, b) for one in weighted for b in (2, 4, 8)]
+    for start in range(0, len(rows), 3):
+        noises = [row.noise for row in rows[start : start + 3]]
+        assert noises == sorted(noises, reverse=True)
+        assert noises[0] > 100 * noises[2]
+    row = rows[4]
+    changed = graph.changed({row.layer: in_bits(weighted[1], 4)})
+    assert row.noise == pytest.approx(float((changed(images) - graph(images)).square().mean()), rel=1e-5)
+
+
+def test_a_layer_whose_weights_are_codes_already_makes_no_noise(small):
+    model = small.Residual()
+    with torch.no_grad():
+        model.wide.weight.copy_(torch.randint(-7, 8, model.wide.weight.shape).float())
+        model.wide.weight[:, 0] = 7.0
+    rows = sensitivity(layer_graph(model), small.as_images(small.image_bytes(20)), [4])
+    quiet = {row.layer: row.sqnr_db for row in rows}
+    assert quiet.pop("wide") == float("inf")
+    assert max(quiet.values()) < 60
+
+
+def test_accuracy_is_given_with_labels(small):
+    images = small.as_images(small.image_bytes(50))
+    graph = layer_graph(small.Branches())
+    labels = graph(images).argmax(1)
+    rows = sensitivity(graph, images, [2, 8], labels)
+    assert all(row.accuracy is not None for row in rows)
+    assert [row.accuracy for row in rows if row.bits == 8] == pytest.approx([1.0] * 5, abs=0.05)
+    assert all(row.accuracy is None for row in sensitivity(graph, images, [8]))
+
+
+def test_bytes_are_codes_and_scales(small):
+    layer = next(one for one in layer_graph(small.Branches()).layers if one.name == "first")
+    assert isinstance(layer, Weighted)
+    assert weight_bytes(layer, 3) == int(np.ceil(8 * 27 * 3 / 8)) + 4 * 8
+
+
+def random_rows(seed: int, layers: int = 4) -> list[Sensitivity]:
+    rng = np.random.default_rng(seed)
+    sizes, weights = rng.integers(10, 100, layers), rng.uniform(0.1, 10, layers)
+    return [
+        Sensitivity(f"layer{i}", bits, float(weights[i] * 4.0 ** (-bits)), 0.0, None, int(sizes[i] * bits))
+        for i in range(layers)
+        for bits in (2, 3, 4, 8)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_choice_fits_and_is_near_the_best_of_all(seed):
+    rows = random_rows(seed)
+    table = {(row.layer, row.bits): row for row in rows}
+    names = sorted({row.layer for row in rows})
+    least, most = (sum(table[name, bits].bytes for name in names) for bits in (2, 8))
+    for budget in np.linspace(least, most, 6).astype(int):
+        chosen = bits_for_budget(rows, int(budget))
+        assert sum(table[item].bytes for item in chosen.items()) <= budget
+        noise = sum(table[item].noise for item in chosen.items())
+        every = [
+            sum(table[name, bits].noise for name, bits in zip(names, combination, strict=True))
+            for combination in itertools.product((2, 3, 4, 8), repeat=len(names))
+            if sum(table[name, bits].bytes for name, bits in zip(names, combination, strict=True)) <= budget
+        ]
+        assert noise <= 4.1 * min(every)  # a byte short of a step is a bit short: a factor of 4 in one layer
+    assert set(bits_for_budget(rows, most).values()) == {8}
+    assert set(bits_for_budget(rows, least).values()) == {2}
+
+
+def test_a_step_that_gains_nothing_is_skipped():
+    rows = [Sensitivity("a", bits, noise, 0.0, None, bits) for bits, noise in ((2, 9.0), (3, 9.0), (4, 1.0))]
+    assert bits_for_budget(rows, 4) == {"a": 4}
+
+
+def test_a_budget_that_cannot_be_met_says_what_can():
+    with pytest.raises(CourseError, match=r"take \d+ bytes, more than 5.*allow \d+ bytes"):
+        bits_for_budget(random_rows(0), 5)
+
+
+def test_layers_with_different_bits_are_refused():
+    rows = random_rows(0)[:-1]
+    for wrong in (rows, []):
+        with pytest.raises(ValueError, match="same numbers of bits"):
+            bits_for_budget(wrong, 10_000)
+
+
+def test_no_image_and_bits_out_of_range_are_refused(small):
+    graph = layer_graph(small.Branches())
+    with pytest.raises(ValueError, match="at least one image"):
+        sensitivity(graph, torch.zeros(0, 3, 9, 7), [8])
+    with pytest.raises(ValueError, match="bits must be"):
+        sensitivity(graph, torch.zeros(1, 3, 9, 7), [1])
