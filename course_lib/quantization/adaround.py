@@ -134,18 +134,14 @@ def _learn(
         return (below + direction).clamp(affine.codes.low, affine.codes.high)
 
     v = _inverse(layer.weight / scale - below).requires_grad_()
+    power = target.square().mean().clamp(min=1e-12)
     optimizer = torch.optim.Adam([v], lr=settings.rate)
     for step in range(settings.steps):
         rows = torch.randint(len(x), (min(settings.batch, len(x)),), generator=generator)
         h = _soft(v)
         weight = scale * (below + h).clamp(affine.codes.low, affine.codes.high)
         loss = (_outputs(layer, x[rows], weight, bias) - target[rows]).square().mean()
-        progress = (step / settings.steps - settings.warm) / (1 - settings.warm)
-        if progress >= 0:
-            beta = 20 - 18 * progress
-            # The reconstruction is scaled to the target's power, so that one λ serves all layers.
-            loss = loss / target.square().mean().clamp(min=1e-12)
-            loss = loss + settings.pull * (1 - (2 * h - 1).abs().pow(beta)).mean()
+        loss = loss / power + _pull(h, step, settings)  # scaled, so that one λ serves all layers
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -155,6 +151,14 @@ def _learn(
     if errors[1] >= errors[0]:
         return nearest.int(), Fit(layer.name, errors[0], errors[0], 0.0)
     return learned.int(), Fit(layer.name, *errors, float((learned != nearest).float().mean()))
+
+
+def _pull(h: Tensor, step: int, settings: Rounding) -> Tensor | float:
+    """λ times the second term, its mean over the weights; 0 while warm."""
+    progress = (step / settings.steps - settings.warm) / (1 - settings.warm)
+    if progress < 0:
+        return 0.0
+    return settings.pull * (1 - (2 * h - 1).abs().pow(20 - 18 * progress)).mean()
 
 
 def _soft(v: Tensor) -> Tensor:

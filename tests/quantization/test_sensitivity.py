@@ -36,7 +36,7 @@ def test_a_layer_whose_weights_are_codes_already_makes_no_noise(small):
     rows = sensitivity(layer_graph(model), small.as_images(small.image_bytes(20)), [4])
     quiet = {row.layer: row.sqnr_db for row in rows}
     assert quiet.pop("wide") == float("inf")
-    assert max(quiet.values()) < 60
+    assert max(quiet.values()) < 200
 
 
 def test_accuracy_is_given_with_labels(small):
