@@ -4,11 +4,11 @@ Two measures of the hurt. The *signal-to-noise ratio* of the logits needs no lab
 layers adds up, so it can be summed. *Accuracy* is what counts, and says nothing until a sign flips. The first decides,
 the second judges (``sensitivity`` gives both).
 
-**Mixed precision.** Given the noise that each layer makes at each number of bits, choose the bits so that the sum of the
-noises is least while the weights fit a budget of bytes. Every layer starts at the fewest bits; again and again the layer
-gets more bits that takes most noise away for a byte (``bits_for_budget``). Steps that skip a number of bits are weighed,
-too: a layer that gains nothing from 3 bits may gain much from 4. The sum is a model: layers disturb one another, so the
-chosen network must be measured as a whole.
+**Mixed precision.** Given the noise that each layer makes at each number of bits, choose the bits so that the sum of
+the noises is least while the weights fit a budget of bytes. Every layer starts at the fewest bits; again and again that
+layer gets more bits which takes most noise away for a byte (``bits_for_budget``). Steps that skip a number of bits are
+weighed, too: a layer that gains nothing from 3 bits may gain much from 4. The sum is a model: layers disturb one
+another, so the chosen network must be measured as a whole.
 
 Dong et al. 2019, arXiv:1905.03696 (bits by sensitivity); Nagel et al. 2021, arXiv:2106.08295, section 3.7 (one layer at
 a time).
