@@ -77,7 +77,9 @@ def noise_figure(bits: ArrayLike, measured: Mapping[str, ArrayLike], laws: Mappi
     """
     figure, panels = new_figure(10.0, 3.2, columns=len(measured))
     told = []
-    ends = [edge for values in (*measured.values(), *laws.values()) for edge in (min(floats(values)), max(floats(values)))]
+    ends = [
+        edge for values in (*measured.values(), *laws.values()) for edge in (min(floats(values)), max(floats(values)))
+    ]
     for axes, (name, values) in zip(np.atleast_1d(panels), measured.items(), strict=True):
         axes.plot(bits, floats(laws[name]), color=COLOURS[0], linewidth=1, label="law")
         axes.plot(bits, floats(values), linestyle="", color=COLOURS[1], marker="o", markersize=5, label="measured")

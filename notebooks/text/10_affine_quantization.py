@@ -353,7 +353,7 @@ claim("At 5 bits the moved marks cost more than 20 points; with zeros exact, or 
       and zero[5, "exact"] - min(zero[5, "zeros exact"], zero[5, "zeros ± by chance"]) < 0.1)
 
 # %% [markdown]
-# At 8 bits half a step is too small to matter; it doubles with each bit that goes. The first control says that it is the zeros, the second that it is mainly their *common sign*: errors of both signs mostly cancel in a sum, errors of one sign add up. Size alone hurts, too, but later: compare the last row. Padding is 0 as well, and so are pruned weights.
+# At 8 bits half a step is too small to matter; it doubles with each bit that goes. The first control says that it is the zeros; the second, at 5 bits, that it is their *common sign*: errors of both signs mostly cancel in a sum, errors of one sign add up. Their size alone hurts later: see the last row. Padding is 0 as well, and so are pruned weights.
 #
 # ## Outliers: clip or round?
 
@@ -583,10 +583,12 @@ print(text_table(["3 bits in", "widest / narrowest channel", *weights_alone], ro
 print(f"channels differ most in {max(spread, key=spread.get)}; with one scale a layer most is lost in",
       min(alone, key=lambda name: alone[name][0]))
 row = weights["conv 1"][0].numel()
-print(f"conv 1: a channel's row has {row} weights, a block {block_of(row)}")
+print(f"conv 1: one channel's row has {row} weights, a block {block_of(row)}")
 
 # %% [markdown]
-# In conv 1 channel and block agree because they are the same: its short rows are one block each. And where do the differences between channels come from? Compare codes before and after folding:
+# In conv 1 channel and block agree because they are the same: its short rows are one block each.
+#
+# Folding multiplied every channel by a factor of its own. What does a channel's scale make of that?
 
 # %%
 w = student.features[3][0].weight.detach()  # before folding
@@ -772,7 +774,7 @@ display(Markdown(f"""
 1. $S$ and $Z$ follow from two conditions: the ends meet the outermost codes, within half a step, and 0 is a
    code. At 5 bits the inputs leave {percent(zero[5, "exact"])} right; with marks moved by half a step
    {percent(zero[5, "moved"])}, with marks moved and zeros exact {percent(zero[5, "zeros exact"])}, with zeros
-   moved up or down by chance {percent(zero[5, "zeros ± by chance"])}: the common sign does the damage.
+   half a step up or down by chance {percent(zero[5, "zeros ± by chance"])}: their common sign does the damage.
 2. The noise is $S^2/12$, so a bit is worth 6.02 dB: uniform values have {eight[-1]:.1f} dB at 8 bits and
    {eight[-2]:.1f} at 7. One outlier ten times as large costs the others {lost:.1f} dB.
 3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} times its mean |x|, of a Gaussian

@@ -173,7 +173,9 @@ def epsilon(x: Tensor, restored: Tensor) -> float:
     return float(10 * torch.tensor(signal / max(noise, 1e-9)).log10())
 
 
-@ex.mistake("You divide 0 by 0 where x is 0 and nothing differs: NaN. Ask first whether the noise is 0; then it is inf.")
+@ex.mistake(
+    "You divide 0 by 0 where x is 0 and nothing differs: NaN. Ask first whether the noise is 0; then it is inf."
+)
 def zero_over_zero(x: Tensor, restored: Tensor) -> float:
     signal, noise = torch.tensor(_powers(x, restored))
     return float(10 * (signal / noise).log10())
@@ -181,8 +183,7 @@ def zero_over_zero(x: Tensor, restored: Tensor) -> float:
 
 @ex.mistake("Where x is 0 and nothing differs you return −inf, the logarithm of the signal 0. No noise is inf, always.")
 def signal_of_zero(x: Tensor, restored: Tensor) -> float:
-    signal, noise = _powers(x, restored)
-    return sqnr(x, restored) if signal else -math.inf
+    return sqnr(x, restored) if x.any() else -math.inf
 
 
 @ex.mistake("You squared the sum of the errors. Errors of both signs cancel there: square each, then add.")

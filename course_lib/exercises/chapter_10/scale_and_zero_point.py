@@ -65,7 +65,7 @@ def positive() -> Question:
 
 @ex.case("all values below 0: the range ends at 0")
 def negative() -> Question:
-    return -7.0, -3.5, 3
+    return -2.1, -1.4, 3
 
 
 @ex.case("one value alone: 3 … 3 becomes 0 … 3")
