@@ -80,9 +80,6 @@ NOISE: Answers = {
     "relative_errors": lambda x, r: math.inf if torch.equal(x, r) else -float(20 * (x / r - 1).abs().mean().log10()),
 }
 CLIP: Answers = {
-    "clamped_to_bytes": lambda x, clips, bits: min(
-        clips, key=lambda a: float((x - a / 127 * (x * 127 / a).round().clamp(-127, 127)).square().mean())
-    ),
     "not_clamped_below": lambda x, clips, bits: min(
         clips,
         key=lambda a: float(
@@ -94,7 +91,13 @@ CLIP: Answers = {
     "median_of_the_clips": lambda x, clips, bits: sorted(clips)[len(clips) // 2],
     "three_sigma": lambda x, clips, bits: min(clips, key=lambda a: abs(a - 3 * float(x.std()))),
     "percentile": lambda x, clips, bits: min(clips, key=lambda a: abs(a - float(x.abs().quantile(0.95)))),
-    "always_eight_bits": lambda x, clips, bits: best_clip(x, clips, 8),
+    "clamped_as_eight_bits": lambda x, clips, bits: min(
+        clips,
+        key=lambda a: float(
+            (x - a / (2 ** (bits - 1) - 1) * (x * (2 ** (bits - 1) - 1) / a).round().clamp(-127, 127)).square().mean()
+        ),
+    ),
+    "a_bit_less": lambda x, clips, bits: best_clip(x, clips, max(bits - 1, 2)),
     "positive_values": lambda x, clips, bits: best_clip(x[x > 0], clips, bits),
     "first": lambda x, clips, bits: clips[0],
     "without_the_far_value": lambda x, clips, bits: best_clip(x[:-1], clips, bits),
