@@ -412,7 +412,7 @@ def best_clip(x, clips, bits):
 check("10.4", best_clip)
 
 # %% [markdown]
-# On the student's weights, as parts of each layer's max |w|; the Gaussian's law gets the layer's own standard deviation, the Laplacian's its mean |w|. Networks get their scales in FP16 from here on, as a file would hold them.
+# On the student's weights, as parts of each layer's max |w|; the Gaussian's law gets the layer's own standard deviation, the Laplacian's its mean |w|. In the networks here, and where weights share scales below, scales are rounded to FP16, as a file would hold them.
 
 # %% tags=["nbval-ignore-output"]
 def with_weights(change):
