@@ -774,7 +774,8 @@ display(Markdown(f"""
 1. $S$ and $Z$ follow from two conditions: the ends meet the outermost codes, within half a step, and 0 is a
    code. At 5 bits the inputs leave {percent(zero[5, "exact"])} right; with marks moved by half a step
    {percent(zero[5, "moved"])}, with marks moved and zeros exact {percent(zero[5, "zeros exact"])}, with zeros
-   half a step up or down by chance {percent(zero[5, "zeros ± by chance"])}: their common sign does the damage.
+   half a step up or down by chance {percent(zero[5, "zeros ± by chance"])}: their common sign does
+   the damage.
 2. The noise is $S^2/12$, so a bit is worth 6.02 dB: uniform values have {eight[-1]:.1f} dB at 8 bits and
    {eight[-2]:.1f} at 7. One outlier ten times as large costs the others {lost:.1f} dB.
 3. At 4 bits the best clip of a Laplacian is {best["laplacian"]:.2f} times its mean |x|, of a Gaussian
