@@ -117,9 +117,7 @@ def codes_of_eight_bits(
     """The cast is part of the step: the next layer reads bytes."""
     found = fn(q_a, q_b, a, b, y)
     kind = str(getattr(found, "dtype", type(found).__name__))
-    wrong = (
-        f"the result is {kind}, and must be uint8: end with .astype(np.uint8), after the clamp"
-    )
+    wrong = f"the result is {kind}, and must be uint8: end with .astype(np.uint8), after the clamp"
     return None if kind == "uint8" else wrong
 
 

@@ -126,12 +126,13 @@ def bulky(value: Any) -> bool:
 def _text(value: Any, digits: int | None, elements: int, depth: int) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         return _array_text(value, digits or DIGITS, elements)
-    if isinstance(value, np.floating) and digits is None:
-        return str(value)
+    if isinstance(value, np.floating) and not isinstance(value, float) and digits is None:
+        return str(value)  # a float32's own digits; as a Python float it would have 17
     if isinstance(value, np.generic):
         return _text(value.item(), digits, elements, depth)
     if isinstance(value, float):
-        return repr(value) if digits is None else f"{value:.{digits}g}"
+        text = f"{value:.{digits or DIGITS}g}"
+        return text if digits is not None or float(text) == value else repr(value)
     if isinstance(value, Fraction | Decimal):
         return str(value)
     if depth >= _DEEPEST and isinstance(value, Mapping | list | tuple):
