@@ -41,7 +41,7 @@ calibration = torch.from_numpy(calibration_images(splits.train, 512))
 quantized = quantize_network(student, calibration)
 
 # %% [markdown]
-# Two networks appear here. The *student* is small: five convolutions and a classifier for traffic signs. It learned from the *teacher* ([chapter 05](05_distillation.ipynb)), which is larger and has residual blocks.
+# Two networks appear here. The *student* is small: five convolutions and a classifier for traffic signs. It learned from the *teacher* ([chapter 05](05_distilling_logits.ipynb)), which is larger and has residual blocks.
 #
 # A real number $x$ becomes a *code* $q$, an integer of 8 bits, by a *scale* $S > 0$ and a *zero point* $Z$, which is the code of 0:
 #
@@ -452,7 +452,7 @@ for layer in hardware.layers:
         expected = np.mean(share * (sums_of[layer.name] > 0)) if relu else np.mean(share)
         counts = (own.codes, own.together, chip.alone, round(own.codes * expected), chip.together)
         rows.append([names.get(layer.name, layer.name), f"{s.min()} … {s.max()}",
-                     *(f"{count:,}" for count in counts), chip.together_largest])
+                     *(f"{count:,}" for count in counts), str(chip.together_largest)])
 header = ["layer", "s", "codes", "runtime", "hardware, alone", "expected", "together", "by steps, at most"]
 print(text_table(header, rows))
 
