@@ -140,7 +140,7 @@ for code in (zero, 0):
     print(f"padded with code {code:3}: {accumulators}")
 
 # %% [markdown]
-# In our student every padded tensor is a byte image or comes from a ReLU: $Z_x = 0$, and the mistake would not show. It shows with the first network that has images around 0. Such a mistake needs a test of its own.
+# In our student every padded tensor is a byte image or comes from a ReLU: $Z_x = 0$, and the mistake would not show. Such a mistake needs a test of its own.
 #
 # ## Accumulators
 #
@@ -148,7 +148,7 @@ for code in (zero, 0):
 #
 # $$q_b + \sum_k \min\bigl((l - Z_x)\,q_w, (h - Z_x)\,q_w\bigr) \;\le\; a \;\le\; q_b + \sum_k \max\bigl((l - Z_x)\,q_w, (h - Z_x)\,q_w\bigr). \tag{5}$$
 #
-# Some input reaches each end, so no smaller bound is safe. If they start from $q_b$, partial sums stay inside too, in whatever order: what is not yet added counts as 0. Other ways to add have other partial sums. Our library starts from $b'$, our C file adds $b'$ last, and both multiply raw codes. For these there is a looser bound, whether or not an input reaches it: $\max|q_x| \sum|q_w| + |b'|$.
+# Some input reaches each end, so no smaller bound is safe. If they start from $q_b$, partial sums stay inside too, in whatever order: what is not yet added counts as 0. But our library starts from $b'$, our C file adds $b'$ last, and both multiply raw codes. Their partial sums have a looser bound, reached or not: $\max|q_x| \sum|q_w| + |b'|$.
 #
 # **Exercise 11.2.** The bound (5), and the bits that it takes.
 
@@ -222,7 +222,7 @@ for largest in (127, 63):
 #
 # with an integer multiplier $m$ of 31 bits. $M a$ is then one wide multiplication and a shift to the right by $31 + s$. Rounding to $m$ is off by at most ½, so $M$ by at most $\frac12 / 2^{30} = 2^{-31}$ of itself.
 #
-# The library's engine rounds as one of two kinds of machine. `"runtime"`, which you have used so far, is ONNX Runtime on x86. `"hardware"` stands for chips without floats: its factors are those of (6). Below you find out how each rounds.
+# The library's engine rounds as one of two machines. `"runtime"`, used so far, is ONNX Runtime on x86. `"hardware"` stands for chips without floats: its factors are those of (6). How each rounds comes below.
 #
 # **By hand.** $M = 0.3 = 0.6 \cdot 2^{-1}$: $m = \text{round}(0.6 \cdot 2^{31}) = 1{,}288{,}490{,}189$, $s = 1$.
 
@@ -238,7 +238,7 @@ for layer in hardware.layers:
         print(f"{names[layer.name]:10} M = {exact[0]:.6f}: m = {m[0]:,}, s = {s[0]}")
 
 # %%
-claim("No factor of the hardware engine's weights is off by more than 2⁻³¹ of itself.", max(errors) <= 2**-31)
+claim("No factor of the engine's layers with weights is off by more than 2⁻³¹ of itself.", max(errors) <= 2**-31)
 
 # %% [markdown]
 # **Exercise 11.3.** From a factor to (6). Mind what rounds up to $2^{31}$, and factors above 1.
@@ -274,7 +274,7 @@ means = {name: tuple([float(np.mean(apply(x, bits) - x / 2**bits)) for bits in s
 plots.mean_shift_figure(shifts, means)
 
 # %% [markdown]
-# Read it from right to left. With 8 bits shifted out, a half is one case in 256, and the three that round to the nearest hardly differ. With 1 or 2 bits it is one in two or four, and then *half up* and *away* push numbers above 0 upwards; behind a ReLU all numbers are. *Down* is $\frac12 - 2^{-n-1}$ of a step too low when $n$ bits go: ¼ with one bit, and nearly ½ with eight.
+# With 8 bits shifted out, a half is one case in 256, and the three that round to the nearest hardly differ. With 1 or 2 bits it is one in two or four, and then *half up* and *away* push numbers above 0 upwards; behind a ReLU all numbers are. *Down* is $\frac12 - 2^{-n-1}$ of a step too low when $n$ bits go: ¼ with one bit, and nearly ½ with eight.
 #
 # Drag the accumulator, and look for halves. The picture shows one, 5 · ½:
 
@@ -297,7 +297,7 @@ def requantize(acc, multiplier, shift, zero_point, low):
     """Codes (N,), uint8: acc · multiplier · 2^(−31 − shift) rounded, + zero_point, clamped to low … 255.
 
     acc (N,), int32; 2^30 ≤ multiplier < 2^31; 0 ≤ shift ≤ 31. Rounded once, exactly: to the nearest integer,
-    a half to the even neighbour. Integers only: no float, however wide. The result's dtype is uint8, cast last.
+    a half to the even neighbour. Integers only: no float, however wide. The dtype is uint8, cast last.
     """
     ...
 
@@ -312,7 +312,7 @@ images, labels = splits.validation.images[::4], splits.validation.labels[::4]
 
 
 def with_rescale(change, only=None):
-    """The network, its rescaling steps (``only``: of these layers) now change(accumulators, m, bits to shift)."""
+    """The network, rescaled (``only``: in these layers) by change(accumulators, m, bits to shift)."""
     def changed(layer):
         if not hasattr(layer, "rescale") or (only is not None and layer.name not in only):
             return layer
@@ -345,7 +345,7 @@ claim("The cast before the clamp destroys the network; the shift alone costs les
       and right["rounded once, half to even"] - right["shift alone"] < 0.02)
 
 # %% [markdown]
-# Compare the two columns. Accumulators of 16 bits move the fewest codes of the first layer, and destroy the network. Is it because what wraps lands far away? Not there. Wrap one part of the layers at a time:
+# Compare the two columns. Accumulators of 16 bits move the fewest codes of the first layer, and destroy the network. In which layer? Wrap some of them at a time:
 
 # %% tags=["nbval-ignore-output"]
 convolutions = [name for name in names if name != "classifier"]
@@ -358,10 +358,11 @@ for name, only in wrapping.items():
 floored = variants["shift alone"].tensors(some)
 for name, called in names.items():
     steps = np.abs(floored[name].astype(int) - codes[name])
-    print(f"shift alone, {called:10} {100 * np.mean(steps > 0):5.1f} % of the codes moved, by at most {steps.max()}")
+    moved = 100 * np.mean(steps > 0)
+    print(f"shift alone, {called:10} {moved:5.1f} % of the codes moved, by at most {steps.max()}")
 
 # %% [markdown]
-# It is the classifier: there half of the accumulators wrap, and nothing behind it can repair that. The shift alone moves many more codes, in the first layer each by one step and further on by several, for each layer passes its errors on. Yet hardly an answer changes: nobody would find it by looking at the accuracy. Only a comparison code by code does. So compare.
+# It is the classifier: there half of the accumulators wrap. The shift alone moves many more codes, in the first layer each by one step, further on by several. Yet hardly an answer changes: accuracy does not show it. A comparison code by code does. So compare.
 #
 # ## One layer, by hand
 #
@@ -425,7 +426,7 @@ def add_codes(q_a, q_b, a, b, y):
 
     a, b, y: (scale, zero point) of both summands and of the sum. With m = round(2^20 · scale / scale of y), a
     Python integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once,
-    a half to even; + z_y; clamped to 0 … 255. The products are below 2^44, the result's dtype is uint8, cast last.
+    a half to even; + z_y; clamped to 0 … 255. Sums are below 2^44; the dtype is uint8, cast last.
     """
     ...
 
@@ -575,7 +576,7 @@ def most_bytes(sizes, reads):
 
     Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the
     tensors reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that
-    reads it; one that no step reads, such as the network's output, in the step that writes it and in no other.
+    reads it; one that no step reads, such as the output, in the step that writes it and in no other.
     """
     ...
 
@@ -613,7 +614,7 @@ print(len(lines), "lines before the numbers; two of the functions:")
 print(c_function("rescale"), c_function("classify"), sep="\n\n")
 
 # %% [markdown]
-# The numbers behind `arena` are the tensors' places. Does the plan reach the bound of exercise 11.6? The exercise counts the image and the logits, too. Here they lie in the caller's memory, so compare the arena with the bound for the others:
+# The numbers behind `arena` are the tensors' places. Does the plan reach the bound of exercise 11.6? The exercise counts image and logits, too; here they lie in the caller's memory. So compare like with like:
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.integer import plan_arena
@@ -624,11 +625,11 @@ steps = [("images", ()), *((layer.name, layer.inputs) for layer in engine.layers
 with_callers = plan_arena(steps, {name: tensor[0].size for name, tensor in codes.items()})
 print(f"all tensors, as in 11.6: {with_callers.most_alive:,} bytes needed at once\n"
       f"without image and logits: {arena.most_alive:,} needed at once, the arena has {arena.size:,}\n"
-      f"RAM, sums and patches included: {plan.ram_bytes(lane_bytes=1):,} bytes where the processor multiplies "
-      f"bytes, {plan.ram_bytes(lane_bytes=2):,} where it multiplies 16-bit numbers")
+      f"RAM, with sums and patches: {plan.ram_bytes(lane_bytes=1):,} bytes where the processor multiplies bytes, "
+      f"{plan.ram_bytes(lane_bytes=2):,} where it multiplies numbers of 16 bits")
 
 # %% [markdown]
-# Then compile, and compare on every test image. (Where no compiler is, the page goes on without.) What the compiler makes depends on what it is asked for: speed here (`-O3`, and the vectors of this processor), or little code (`-Os`).
+# Then compile, and compare on every test image. (Where no compiler is, the page goes on without.) Its size depends on the compiler's aim: speed on this processor (`-O3 -march=native`), or little code (`-Os`).
 
 # %% tags=["nbval-ignore-output"]
 c_network, c_differ = None, 0
@@ -691,7 +692,7 @@ if c_network is not None:
                   c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
-# On the machine that made this page, back to back the runtime is ahead of the file that equals it to the bit: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how near the file comes that rounds as hardware does. At 30 a second the runtime's lead is gone, and the last table says where to: a call right before brings most of its time back. So most of what a single call of the *runtime* takes there is not arithmetic but coming back after a pause. That is not so for the C file, whose time grows far less. Probably code and data have left the caches, a large program's more than a small one's, and the core has slowed down; nothing measured here tells these causes apart. On a chip with memory for little more than the weights there is no runtime to compare with.
+# On the machine that made this page, back to back the runtime is ahead of the file that equals it to the bit: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how near the file comes that rounds as hardware does. At 30 a second the runtime's lead is gone, and the last table says where to: a call right before brings most of its time back. So most of what a single call of the *runtime* takes there is not arithmetic but coming back after a pause. The C file's time grows far less. Probably code and data have left the caches, more of a large program's, and the core has slowed down; nothing here tells these causes apart. On a chip with memory for little more than the weights there is no runtime to compare with.
 #
 # ## Pitfalls
 #
@@ -723,10 +724,12 @@ if c_network is not None:
                f"back to back {c_over_runtime['back to back'].value:.1f} × (rounded as hardware does "
                f"{times['back to back'].ratio('C, hardware rounding', 'runtime INT8').value:.1f} ×), "
                f"at 30 a second {c_over_runtime['camera'].value:.1f} ×.")
+
+# %% tags=["nbval-ignore-output"]
 display(Markdown(f"""
 1. One real factor is left in a layer. With 31 bits it is off by at most {max(errors) * 2**31:.2f} · 2⁻³¹.
-2. By bound (5) accumulators reach {max(reachable.values()):,}, images gave {max(seen.values()):,}; partial sums
-   of raw codes stay below {max(on_the_way.values()):,}. 32 bits are proven. With 16 the student is
+2. By bound (5) accumulators reach {max(reachable.values()):,}, images gave {max(seen.values()):,}.
+   Partial sums of raw codes stay within {max(on_the_way.values()):,}. 32 bits are proven. With 16 the student is
    {percent(right["accumulators of 16 bits"])} right, with 16 in all layers but the classifier
    {percent(right["all but the classifier"])}.
 3. A cast before the clamp leaves {percent(right["cast before the clamp"])} right, a shift without rounding

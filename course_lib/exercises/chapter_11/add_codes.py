@@ -38,7 +38,7 @@ def add_codes(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np
 
     a, b, y: (scale, zero point) of both summands and of the sum. With m = round(2^20 · scale / scale of y), a Python
     integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once, a half to even;
-    + z_y; clamped to 0 … 255. The products are below 2^44, the result's dtype is uint8, cast last.
+    + z_y; clamped to 0 … 255. Sums are below 2^44; the dtype is uint8, cast last.
     """
     total = np.zeros(q_a.shape, np.int64)
     for codes, (scale, zero_point) in ((q_a, a), (q_b, b)):

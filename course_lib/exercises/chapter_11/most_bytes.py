@@ -36,7 +36,7 @@ def most_bytes(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
 
     Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the tensors
     reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it; one that no
-    step reads, such as the network's output, in the step that writes it and in no other.
+    step reads, such as the output, in the step that writes it and in no other.
     """
     last = dict.fromkeys(range(len(sizes)), 0)
     for step, inputs in enumerate(reads, start=1):

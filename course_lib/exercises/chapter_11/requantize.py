@@ -35,7 +35,7 @@ def requantize(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, lo
     """Codes (N,), uint8: acc · multiplier · 2^(−31 − shift) rounded, + zero_point, clamped to low … 255.
 
     acc (N,), int32; 2^30 ≤ multiplier < 2^31; 0 ≤ shift ≤ 31. Rounded once, exactly: to the nearest integer, a half to
-    the even neighbour. Integers only: no float, however wide. The result's dtype is uint8, cast last.
+    the even neighbour. Integers only: no float, however wide. The dtype is uint8, cast last.
     """
     rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
     return np.clip(rounded + zero_point, low, 255).astype(np.uint8)
