@@ -188,7 +188,7 @@ plots.accumulator_figure(bars, [16, 32])
 
 # %%
 claim("In every layer both bounds fit into 32 bits, and not into 16.",
-      all(2**15 < reachable[name] and on_the_way[name] < 2**31 for name in reachable))
+      all(reachable[name] > 2**15 and on_the_way[name] < 2**31 for name in reachable))
 
 # %% [markdown]
 # Between what the weights allow and what images give there is room, but no proof. Would 16 bits do, then? NumPy's `int16` wraps round, without a word, as C does on most machines:
@@ -625,8 +625,8 @@ steps = [("images", ()), *((layer.name, layer.inputs) for layer in engine.layers
 with_callers = plan_arena(steps, {name: tensor[0].size for name, tensor in codes.items()})
 print(f"all tensors, as in 11.6: {with_callers.most_alive:,} bytes needed at once\n"
       f"without image and logits: {arena.most_alive:,} needed at once, the arena has {arena.size:,}\n"
-      f"RAM, with sums and patches: {plan.ram_bytes(lane_bytes=1):,} bytes where the processor multiplies bytes, "
-      f"{plan.ram_bytes(lane_bytes=2):,} where it multiplies numbers of 16 bits")
+      f"RAM, with sums and patches: {plan.ram_bytes(lane_bytes=1):,} bytes where the processor multiplies "
+      f"bytes, {plan.ram_bytes(lane_bytes=2):,} where it multiplies numbers of 16 bits")
 
 # %% [markdown]
 # Then compile, and compare on every test image. (Where no compiler is, the page goes on without.) Its size depends on the compiler's aim: speed on this processor (`-O3 -march=native`), or little code (`-Os`).
@@ -700,7 +700,6 @@ if c_network is not None:
 # * **$K Z_x Z_w$ forgotten,** or padding with the code 0. Both are right wherever $Z = 0$, and wrong in the first network where it is not.
 # * **An accumulator that held on all images so far.** That is no bound.
 # * **Weights of 8 bits on processors that saturate.** Compare two processors, or keep 7.
-# * **A shift that only floors.** Accuracy does not show it.
 # * **A cast before the clamp,** a clamp before the zero point, a shift before the multiplication.
 # * **A rescaling step in floats, called integer-only.**
 # * **Rounding twice.** Legal on hardware, but then say so, and compare with that hardware.
@@ -729,8 +728,8 @@ if c_network is not None:
 display(Markdown(f"""
 1. One real factor is left in a layer. With 31 bits it is off by at most {max(errors) * 2**31:.2f} · 2⁻³¹.
 2. By bound (5) accumulators reach {max(reachable.values()):,}, images gave {max(seen.values()):,}.
-   Partial sums of raw codes stay within {max(on_the_way.values()):,}. 32 bits are proven. With 16 the student is
-   {percent(right["accumulators of 16 bits"])} right, with 16 in all layers but the classifier
+   Partial sums of raw codes stay within {max(on_the_way.values()):,}. 32 bits are proven.
+   With 16 the student is {percent(right["accumulators of 16 bits"])} right, with 16 in all but the classifier
    {percent(right["all but the classifier"])}.
 3. A cast before the clamp leaves {percent(right["cast before the clamp"])} right, a shift without rounding
    {percent(right["shift alone"])}, everything as it should be {percent(right["rounded once, half to even"])}.

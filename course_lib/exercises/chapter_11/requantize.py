@@ -272,9 +272,7 @@ def half_added_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: 
     return _end((acc * multiplier + (1 << (30 + shift))) >> (31 + shift), zero_point, low)
 
 
-@ex.mistake(
-    "acc is not widened: acc * multiplier stays int32 and wraps. Widen first: acc.astype(np.int64) * multiplier."
-)
+@ex.mistake("acc is not widened: acc * multiplier stays int32 and wraps. First of all: acc.astype(np.int64).")
 def shifted_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     return _end((acc * multiplier) >> (31 + shift), zero_point, low)
 

@@ -157,8 +157,8 @@ def subtracted_in_8_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -
 
 
 @ex.mistake(
-    "Nothing is widened. NumPy subtracts Z_x in uint8, where 3 − 200 is 59, subtracts Z_w in int8, and sums products in "
-    "16 bits. First of all: q_x.astype(np.int64), q_w.astype(np.int64)."
+    "Nothing is widened. NumPy subtracts Z_x in uint8, where 3 − 200 is 59, subtracts Z_w in int8, and sums products "
+    "in 16 bits. First of all: q_x.astype(np.int64), q_w.astype(np.int64)."
 )
 def shifted_narrow(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
     return _terms(q_x, q_w, z_x, z_w)[0], (q_x - z_x) @ (q_w - z_w).T
