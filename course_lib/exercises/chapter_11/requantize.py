@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from course_lib.exercises.engine.exercise import Exercise
@@ -33,7 +35,7 @@ def requantize(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, lo
     """Codes (N,), uint8: acc · multiplier · 2^(−31 − shift) rounded, + zero_point, clamped to low … 255.
 
     acc (N,), int32; 2^30 ≤ multiplier < 2^31; 0 ≤ shift ≤ 31. Rounded once, exactly: to the nearest integer, a half to
-    the even neighbour. Integers only.
+    the even neighbour. Integers only: no float, however wide. The dtype is uint8, cast last.
     """
     rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
     return np.clip(rounded + zero_point, low, 255).astype(np.uint8)
@@ -91,6 +93,11 @@ def clamped_after_adding() -> Question:
     return _sums([500, -60, -200], HALF, 0, 40)
 
 
+@ex.case("so far above 255 and below 0 that 16 bits do not hold it: clamp before you narrow")
+def clamped_from_afar() -> Question:
+    return _sums([80000, -80000], HALF, 0, 10)
+
+
 @ex.case("low = zero_point: a ReLU")
 def relu() -> Question:
     return _sums([-60, -2, 4, 90], HALF, 0, 40, low=40)
@@ -122,6 +129,42 @@ def random_sums(rng: np.random.Generator) -> Question:
     reach = 200 * 2**shift
     acc = rng.integers(-reach, reach, int(rng.integers(2, 5))).astype(np.int32)
     return acc, int(rng.integers(2**30, 2**31)), shift, zero_point, int(rng.choice([0, zero_point]))
+
+
+class _FloatUsed(Exception):
+    """An array of floats was made of the accumulators."""
+
+
+class _Watched(np.ndarray):
+    """An array that refuses to become floats, of any width."""
+
+    def __array_finalize__(self, source: object) -> None:
+        if self.dtype.kind in "fc":
+            raise _FloatUsed(str(self.dtype))
+
+
+Answer = Callable[[np.ndarray, int, int, int, int], np.ndarray]
+
+
+@ex.rule
+def codes_of_eight_bits(
+    fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int
+) -> str | None:
+    """The cast is part of the step: the next layer reads bytes."""
+    found = fn(acc, multiplier, shift, zero_point, low)
+    kind = str(getattr(found, "dtype", type(found).__name__))
+    wrong = f"the result is {kind}, and must be uint8: end with .astype(np.uint8), after the clamp"
+    return None if kind == "uint8" else wrong
+
+
+@ex.rule
+def no_floats(fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> str | None:
+    """The 64 bits of x86's longdouble hold every product: only the type tells that it is none of integers."""
+    try:
+        fn(acc.view(_Watched), multiplier, shift, zero_point, low)
+    except _FloatUsed as kind:
+        return f"the codes are right, but you computed them in {kind}: integers only, one multiplication and one shift"
+    return None
 
 
 def _end(rounded: np.ndarray, zero_point: int, low: int) -> np.ndarray:
@@ -176,6 +219,14 @@ def cast_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, lo
     return np.clip((rounded + zero_point).astype(np.uint8), low, 255)
 
 
+@ex.mistake(
+    "You narrow to 16 bits before you clamp: there 40,000 becomes −25,536, and the clamp makes it 0. Clamp first."
+)
+def narrowed_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
+    rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
+    return np.clip(rounded.astype(np.int16) + np.int16(zero_point), low, 255).astype(np.uint8)
+
+
 @ex.mistake("You do not clamp at all: what lies outside 0 … 255 wraps round in uint8.")
 def not_clamped(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     return (shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift) + zero_point).astype(np.uint8)
@@ -200,6 +251,30 @@ def shifted_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int,
 def narrow_product(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     product = (acc.astype(np.int64) * multiplier).astype(np.int32).astype(np.int64)
     return _end(shift_half_even(product, 31 + shift), zero_point, low)
+
+
+@ex.mistake(
+    "acc is not widened: acc * multiplier stays int32 and wraps, and a shift of an int32 by 31 bits and more leaves 0 or "
+    "−1. Widen first: acc.astype(np.int64) * multiplier."
+)
+def not_widened(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
+    product, bits = acc * multiplier, 31 + shift
+    whole = product >> bits
+    rest, half = product - (whole << bits), 1 << (bits - 1)
+    return _end(whole + ((rest > half) | ((rest == half) & (whole % 2 == 1))), zero_point, low)
+
+
+@ex.mistake(
+    "acc is not widened: acc * multiplier stays int32, which wraps and cannot hold the half that you add. "
+    "Widen first: acc.astype(np.int64) * multiplier."
+)
+def half_added_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
+    return _end((acc * multiplier + (1 << (30 + shift))) >> (31 + shift), zero_point, low)
+
+
+@ex.mistake("acc is not widened: acc * multiplier stays int32 and wraps. First of all: acc.astype(np.int64).")
+def shifted_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
+    return _end((acc * multiplier) >> (31 + shift), zero_point, low)
 
 
 @ex.mistake(
@@ -237,14 +312,14 @@ def without_31(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, lo
 
 
 @ex.alternative
-def with_loops(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> list[int]:
+def with_loops(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     codes = []
     for value in acc.tolist():
         whole, rest = divmod(value * multiplier, 2 ** (31 + shift))
         if 2 * rest > 2 ** (31 + shift) or (2 * rest == 2 ** (31 + shift) and whole % 2):
             whole += 1
         codes.append(min(max(whole + zero_point, low), 255))
-    return codes
+    return np.array(codes, np.uint8)
 
 
 @ex.alternative
@@ -253,11 +328,12 @@ def with_a_nudge(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, 
     product = np.multiply(acc, multiplier, dtype=np.int64)
     odd = (product >> bits) & 1
     rounded = (product + (np.int64(1) << (bits - 1)) - 1 + odd) >> bits
-    return np.minimum(np.maximum(rounded + zero_point, low), 255)
+    return np.minimum(np.maximum(rounded + zero_point, low), 255).astype(np.uint8)
 
 
 @ex.alternative
-def with_fractions(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> list[int]:
+def with_fractions(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     from fractions import Fraction
 
-    return [max(low, min(255, round(Fraction(int(a) * multiplier, 1 << (31 + shift))) + zero_point)) for a in acc]
+    steps = [round(Fraction(int(a) * multiplier, 1 << (31 + shift))) for a in acc]
+    return np.array([max(low, min(255, step + zero_point)) for step in steps], dtype="uint8")
