@@ -71,8 +71,8 @@ class CExport:
         lines = [
             f"{self.path}: {self.lines} lines, then the numbers; {self.network.rounding} rounding",
             f"layers: {counted}",
-            f"RAM:    {self.plan.ram_bytes(2):,} bytes, or {self.plan.ram_bytes(1):,} where the processor multiplies bytes"
-            f" (8-bit dot products), of them tensors {self.plan.arena.size:,}",
+            f"RAM:    {self.plan.ram_bytes(2):,} bytes, or {self.plan.ram_bytes(1):,} where the processor multiplies "
+            f"bytes (8-bit dot products), of them tensors {self.plan.arena.size:,}",
             *(f"flash:  {need.flash_bytes:,} bytes ({need.source})" for need in self.needs),
         ]
         if self.missing:
@@ -96,7 +96,9 @@ def quantized_checkpoint(model: str, data: str | None = None) -> tuple[Quantized
     shipped = checkpoints.mend_command(name, folder=folder) != checkpoints.train_command(name)
     if not shipped and not checkpoints.exists(name, folder=folder):
         known = ", ".join(sorted(card.stem for card in CHECKPOINTS.glob("*.json")))
-        raise CourseError(f"no network {model} is here", mend=f"name one of {known}, or the path of a checkpoint's card")
+        raise CourseError(
+            f"no network {model} is here", mend=f"name one of {known}, or the path of a checkpoint's card"
+        )
     network, card = checkpoints.load(name, folder=folder)
     own = "rendered" if card.get("data") == "rendered" else os.environ.get("COURSE_DATA") or "gtsrb"
     splits = load(data or own)

@@ -1,8 +1,8 @@
 """An integer network as one file of C99: no library, no float, no memory but what it declares.
 
 The functions stand in ``network.c`` beside this module, as a learner reads them; a written file holds those that its
-network needs, then ``classify`` with one call a layer, and the numbers at the end: one constant struct a layer, and weights.
-The arithmetic is the engine's (``layers.py``, ``sums.py``), code for code.
+network needs, then ``classify`` with one call a layer, and the numbers: one constant struct a layer, and weights. The
+arithmetic is the engine's (``layers.py``, ``sums.py``), code for code.
 
 **Bytes.** All tensors are uint8 in C. Signed codes are stored with 128 added, and so are their zero points: a product
 then always is unsigned times signed, for which processors have an instruction.
@@ -205,9 +205,9 @@ class _Writer:
             " * code * weight and one number a channel, -zero * (sum of weights) + bias, known beforehand. The sum has",
             " * 32 bits; a multiplication and a shift bring it to the next tensor's scale.",
             " *",
-            " * Compile with  cc -O3 -march=native  for speed, with  cc -Os  for size. An int must have 32 bits or more: on",
-            " * AVR and MSP430 compilation stops. Compilers may make calls of memset and memcpy from loops: a program without",
-            " * a C library must supply the two, or forbid it (gcc: -fno-tree-loop-distribute-patterns).",
+            " * Compile with  cc -O3 -march=native  for speed, with  cc -Os  for size. An int must have 32 bits or more:",
+            " * on AVR and MSP430 compilation stops. Compilers may turn loops into calls of memset and memcpy: a program",
+            " * without a C library must supply the two, or forbid it (gcc: -fno-tree-loop-distribute-patterns).",
             " * One call at a time: the memory is static. */",
             "#include <stdint.h>",
         ]
@@ -226,8 +226,8 @@ class _Writer:
             "/* The class with the largest logit, the first one of equals. */",
             "int class_of(const uint8_t *image);",
             "#ifdef WITH_FACTS",
-            "/* For a program that loads this as a library: height, width, channels, classes; what is added to image and",
-            " * logits to make them unsigned. */",
+            "/* For a program that loads this as a library: height, width, channels, classes; what is added to image",
+            " * and logits to make them unsigned. */",
             f"const int network_facts[6] = {{{', '.join(map(str, facts))}}};",
             "#endif",
         ]
