@@ -205,9 +205,9 @@ class _Writer:
             " * code * weight and one number a channel, -zero * (sum of weights) + bias, known beforehand. The sum has",
             " * 32 bits; a multiplication and a shift bring it to the next tensor's scale.",
             " *",
-            " * Compile with  cc -O3 -march=native  for speed, with  cc -Os  for size. An int must have 32 bits or more:",
-            " * on AVR and MSP430 compilation stops. Compilers may turn loops into calls of memset and memcpy: a program",
-            " * without a C library must supply the two, or forbid it (gcc: -fno-tree-loop-distribute-patterns).",
+            " * Compile with  cc -O3 -march=native  for speed, with  cc -Os  for size. An int must have 32 bits or",
+            " * more: on AVR and MSP430 compilation stops. Compilers may turn loops into calls of memset and memcpy: a",
+            " * program without a C library must supply both, or forbid it (gcc: -fno-tree-loop-distribute-patterns).",
             " * One call at a time: the memory is static. */",
             "#include <stdint.h>",
         ]
