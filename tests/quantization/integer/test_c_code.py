@@ -224,16 +224,22 @@ def test_twice_as_many_layers_as_the_teachers_still_stay_within_400_lines(roundi
     assert max(map(len, lines)) <= 125
 
 
+def only_linear(rounding: str) -> IntegerNetwork:
+    """The small network's classifier on images of 8 channels and one pixel."""
+    network = small_network("small", rounding)
+    codes = network.layers[-2].output
+    flat = IntegerFlatten("flat", ("images",), codes)
+    head = dataclasses.replace(network.layers[-1], inputs=("flat",))
+    return dataclasses.replace(network, input=codes, input_shape=(8, 1, 1), layers=(flat, head))
+
+
 @needs_compiler
 def test_a_linear_layer_multiplies_one_patch(tmp_path):
     """The classifier is the only layer: nothing that computes two positions is in its file."""
-    network = small_network("small", "hardware")
-    head = dataclasses.replace(network.layers[-1], inputs=("flat",), output=network.layers[-1].output)
-    codes, shape = network.layers[-2].output, (8, 1, 1)
-    alone = IntegerNetwork(codes, shape, (IntegerFlatten("flat", ("images",), codes), head), network.logits, "hardware")
-    assert "products(" not in c_source(alone)
-    pictures = as_codes(alone, images(50, shape))
-    np.testing.assert_array_equal(c_codes(alone, pictures, tmp_path), alone.logit_codes(pictures))
+    network = only_linear("hardware")
+    assert "products(" not in c_source(network)
+    pictures = as_codes(network, images(50, (8, 1, 1)))
+    np.testing.assert_array_equal(c_codes(network, pictures, tmp_path), network.logit_codes(pictures))
 
 
 @needs_compiler
@@ -294,6 +300,9 @@ def test_the_sanitizers_find_nothing_and_the_codes_are_the_engines(rounding, sig
         path = compile_c(c_source(network), tmp_path, flags=flags, program=True)
         found = run_program(path, given, offsets=(offset, offset))
         np.testing.assert_array_equal(found, network.logit_codes(given))
+    network, given = only_linear(rounding), images(3, (8, 1, 1))  # reads the image to its end, and no byte more
+    path = compile_c(c_source(network), tmp_path, flags=flags, program=True)
+    np.testing.assert_array_equal(run_program(path, given), network.logit_codes(given))
     network = shipped("student_rendered", rounding)
     path = compile_c(shipped_source("student_rendered", rounding), tmp_path, flags=flags, program=True)
     np.testing.assert_array_equal(run_program(path, signs[:5]), network.logit_codes(signs[:5]))
