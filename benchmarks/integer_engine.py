@@ -40,7 +40,7 @@ from course_lib.quantization.integer import (
     load_c,
     memory_plan,
 )
-from course_lib.quantization.integer.c_program import FLAGS
+from course_lib.quantization.integer.c_program import FLAGS, FOR_SIZE
 from course_lib.quantization.qdq import export_qdq
 
 ROLES = {"student": "", "teacher": "_teacher"}
@@ -96,7 +96,7 @@ def memory_figures(role: str, network: QuantizedNetwork) -> Figures:
     engine = integer_network(network, rounding="hardware")
     source, plan, end = c_source(engine), memory_plan(engine), ROLES[role]
     with tempfile.TemporaryDirectory() as folder:
-        fast, small = footprint(source, folder), footprint(source, folder, flags=("-Os",))
+        fast, small = footprint(source, folder), footprint(source, folder, flags=FOR_SIZE)
     return {
         f"c_flash_bytes{end}": Measurement(fast.flash_bytes, "bytes", 1, f"{role}, constants and code, {fast.source}"),
         f"c_flash_bytes_small{end}": Measurement(small.flash_bytes, "bytes", 1, f"{role}, the same, {small.source}"),
