@@ -1,6 +1,6 @@
 """The integer engine beside ONNX Runtime, and the C file beside both: benchmarks/results/integer_engine.json.
 
-    python benchmarks/integer_engine.py --record     whole test part, five processes to time in
+    python benchmarks/integer_engine.py --record     whole test part, three processes to time in
     python benchmarks/integer_engine.py --quick      64 images, one process, to see whether it runs
 
 * **Codes**: every code of every layer, NumPy with the runtime's rounding beside ONNX Runtime, each layer alone (on the
@@ -49,7 +49,7 @@ ROUNDINGS = ("hardware", "runtime")
 PACES = {BACK_TO_BACK: 40, THIRTY_A_SECOND: 20}
 SUFFIX = {BACK_TO_BACK.name: "", THIRTY_A_SECOND.name: "_30_a_second"}
 WITHOUT = ("-mno-avx512vnni", "-mno-avxvnni")
-SESSIONS = 5
+SESSIONS = 3
 Figures = dict[str, Measurement]
 
 
