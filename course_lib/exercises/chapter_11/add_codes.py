@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from course_lib.exercises.chapter_11.integers_only import not_uint8
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.quantization.integer import shift_half_even
 
@@ -115,10 +116,7 @@ def codes_of_eight_bits(
     fn: Callable[..., np.ndarray], q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair
 ) -> str | None:
     """The cast is part of the step: the next layer reads bytes."""
-    found = fn(q_a, q_b, a, b, y)
-    kind = str(getattr(found, "dtype", type(found).__name__))
-    wrong = f"the result is {kind}, and must be uint8: end with .astype(np.uint8), after the clamp"
-    return None if kind == "uint8" else wrong
+    return not_uint8(fn(q_a, q_b, a, b, y))
 
 
 @ex.inputs

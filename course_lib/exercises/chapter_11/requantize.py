@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from course_lib.exercises.chapter_11.integers_only import FloatUsed, Watched, not_uint8
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.quantization.integer import HardwareFactor, shift_half_even
 
@@ -131,18 +132,6 @@ def random_sums(rng: np.random.Generator) -> Question:
     return acc, int(rng.integers(2**30, 2**31)), shift, zero_point, int(rng.choice([0, zero_point]))
 
 
-class _FloatUsed(Exception):
-    """An array of floats was made of the accumulators."""
-
-
-class _Watched(np.ndarray):
-    """An array that refuses to become floats, of any width."""
-
-    def __array_finalize__(self, source: object) -> None:
-        if self.dtype.kind in "fc":
-            raise _FloatUsed(str(self.dtype))
-
-
 Answer = Callable[[np.ndarray, int, int, int, int], np.ndarray]
 
 
@@ -151,47 +140,45 @@ def codes_of_eight_bits(
     fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int
 ) -> str | None:
     """The cast is part of the step: the next layer reads bytes."""
-    found = fn(acc, multiplier, shift, zero_point, low)
-    kind = str(getattr(found, "dtype", type(found).__name__))
-    wrong = f"the result is {kind}, and must be uint8: end with .astype(np.uint8), after the clamp"
-    return None if kind == "uint8" else wrong
+    return not_uint8(fn(acc, multiplier, shift, zero_point, low))
 
 
 @ex.rule
 def no_floats(fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> str | None:
     """The 64 bits of x86's longdouble hold every product: only the type tells that it is none of integers."""
     try:
-        fn(acc.view(_Watched), multiplier, shift, zero_point, low)
-    except _FloatUsed as kind:
+        fn(acc.view(Watched), multiplier, shift, zero_point, low)
+    except FloatUsed as kind:
         return f"the codes are right, but you computed them in {kind}: integers only, one multiplication and one shift"
     return None
 
 
-def _end(rounded: np.ndarray, zero_point: int, low: int) -> np.ndarray:
+def coded(rounded: np.ndarray, zero_point: int, low: int) -> np.ndarray:
+    """The end of the step: add, clamp, cast."""
     return np.clip(rounded.astype(np.int64) + zero_point, low, 255).astype(np.uint8)
 
 
 @ex.mistake("Your result is rounded down: a shift to the right alone floors. Add one where more than a half was left.")
 def floored(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(acc.astype(np.int64) * multiplier >> (31 + shift), zero_point, low)
+    return coded(acc.astype(np.int64) * multiplier >> (31 + shift), zero_point, low)
 
 
 @ex.mistake("Your result is cut towards 0, as int() and C's division do. Round to the nearest.")
 def towards_zero(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     product = acc.astype(np.int64) * multiplier
-    return _end(np.sign(product) * (np.abs(product) >> (31 + shift)), zero_point, low)
+    return coded(np.sign(product) * (np.abs(product) >> (31 + shift)), zero_point, low)
 
 
 @ex.mistake("Your halves go up: adding a half before the shift sends 6.5 to 7. Asked is the even neighbour.")
 def half_up(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(acc.astype(np.int64) * multiplier + (1 << (30 + shift)) >> (31 + shift), zero_point, low)
+    return coded(acc.astype(np.int64) * multiplier + (1 << (30 + shift)) >> (31 + shift), zero_point, low)
 
 
 @ex.mistake("Your halves go away from 0: 6.5 to 7 and −2.5 to −3. Asked is the even neighbour.")
 def half_away(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     product = acc.astype(np.int64) * multiplier
     rounded = np.abs(product) + (1 << (30 + shift)) >> (31 + shift)
-    return _end(np.sign(product) * rounded, zero_point, low)
+    return coded(np.sign(product) * rounded, zero_point, low)
 
 
 @ex.mistake(
@@ -199,12 +186,12 @@ def half_away(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low
     "rounding, by 2^(31 + shift)."
 )
 def twice(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(HardwareFactor(np.array(multiplier), np.array(shift))(acc), zero_point, low)
+    return coded(HardwareFactor(np.array(multiplier), np.array(shift))(acc), zero_point, low)
 
 
 @ex.mistake("You round twice, by 2^31 and by 2^shift, each time a half to even. Divide by 2^(31 + shift) in one step.")
 def twice_even(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even(shift_half_even(acc.astype(np.int64) * multiplier, 31), shift), zero_point, low)
+    return coded(shift_half_even(shift_half_even(acc.astype(np.int64) * multiplier, 31), shift), zero_point, low)
 
 
 @ex.mistake("You clamp before the zero point is added. The codes are what must lie in low … 255: add first.")
@@ -244,37 +231,7 @@ def always_relu(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, l
 
 @ex.mistake("You shift before you multiply: the bits that fall off are those that decide. Multiply first.")
 def shifted_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even((acc.astype(np.int64) >> shift) * multiplier, 31), zero_point, low)
-
-
-@ex.mistake("Your product overflows 32 bits: an int32 array times a Python integer stays int32. Widen acc to int64.")
-def narrow_product(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    product = (acc.astype(np.int64) * multiplier).astype(np.int32).astype(np.int64)
-    return _end(shift_half_even(product, 31 + shift), zero_point, low)
-
-
-@ex.mistake(
-    "acc is not widened: acc * multiplier stays int32 and wraps, and a shift of an int32 by 31 bits and more leaves 0 or "
-    "−1. Widen first: acc.astype(np.int64) * multiplier."
-)
-def not_widened(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    product, bits = acc * multiplier, 31 + shift
-    whole = product >> bits
-    rest, half = product - (whole << bits), 1 << (bits - 1)
-    return _end(whole + ((rest > half) | ((rest == half) & (whole % 2 == 1))), zero_point, low)
-
-
-@ex.mistake(
-    "acc is not widened: acc * multiplier stays int32, which wraps and cannot hold the half that you add. "
-    "Widen first: acc.astype(np.int64) * multiplier."
-)
-def half_added_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end((acc * multiplier + (1 << (30 + shift))) >> (31 + shift), zero_point, low)
-
-
-@ex.mistake("acc is not widened: acc * multiplier stays int32 and wraps. First of all: acc.astype(np.int64).")
-def shifted_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end((acc * multiplier) >> (31 + shift), zero_point, low)
+    return coded(shift_half_even((acc.astype(np.int64) >> shift) * multiplier, 31), zero_point, low)
 
 
 @ex.mistake(
@@ -283,12 +240,12 @@ def shifted_narrow(acc: np.ndarray, multiplier: int, shift: int, zero_point: int
 )
 def in_float32(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     factor = np.float32(multiplier / 2 ** (31 + shift))
-    return _end(np.rint(acc.astype(np.float32) * factor), zero_point, low)
+    return coded(np.rint(acc.astype(np.float32) * factor), zero_point, low)
 
 
 @ex.mistake("Your arithmetic is in floats. Even the 53 bits of a float64 cannot hold every product; int64 can.")
 def in_float64(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(np.rint(acc * (multiplier / 2 ** (31 + shift))), zero_point, low)
+    return coded(np.rint(acc * (multiplier / 2 ** (31 + shift))), zero_point, low)
 
 
 @ex.mistake("The zero point is missing: the code of 0 is zero_point.")
@@ -308,7 +265,7 @@ def signed_codes(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, 
 
 @ex.mistake("You shift by `shift` alone. The multiplier has 31 bits behind its point: shift by 31 + shift.")
 def without_31(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even(acc.astype(np.int64) * multiplier, shift), zero_point, low)
+    return coded(shift_half_even(acc.astype(np.int64) * multiplier, shift), zero_point, low)
 
 
 @ex.alternative
