@@ -1,6 +1,6 @@
 """The integer engine beside ONNX Runtime, and the C file beside both: benchmarks/results/integer_engine.json.
 
-    python benchmarks/integer_engine.py --record     whole test part, five processes to time in
+    python benchmarks/integer_engine.py --record     whole test part, three processes to time in
     python benchmarks/integer_engine.py --quick      64 images, one process, to see whether it runs
 
 * **Codes**: every code of every layer, NumPy with the runtime's rounding beside ONNX Runtime, each layer alone (on the
@@ -40,7 +40,7 @@ from course_lib.quantization.integer import (
     load_c,
     memory_plan,
 )
-from course_lib.quantization.integer.c_program import FLAGS
+from course_lib.quantization.integer.c_program import FLAGS, FOR_SIZE
 from course_lib.quantization.qdq import export_qdq
 
 ROLES = {"student": "", "teacher": "_teacher"}
@@ -49,7 +49,7 @@ ROUNDINGS = ("hardware", "runtime")
 PACES = {BACK_TO_BACK: 40, THIRTY_A_SECOND: 20}
 SUFFIX = {BACK_TO_BACK.name: "", THIRTY_A_SECOND.name: "_30_a_second"}
 WITHOUT = ("-mno-avx512vnni", "-mno-avxvnni")
-SESSIONS = 5
+SESSIONS = 3
 Figures = dict[str, Measurement]
 
 
@@ -96,7 +96,7 @@ def memory_figures(role: str, network: QuantizedNetwork) -> Figures:
     engine = integer_network(network, rounding="hardware")
     source, plan, end = c_source(engine), memory_plan(engine), ROLES[role]
     with tempfile.TemporaryDirectory() as folder:
-        fast, small = footprint(source, folder), footprint(source, folder, flags=("-Os",))
+        fast, small = footprint(source, folder), footprint(source, folder, flags=FOR_SIZE)
     return {
         f"c_flash_bytes{end}": Measurement(fast.flash_bytes, "bytes", 1, f"{role}, constants and code, {fast.source}"),
         f"c_flash_bytes_small{end}": Measurement(small.flash_bytes, "bytes", 1, f"{role}, the same, {small.source}"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 
 from course_lib import cli
 from course_lib.errors import CourseError
+from course_lib.quantization.integer import find_compiler
 from course_lib.storage.files import CHECKPOINTS
 
 
@@ -112,7 +116,12 @@ def test_export_c_writes_the_file_and_says_what_it_needs(capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "layers: 5 Convolution, 1 GlobalAverage, 1 Flatten, 1 Linear" in shown
     assert "hardware rounding" in shown
-    assert "bytes, of them tensors 7,680" in shown
+    assert "RAM:    11,584 bytes, or 10,112 where the processor multiplies bytes" in shown
+    assert ", of them tensors 7,680" in shown
+    if find_compiler() and shutil.which("size"):
+        speed, size = (int(n.replace(",", "")) for n in re.findall(r"flash:  ([\d,]+) bytes \(", shown))
+        assert 150_000 < size < speed
+        assert "-Os, " in shown
     assert (
         "0 logits differ from the engine's on 5 images" in shown
         or "not compared with the engine: no C compiler" in shown
@@ -135,12 +144,15 @@ def test_export_c_without_a_compiler_writes_the_file_and_says_that_it_was_not_co
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nobody", "x.c"], "nobody.json: the file is missing"),
+        (["nobody", "x.c"], "no network nobody is here. Mend: name one of alone_gtsrb, "),
+        (["here/nobody.json", "x.c"], "no network here/nobody.json is here. Mend: name one of alone_gtsrb, "),
         (["student_rendered", "x.c", "--check", "0"], "check must be at least 1 image, got 0"),
         (["student_rendered", "x.c", "--data", "cifar"], "unknown data 'cifar'"),
         (["student_rendered", "student.py/x.c"], "cannot write here"),
+        (["student_rendered", "missing/x.c"], "missing: cannot write here (no such folder)"),
+        (["student_rendered", "."], "cannot write here (it is a folder)"),
     ],
-    ids=["no network", "no images", "no data", "no folder"],
+    ids=["no network", "no card", "no images", "no data", "no folder", "missing folder", "folder"],
 )
 def test_a_mistake_of_export_c_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
     (tmp_path / "student.py").touch()
@@ -148,4 +160,4 @@ def test_a_mistake_of_export_c_is_one_line(arguments, words, capsys, monkeypatch
     assert cli.main(["export-c", *arguments]) == 2
     (line,) = lines(capsys)
     assert words in line
-    assert not (tmp_path / "x.c").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["student.py"]

@@ -15,6 +15,14 @@ from course_lib.exercises.chapter_10.weights_by_channel import quantize_weights
 from engine_trial.answers import Answers
 
 RANGE: Answers = {
+    "rounded_down_always": lambda low, high, bits: (
+        scale_and_zero_point(low, high, bits)[0],
+        math.floor(-min(low, 0.0) / scale_and_zero_point(low, high, bits)[0]) if low or high else 0,
+    ),
+    "one_above_the_floor": lambda low, high, bits: (
+        scale_and_zero_point(low, high, bits)[0],
+        int(-min(low, 0.0) / scale_and_zero_point(low, high, bits)[0] + 1) if low or high else 0,
+    ),
     "scale_alone": lambda low, high, bits: scale_and_zero_point(low, high, bits)[0],
     "upper_end_alone": lambda low, high, bits: scale_and_zero_point(0.0, high, bits),
     "from_above": lambda low, high, bits: (
@@ -64,14 +72,32 @@ NOISE: Answers = {
     "base_two": lambda x, r: sqnr(x, r) * math.log2(10),
     "first_row": lambda x, r: sqnr(x[:1], r[:1]),
     "rounded": lambda x, r: round(sqnr(x, r)) if not torch.equal(x, r) else math.inf,
+    "infinite_without_signal_alone": lambda x, r: (
+        math.inf if not x.any() else float(10 * (x.square().sum() / (x - r).square().sum().clamp(min=1e-6)).log10())
+    ),
+    "zero_where_nothing_is": lambda x, r: sqnr(x, r) if x.any() else 0.0,
     "zero_where_same": lambda x, r: 0.0 if torch.equal(x, r) else sqnr(x, r),
     "relative_errors": lambda x, r: math.inf if torch.equal(x, r) else -float(20 * (x / r - 1).abs().mean().log10()),
 }
 CLIP: Answers = {
+    "not_clamped_below": lambda x, clips, bits: min(
+        clips,
+        key=lambda a: float(
+            (x - (x * (2 ** (bits - 1) - 1) / a).round().clamp(max=2 ** (bits - 1) - 1) * a / (2 ** (bits - 1) - 1))
+            .square()
+            .mean()
+        ),
+    ),
     "median_of_the_clips": lambda x, clips, bits: sorted(clips)[len(clips) // 2],
     "three_sigma": lambda x, clips, bits: min(clips, key=lambda a: abs(a - 3 * float(x.std()))),
     "percentile": lambda x, clips, bits: min(clips, key=lambda a: abs(a - float(x.abs().quantile(0.95)))),
-    "always_eight_bits": lambda x, clips, bits: best_clip(x, clips, 8),
+    "clamped_as_eight_bits": lambda x, clips, bits: min(
+        clips,
+        key=lambda a: float(
+            (x - a / (2 ** (bits - 1) - 1) * (x * (2 ** (bits - 1) - 1) / a).round().clamp(-127, 127)).square().mean()
+        ),
+    ),
+    "a_bit_less": lambda x, clips, bits: best_clip(x, clips, max(bits - 1, 2)),
     "positive_values": lambda x, clips, bits: best_clip(x[x > 0], clips, bits),
     "first": lambda x, clips, bits: clips[0],
     "without_the_far_value": lambda x, clips, bits: best_clip(x[:-1], clips, bits),
@@ -85,7 +111,24 @@ def weights_changed(w, bits):
     return found
 
 
+def with_epsilon(w, bits):
+    scale = (w.flatten(1).abs().amax(1) + 1e-8) / (2 ** (bits - 1) - 1)
+    return (w / scale.view(-1, *[1] * (w.ndim - 1))).round(), scale
+
+
+def reach_of_at_least(least):
+    def answer(w, bits):
+        reach = w.flatten(1).abs().amax(1)
+        scale = torch.where(reach < least, torch.ones_like(reach), reach / (2 ** (bits - 1) - 1))
+        return (w / scale.view(-1, *[1] * (w.ndim - 1))).round(), scale
+
+    return answer
+
+
 WEIGHTS: Answers = {
+    "epsilon_added": with_epsilon,
+    "reach_below_a_hundredth_is_zero": reach_of_at_least(0.01),
+    "reach_below_a_billionth_is_zero": reach_of_at_least(1e-9),
     "weights_changed": weights_changed,
     "codes_alone": lambda w, bits: quantize_weights(w, bits)[0],
     "inverse_scale": lambda w, bits: (quantize_weights(w, bits)[0], 1 / quantize_weights(w, bits)[1]),

@@ -54,6 +54,7 @@ FACTOR: Answers = {
     "rounded_up": lambda f: (-int(-np.frexp(f)[0] * 2**31 // 1), -int(np.frexp(f)[1])),
     "even_multipliers": lambda f: (multiplier_and_shift(f)[0] // 2 * 2, multiplier_and_shift(f)[1]),
     "inverse": lambda f: multiplier_and_shift(1 / f),
+    "float_multiplier": lambda f: (float(multiplier_and_shift(f)[0]), multiplier_and_shift(f)[1]),
     "multiplier_alone": lambda f: multiplier_and_shift(f)[0],
     "product": lambda f: float(multiplier_and_shift(f)[0] * 2.0 ** (-31 - multiplier_and_shift(f)[1])),
 }
@@ -65,7 +66,19 @@ def sums_changed(acc, multiplier, shift, zero_point, low):
     return found
 
 
+def longdouble(acc, multiplier, shift, zero_point, low):
+    """Floats of 64 bits, which hold every product, on x86."""
+    steps = np.rint(acc.astype(np.longdouble) * multiplier / 2 ** (31 + shift))
+    return np.clip(steps + zero_point, low, 255).astype(np.uint8)
+
+
 CODE: Answers = {
+    "longdouble": longdouble,
+    "never_cast": lambda a, m, s, z, low: requantize(a, m, s, z, low).astype(np.int64),
+    "cast_to_int8": lambda a, m, s, z, low: requantize(a, m, s, z, low).astype(np.int8),
+    "sixteen_bits": lambda a, m, s, z, low: np.clip(
+        shift_half_even(a.astype(np.int64) * m, 31 + s).astype(np.int16) + z, low, 255
+    ),
     "sums_changed": sums_changed,
     "half_down": lambda a, m, s, z, low: np.clip(
         -((-a.astype(np.int64) * m + (1 << (30 + s))) >> (31 + s)) + z, low, 255
@@ -83,6 +96,10 @@ ADD: Answers = {
     "difference": lambda p, q, a, b, y: add_codes(p, 2 * b[1] - q.astype(int), a, b, y),
     "first_alone": lambda p, q, a, b, y: add_codes(p, np.full_like(q, b[1]), a, b, y),
     "ten_bits": lambda p, q, a, b, y: add_codes(p, q, (round(1024 * a[0] / y[0]) / 1024 * y[0], a[1]), b, y),
+    "never_cast": lambda p, q, a, b, y: add_codes(p, q, a, b, y).astype(np.int64),
+    "fourteen_bits_of_a": lambda p, q, a, b, y: add_codes(
+        p, q, (round(2**14 * a[0] / y[0]) / 2**14 * y[0], a[1]), b, y
+    ),
     "mean": lambda p, q, a, b, y: add_codes(p, q, (a[0] / 2, a[1]), (b[0] / 2, b[1]), y),
     "scales_swapped": lambda p, q, a, b, y: add_codes(p, q, (b[0], a[1]), (a[0], b[1]), y),
     "zero_points_swapped": lambda p, q, a, b, y: add_codes(p, q, (a[0], b[1]), (b[0], a[1]), y),
@@ -96,7 +113,14 @@ def reads_changed(sizes, reads):
     return found
 
 
+def kept_unread(sizes, reads):
+    """A tensor that nobody reads stays to the end."""
+    last = {t: step for step, inputs in enumerate(reads, start=1) for t in inputs}
+    return max(sizes[i] + sum(sizes[t] for t in range(i) if last.get(t, len(sizes)) >= i) for i in range(1, len(sizes)))
+
+
 BYTES: Answers = {
+    "kept_unread": kept_unread,
     "reads_changed": reads_changed,
     "last_step": lambda sizes, reads: most_bytes([0] * (len(sizes) - 2) + sizes[-2:], reads),
     "twice_the_largest": lambda sizes, reads: 2 * max(sizes),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from course_lib.data import Splits, load
+from course_lib.errors import CourseError
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images
 from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network
@@ -32,8 +33,9 @@ from course_lib.quantization.integer import (
     load_c,
     memory_plan,
 )
+from course_lib.quantization.integer.c_program import FLAGS, FOR_SIZE
 from course_lib.quantization.integer.engine import Rounding
-from course_lib.storage.files import CHECKPOINTS, atomic_path
+from course_lib.storage.files import CHECKPOINTS, atomic_path, require_writable, user_path
 
 CALIBRATION = 512
 """Training images that the ranges are taken from."""
@@ -48,7 +50,7 @@ class CExport:
         lines: before its numbers.
         network: that it computes.
         plan: its static memory.
-        needs: of the compiled object, None without compiler or ``size``.
+        needs: of objects compiled for speed and for size, none without compiler or ``size``.
         compared: images whose logits were compared with the engine's, 0 without compiler.
         differing: logits that differ among them.
         missing: why it was not compiled, "" if it was.
@@ -58,7 +60,7 @@ class CExport:
     lines: int
     network: IntegerNetwork
     plan: MemoryPlan
-    needs: Footprint | None
+    needs: tuple[Footprint, ...]
     compared: int
     differing: int
     missing: str
@@ -66,14 +68,13 @@ class CExport:
     def __str__(self) -> str:
         kinds = [type(layer).__name__.removeprefix("Integer") for layer in self.network.layers]
         counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        arena, ram = self.plan.arena.size, self.plan.ram_bytes()
         lines = [
             f"{self.path}: {self.lines} lines, then the numbers; {self.network.rounding} rounding",
             f"layers: {counted}",
-            f"RAM:    {self.needs.ram_bytes if self.needs else ram:,} bytes, of them tensors {arena:,}",
+            f"RAM:    {self.plan.ram_bytes(2):,} bytes, or {self.plan.ram_bytes(1):,} where the processor multiplies "
+            f"bytes (8-bit dot products), of them tensors {self.plan.arena.size:,}",
+            *(f"flash:  {need.flash_bytes:,} bytes ({need.source})" for need in self.needs),
         ]
-        if self.needs:
-            lines.append(f"flash:  {self.needs.flash_bytes:,} bytes ({self.needs.source})")
         if self.missing:
             return "\n".join([*lines, f"not compared with the engine: {self.missing}"])
         return "\n".join(
@@ -91,7 +92,14 @@ def quantized_checkpoint(model: str, data: str | None = None) -> tuple[Quantized
     """
     place = Path(model)
     is_path = place.suffix in (".json", ".safetensors")
-    network, card = checkpoints.load(place.stem if is_path else model, folder=place.parent if is_path else CHECKPOINTS)
+    name, folder = (place.stem, place.parent) if is_path else (model, CHECKPOINTS)
+    shipped = checkpoints.mend_command(name, folder=folder) != checkpoints.train_command(name)
+    if not shipped and not checkpoints.exists(name, folder=folder):
+        known = ", ".join(sorted(card.stem for card in CHECKPOINTS.glob("*.json")))
+        raise CourseError(
+            f"no network {model} is here", mend=f"name one of {known}, or the path of a checkpoint's card"
+        )
+    network, card = checkpoints.load(name, folder=folder)
     own = "rendered" if card.get("data") == "rendered" else os.environ.get("COURSE_DATA") or "gtsrb"
     splits = load(data or own)
     images = calibration_images(splits.train, min(CALIBRATION, len(splits.train)))
@@ -109,11 +117,12 @@ def export_c(
         data: as in ``quantized_checkpoint``.
         rounding: "hardware" or "runtime", see ``integer_network``.
         check: test images to compare on, spread over the test part, ≥ 1.
-    Raises: CourseError, ValueError: as ``quantized_checkpoint`` and ``c_source``; the file cannot be written; it does
-        not compile.
+    Raises: CourseError, ValueError: as ``quantized_checkpoint`` and ``c_source``; the file cannot be written, as its
+        folder is missing, for example; it does not compile.
     """
     if check < 1:
         raise ValueError(f"check must be at least 1 image, got {check}")
+    out = _writable(out)
     quantized, splits = quantized_checkpoint(model, data)
     images = splits.test.images
     channels, height, width = images.shape[1:]
@@ -124,10 +133,22 @@ def export_c(
         part.write_text(source, encoding="ascii")
     plan, lines = memory_plan(network), len(code_lines(source))
     if find_compiler() is None:
-        return CExport(Path(out), lines, network, plan, None, 0, 0, "no C compiler here (cc, gcc, clang)")
+        return CExport(out, lines, network, plan, (), 0, 0, "no C compiler here (cc, gcc, clang)")
     with tempfile.TemporaryDirectory() as folder:
         some = images[np.linspace(0, len(images) - 1, min(check, len(images))).astype(int)]
         found = load_c(compile_c(source, folder))(some)
-        needs = footprint(source, folder) if shutil.which("size") else None
+        sizes = (FLAGS, FOR_SIZE) if shutil.which("size") else ()
+        needs = tuple(footprint(source, folder, flags=flags) for flags in sizes)
     differing = int(np.count_nonzero(found != network.logit_codes(some)))
-    return CExport(Path(out), lines, network, plan, needs, len(some), differing, "")
+    return CExport(out, lines, network, plan, needs, len(some), differing, "")
+
+
+def _writable(out: str | Path) -> Path:
+    """The path, asked before minutes of work. A folder that is not there is more likely a mistake than a wish."""
+    path = user_path(out)
+    if path.is_dir():
+        raise CourseError("cannot write here (it is a folder)", path=path, mend="name a file, such as student.c")
+    if not path.parent.exists():
+        raise CourseError("cannot write here (no such folder)", path=path.parent, mend="make it, or name another one")
+    require_writable(path.parent)
+    return path

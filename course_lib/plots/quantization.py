@@ -23,6 +23,8 @@ GRANULARITIES = {
     "block": "one for each block",
 }
 """Which weights share a scale: all of a layer, those of an output channel, or a block of a few."""
+CLIP_UNITS = {"gaussian": "the standard deviation", "laplacian": "mean |x|"}
+"""In what the clip of a distribution is measured."""
 
 
 @styled
@@ -69,20 +71,23 @@ def ruler_figure(x: Tensor, affine: Affine) -> CourseFigure:
 
 @styled
 def noise_figure(bits: ArrayLike, measured: Mapping[str, ArrayLike], laws: Mapping[str, ArrayLike]) -> CourseFigure:
-    """SQNR (dB) over the bits: points measured, and for each tensor the line of the law.
+    """SQNR (dB) over the bits, one panel a tensor: points measured, and the line of the law.
 
     Args: bits: (K,); measured, laws: tensor → (K,), dB; both have the same tensors.
     """
-    figure, axes = new_figure(7.0, 3.8)
+    figure, panels = new_figure(10.0, 3.2, columns=len(measured))
     told = []
-    for i, (name, values) in enumerate(measured.items()):
-        axes.plot(bits, floats(laws[name]), color=COLOURS[i], linewidth=1)
-        axes.plot(bits, floats(values), linestyle="", color=COLOURS[i], marker=MARKERS[i], markersize=6, label=name)
+    ends = [
+        edge for values in (*measured.values(), *laws.values()) for edge in (min(floats(values)), max(floats(values)))
+    ]
+    for axes, (name, values) in zip(np.atleast_1d(panels), measured.items(), strict=True):
+        axes.plot(bits, floats(laws[name]), color=COLOURS[0], linewidth=1, label="law")
+        axes.plot(bits, floats(values), linestyle="", color=COLOURS[1], marker="o", markersize=5, label="measured")
         pairs = ", ".join(f"{v:.1f} ({w:.1f})" for v, w in zip(floats(values), floats(laws[name]), strict=True))
         told.append(f"{name} {pairs}")
-    axes.plot([], [], color="#000000", linewidth=1, label="law")
-    axes.set(xlabel="bits of a code", ylabel="SQNR, dB", xticks=floats(bits))
-    axes.legend(loc="upper left")
+        axes.set(xlabel="bits of a code", ylabel="SQNR, dB", xticks=floats(bits), title=name)
+        axes.set_ylim(min(ends) - 3, max(ends) + 3)
+    figure.legend(*np.atleast_1d(panels)[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return finish(figure, alt=f"SQNR in dB over bits, measured and by the law in parentheses: {'; '.join(told)}.")
 
 
@@ -97,8 +102,8 @@ def clip_figure(
     """Rounding, clipping and their sum over the clip, one panel a distribution; points measured; the best clip.
 
     Args:
-        alphas: (K,), in units of the distribution's scale.
-        laws: distribution → K errors.
+        alphas: (K,), in units of ``CLIP_UNITS``.
+        laws: distribution, one of ``CLIP_UNITS`` → K errors.
         measured: distribution → (K,), mean squared error.
         best: distribution → its best clip.
         bits: of the codes; for the title.
@@ -113,7 +118,7 @@ def clip_figure(
         axes.plot(alphas, floats(measured[name]), ".", color=COLOURS[3], markersize=7, label="measured")
         axes.axvline(best[name], color="#777777", linestyle=":", label="best clip")
         least = min(e.total for e in errors)
-        axes.set(xlabel="clip α, in scales of the density", ylabel="mean squared error", yscale="log")
+        axes.set(xlabel=f"clip α, in units of {CLIP_UNITS[name]}", ylabel="mean squared error", yscale="log")
         axes.set_ylim(least / 30, 4 * max(e.total for e in errors))
         axes.set_title(f"{name.capitalize()}, {bits} bits: best at {best[name]:.2f}")
         told.append(f"{name}: best clip {best[name]:.2f}, error {least:.4f}; the widest drawn {errors[-1].total:.4f}")

@@ -732,7 +732,7 @@ display(Markdown(f"""
 """))
 
 # %% [markdown]
-# Next: fewer weights are one half of the story; the other is fewer bits for each. That chapter is not written yet; the [README](../README.md) says what is planned.
+# Next: fewer weights are one half of the story; the other is fewer bits for each: [10 · affine quantization](10_affine_quantization.ipynb).
 #
 # ## References
 #

@@ -64,11 +64,20 @@ def test_values_less_than_half_a_step_outside_are_rounded_not_clipped():
     assert (len(rounded.get_xdata()), len(clipped.get_xdata())) == (3, 1)
 
 
-def test_points_and_line_of_a_tensor_have_one_colour():
-    lines = FIGURES["noise"]().axes[0].get_lines()
-    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
-    assert np.asarray(lines[1].get_ydata()).tolist() == [10, 16]
-    assert "b 5.0 (6.0), 11.0 (12.0)" in plots.alt_text(FIGURES["noise"]())
+def test_each_tensor_has_a_panel_with_its_points_and_its_law_on_one_scale():
+    figure = FIGURES["noise"]()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b"]
+    for axes, points, line in zip(figure.axes, ([10, 16], [5, 11]), ([9.5, 16.9], [6, 12]), strict=True):
+        law, measured = axes.get_lines()
+        assert np.asarray(measured.get_ydata()).tolist() == points
+        assert np.asarray(law.get_ydata()).tolist() == line
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+    assert "b 5.0 (6.0), 11.0 (12.0)" in plots.alt_text(figure)
+
+
+def test_a_clip_is_told_in_the_unit_of_its_distribution():
+    labels = [axes.get_xlabel() for axes in clip().axes]
+    assert labels == ["clip α, in units of the standard deviation", "clip α, in units of mean |x|"]
 
 
 def test_rounding_grows_clipping_falls_and_the_best_clip_is_marked():

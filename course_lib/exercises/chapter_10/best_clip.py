@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import torch
@@ -57,8 +58,14 @@ def _error(x: Tensor, alpha: float, bits: int) -> float:
     return (x.double() - _restored(x, alpha, bits)).square().mean().item()
 
 
-def _bell(seed: int, count: int = 33) -> list[float]:
-    return np.random.default_rng(seed).laplace(0, 1, count).round(2).tolist()
+def _error_of(x: Tensor, step: float, low: float, high: float) -> float:
+    """Mean squared error of codes low … high with the given step."""
+    return float((x.double() - torch.round(x.double() / step).clamp(low, high) * step).square().mean())
+
+
+def _bell(seed: int, count: int = 11) -> list[float]:
+    """Values with one digit, few enough that a message shows them all; + 0 makes −0 a 0."""
+    return (np.random.default_rng(seed).laplace(0, 1, count).round(1) + 0.0).tolist()
 
 
 @ex.case("by hand, two bits: with α = 1 the codes stand for −1, 0, 1, and 3 is off by 2; α = 3 turns the ones into 0")
@@ -68,22 +75,27 @@ def by_hand() -> Question:
 
 @ex.case("one far value, and nearly all others small: clip it, but not at any price")
 def one_far() -> Question:
-    return torch.tensor([*_bell(0), 6.0]), [0.5, 1.0, 2.0, 3.0, 4.0, 6.0], 3
+    return torch.tensor([*_bell(95), 4.0]), [0.8, 1.4, 2.0, 2.6, 3.3, 4.0], 3
 
 
 @ex.case("the same with more bits: steps are cheap now, clipping is not")
 def more_bits() -> Question:
-    return torch.tensor([*_bell(0), 6.0]), [0.5, 1.0, 2.0, 3.0, 4.0, 6.0], 6
+    return torch.tensor([*_bell(95), 4.0]), [0.8, 1.4, 2.0, 2.6, 3.3, 4.0], 6
 
 
 @ex.case("the far value is negative, and the clips are in no order")
 def negative() -> Question:
-    return torch.tensor([*_bell(1), -9.0]), [4.0, 9.0, 1.5, 6.0, 3.0, 2.2], 4
+    return torch.tensor([*_bell(320), -4.0]), [3.2, 4.0, 1.5, 3.6, 2.8, 2.2], 4
 
 
-@ex.case("evenly spread values: clip nothing")
+@ex.case("three bits, and a far negative value: the codes end at −α as they do at α")
+def both_ends() -> Question:
+    return torch.tensor([*_bell(1111, 9), -4.5]), [1.0, 1.5, 2.0, 2.5, 3.0, 4.5], 3
+
+
+@ex.case("values at equal distances: clip nothing")
 def uniform() -> Question:
-    return torch.linspace(-2, 2, 35), [1.0, 1.5, 2.0, 3.0], 4
+    return torch.linspace(-2, 2, 9), [1.0, 1.5, 2.0, 3.0], 4
 
 
 @ex.case("a clip beyond the largest value can be the best: its codes fall where the values are")
@@ -93,22 +105,23 @@ def on_the_codes() -> Question:
 
 @ex.case("values that are not around 0")
 def shifted() -> Question:
-    return torch.tensor([value + 1.0 for value in _bell(2)]), [1.0, 1.6, 2.2, 2.8, 3.4, 4.0, 5.0], 4
+    return torch.tensor([round(value + 1.0, 1) for value in _bell(236, 10)]), [1.0, 1.6, 2.2, 2.8, 3.4, 4.0, 5.0], 4
 
 
 @ex.case("two bits, and no clip that is the largest value")
 def between() -> Question:
-    return torch.tensor([*_bell(4), 5.2]), [1.0, 1.5, 2.0, 2.5, 3.5, 5.0, 6.5], 2
+    return torch.tensor([*_bell(819, 9), 5.2]), [1.0, 1.5, 2.0, 2.5, 3.5, 5.0, 6.5], 2
 
 
 @ex.inputs
 def random_values(rng: np.random.Generator) -> Question:
+    """The best clip is not the largest, and not best by a hair."""
     while True:
-        bits = int(rng.integers(2, 6))
-        x = torch.tensor([*rng.laplace(0, 1, 30).round(2), float(rng.choice([-1, 1]) * rng.uniform(5, 9))]).float()
-        clips = [float(c) for c in rng.permutation(np.linspace(0.6, float(x.abs().max()), 8)).round(2)]
-        errors = sorted(_error(x, clip, bits) for clip in clips)
-        if errors[1] > 1.02 * errors[0]:
+        bits, far = int(rng.integers(2, 5)), float(rng.choice([-1, 1]) * rng.uniform(3, 5))
+        x = torch.tensor([*rng.laplace(0, 1, 11), far]).round(decimals=1).float() + 0.0
+        clips = [float(c) for c in rng.permutation(np.linspace(0.6, float(x.abs().max()), 8)).round(1)]
+        best, second = sorted(clips, key=lambda clip: _error(x, clip, bits))[:2]
+        if best < max(clips) and _error(x, second, bits) > 1.02 * _error(x, best, bits):
             return x, clips, bits
 
 
@@ -125,6 +138,17 @@ def largest_clip(x: Tensor, clips: Sequence[float], bits: int) -> float:
 @ex.mistake("You took the smallest clip. It has the finest steps, and clips most.")
 def smallest_clip(x: Tensor, clips: Sequence[float], bits: int) -> float:
     return min(clips)
+
+
+@ex.mistake("You never clamped the codes: then nothing is clipped, and the smallest steps win by far.")
+def never_clamped(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    return min(clips, key=lambda alpha: _error_of(x, alpha / (2 ** (bits - 1) - 1), -inf, inf))
+
+
+@ex.mistake("Your codes reach −2^(b−1). Restricted ones end at −(2^(b−1) − 1): both ends of −α … α are the clip.")
+def not_restricted(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    most = 2 ** (bits - 1) - 1
+    return min(clips, key=lambda alpha: _error_of(x, alpha / most, -most - 1, most))
 
 
 @ex.mistake("You left the clipped values out of the mean. They have the largest errors: that is the price of a clip.")
@@ -159,13 +183,26 @@ def one_side_has_all(x: Tensor, clips: Sequence[float], bits: int) -> float:
 @ex.mistake("Your step is α / 2^(b−1), so that α itself has no code. The last code, 2^(b−1) − 1, stands for α.")
 def one_step_more(x: Tensor, clips: Sequence[float], bits: int) -> float:
     most = 2 ** (bits - 1)
+    return min(clips, key=lambda alpha: _error_of(x, alpha / most, 1 - most, most - 1))
 
-    def error(alpha: float) -> float:
-        step = alpha / most
-        restored = torch.round(x.double() / step).clamp(1 - most, most - 1) * step
-        return float((x.double() - restored).square().mean())
 
-    return min(clips, key=error)
+@ex.mistake("Your step is α / 2^(b−1), and −α alone has a code. Symmetric, restricted: ±α have ±(2^(b−1) − 1).")
+def one_step_more_below(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    most = 2 ** (bits - 1)
+    return min(clips, key=lambda alpha: _error_of(x, alpha / most, -most, most - 1))
+
+
+@ex.mistake("Your step is α / 2^(b−1), and your last code 2^(b−1), which b bits do not hold. It is 2^(b−1) − 1.")
+def one_code_too_many(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    most = 2 ** (bits - 1)
+    return min(clips, key=lambda alpha: _error_of(x, alpha / most, -most, most))
+
+
+@ex.mistake(
+    "You always used 127. That is 8 bits; with b bits the last code is 2^(b−1) − 1, and fewer bits clip earlier."
+)
+def always_127(x: Tensor, clips: Sequence[float], bits: int) -> float:
+    return min(clips, key=lambda alpha: _error(x, alpha, 8))
 
 
 @ex.mistake("You clipped, but did not round: without the error of rounding the widest clip always wins.")
@@ -200,12 +237,8 @@ def step_itself(x: Tensor, clips: Sequence[float], bits: int) -> float:
 
 @ex.mistake("Your step is 2α / (2^b − 1), that of asymmetric codes: here α is 2^(b−1) − 1 steps from 0.")
 def asymmetric_step(x: Tensor, clips: Sequence[float], bits: int) -> float:
-    def error(alpha: float) -> float:
-        step = 2 * alpha / (2**bits - 1)
-        restored = torch.round(x.double() / step).clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step
-        return float((x.double() - restored).square().mean())
-
-    return min(clips, key=error)
+    most = 2 ** (bits - 1) - 1
+    return min(clips, key=lambda alpha: _error_of(x, 2 * alpha / (2**bits - 1), -most - 1, most))
 
 
 @ex.alternative

@@ -31,7 +31,7 @@ ex = Exercise(
 
 @ex.reference
 def sqnr(x: Tensor, restored: Tensor) -> float:
-    """10·log₁₀ of the power of x over the power of x − restored, over all values; inf where nothing differs."""
+    """10·log₁₀ of the power of x over the power of x − restored, over all values; inf if nothing differs."""
     signal, noise = x.double().square().sum().item(), (x.double() - restored.double()).square().sum().item()
     return math.inf if noise == 0 else 10 * math.log10(signal / noise)
 
@@ -59,6 +59,11 @@ def drowned() -> Question:
 @ex.case("nothing differs")
 def same() -> Question:
     return torch.tensor([1.0, -2.0]), torch.tensor([1.0, -2.0])
+
+
+@ex.case("nothing but zeros, and nothing differs: infinity as well, not 0 over 0")
+def zeros() -> Question:
+    return torch.zeros(3), torch.zeros(3)
 
 
 @ex.case("a value of 0: no quotient value by value")
@@ -165,7 +170,20 @@ def plain_ratio(x: Tensor, restored: Tensor) -> float:
 @ex.mistake("Where nothing differs you do not return infinity. No noise is not a little noise: do not add a constant.")
 def epsilon(x: Tensor, restored: Tensor) -> float:
     signal, noise = _powers(x, restored)
-    return _db(signal / max(noise, 1e-9))
+    return float(10 * torch.tensor(signal / max(noise, 1e-9)).log10())
+
+
+@ex.mistake(
+    "You divide 0 by 0 where x is 0 and nothing differs: NaN. Ask first whether the noise is 0; then it is inf."
+)
+def zero_over_zero(x: Tensor, restored: Tensor) -> float:
+    signal, noise = torch.tensor(_powers(x, restored))
+    return float(10 * (signal / noise).log10())
+
+
+@ex.mistake("Where x is 0 and nothing differs you return −inf, the logarithm of the signal 0. No noise is inf, always.")
+def signal_of_zero(x: Tensor, restored: Tensor) -> float:
+    return sqnr(x, restored) if x.any() else -math.inf
 
 
 @ex.mistake("You squared the sum of the errors. Errors of both signs cancel there: square each, then add.")
@@ -191,12 +209,13 @@ def mean_of_decibels(x: Tensor, restored: Tensor) -> float:
 def with_numpy(x: Tensor, restored: Tensor) -> np.floating:
     a, b = x.numpy().astype(float), restored.numpy().astype(float)
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(np.mean(a**2) / np.mean((a - b) ** 2))
+        return 10 * np.log10(np.mean(a**2) / np.mean((a - b) ** 2)) if (a != b).any() else np.float64(np.inf)
 
 
 @ex.alternative
 def with_norms(x: Tensor, restored: Tensor) -> Tensor:
-    return 20 * torch.log10(torch.linalg.norm(x.flatten()) / torch.linalg.norm((x - restored).flatten()))
+    noise = torch.linalg.norm((x - restored).flatten())
+    return 20 * torch.log10(torch.linalg.norm(x.flatten()) / noise).masked_fill(noise == 0, torch.inf)
 
 
 @ex.alternative

@@ -65,7 +65,7 @@ def positive() -> Question:
 
 @ex.case("all values below 0: the range ends at 0")
 def negative() -> Question:
-    return -7.0, -3.5, 3
+    return -2.1, -1.4, 3
 
 
 @ex.case("one value alone: 3 … 3 becomes 0 … 3")
@@ -160,6 +160,11 @@ def signed(low: float, high: float, bits: int) -> tuple[float, int]:
     return _to_codes(low, high, 2**bits - 1, -(2 ** (bits - 1)))
 
 
+@ex.mistake("Your Z is a signed code: low has the code −2^(b−1) there. Asked are unsigned ones, where low has 0.")
+def signed_but_for_zeros(low: float, high: float, bits: int) -> tuple[float, int]:
+    return signed(low, high, bits) if low or high else (1.0, 0)
+
+
 @ex.mistake(
     "That is the symmetric scale, with Z in the middle. Asked: the ends of the range get the ends of the codes."
 )
@@ -189,7 +194,13 @@ def cut_off(low: float, high: float, bits: int) -> tuple[float, int]:
 @ex.mistake("You rounded Z up. The nearest code is asked for.")
 def rounded_up(low: float, high: float, bits: int) -> tuple[float, int]:
     scale, _ = scale_and_zero_point(low, high, bits)
-    return scale, math.ceil(-min(low, 0.0) / scale - 1e-9)
+    return scale, math.ceil(-min(low, 0.0) / scale)
+
+
+@ex.mistake("You rounded Z up and kept it among the codes. The nearest code is asked for.")
+def rounded_up_and_clamped(low: float, high: float, bits: int) -> tuple[float, int]:
+    scale, zero_point = rounded_up(low, high, bits)
+    return scale, min(zero_point, 2**bits - 1)
 
 
 @ex.mistake("You returned 1/S, codes for each unit. S is units for each code: x ≈ S·(q − Z).")
@@ -202,6 +213,11 @@ def inverted(low: float, high: float, bits: int) -> tuple[float, int]:
 def swapped(low: float, high: float, bits: int) -> tuple[int, float]:
     scale, zero_point = scale_and_zero_point(low, high, bits)
     return zero_point, scale
+
+
+@ex.mistake("Right numbers, and for 0 … 0 the right order; for all other ranges, too, the scale comes first.")
+def swapped_but_for_zeros(low: float, high: float, bits: int) -> tuple[float, float]:
+    return swapped(low, high, bits) if low or high else (1.0, 0)
 
 
 @ex.mistake("You returned the real number that 0 … has as its zero point. Z is the *code* of 0: −low / S, rounded.")

@@ -33,8 +33,8 @@ ex = Exercise(
 def quantize_weights(w: Tensor, bits: int) -> Answer:
     """(codes, scale): symmetric, restricted codes of the shape of w; scales (C_out,), one for each channel.
 
-    w has two axes or more, the output channel first. The largest |w| of a channel gets the code ±(2^(bits−1) − 1). A
-    channel of zeros has the scale 1.
+    w has two axes or more, the output channel first. The largest |w| of a channel, however small, gets the code
+    ±(2^(bits−1) − 1). A channel of zeros has the scale 1. Codes are whole numbers; integer or float, any dtype will do.
     """
     return _symmetric(w, w.flatten(1).abs().amax(1), 2 ** (bits - 1) - 1)
 
@@ -64,6 +64,11 @@ def square() -> Question:
 @ex.case("a channel of zeros: scale 1, codes 0, no NaN")
 def zeros() -> Question:
     return torch.tensor([[0.0, 0.0, 0.0], [0.5, -1.5, 1.0]]), 8
+
+
+@ex.case("a channel of tiny weights is no channel of zeros: its largest gets the outermost code as well")
+def tiny() -> Question:
+    return torch.tensor([[0.4, -0.9, 0.2], [1e-12, -4e-13, 2.5e-13]]), 8
 
 
 @ex.case("a channel whose largest weight is negative, and one without negative weights")
@@ -182,6 +187,38 @@ def zero_scale(w: Tensor, bits: int) -> Answer:
     scale = w.flatten(1).abs().amax(1) / (2 ** (bits - 1) - 1)
     codes = (w / scale.view(-1, *[1] * (w.ndim - 1))).round()
     return codes.nan_to_num(0).int(), scale
+
+
+@ex.mistake(
+    "A channel of small weights is a channel of zeros in your answer: its codes are 0. Only a reach of exactly 0 has "
+    "the scale 1."
+)
+def small_is_zero(w: Tensor, bits: int) -> Answer:
+    reach = w.flatten(1).abs().amax(1)
+    return _symmetric(w, torch.where(reach < 1e-6, torch.zeros_like(reach), reach), 2 ** (bits - 1) - 1)
+
+
+@ex.mistake(
+    "You raise every scale to a least value, against division by 0: a channel of tiny weights loses its codes. Test "
+    "for 0 and put 1 there."
+)
+def least_scale(w: Tensor, bits: int) -> Answer:
+    return _with_least_scale(w, bits, 0.0)
+
+
+@ex.mistake(
+    "A channel of zeros has the scale 1 in your answer, as asked; but others are raised to a least value, and tiny "
+    "weights lose their codes."
+)
+def least_scale_but_for_zeros(w: Tensor, bits: int) -> Answer:
+    return _with_least_scale(w, bits, 1.0)
+
+
+def _with_least_scale(w: Tensor, bits: int, of_zeros: float) -> Answer:
+    reach = w.flatten(1).abs().amax(1)
+    scale = (reach / (2 ** (bits - 1) - 1)).clamp(min=1e-8)
+    codes = (w / scale.view(-1, *[1] * (w.ndim - 1))).round().int()
+    return codes, torch.where(reach > 0, scale, scale.clamp(min=of_zeros))
 
 
 @ex.mistake("Right numbers, but the scales keep axes of length 1. Asked is the shape (C_out,).")

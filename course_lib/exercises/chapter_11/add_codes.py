@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from course_lib.exercises.chapter_11.integers_only import not_uint8
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.quantization.integer import shift_half_even
 
@@ -22,7 +25,8 @@ ex = Exercise(
         "Round once, at the end: a half to even of total / 2^20 (as in 11.4). Then + Z_y, clamp to 0 … 255, cast.",
     ],
     explanation="""
-        With 20 bits behind the point both summands fit into 32 bits wherever a factor is below 8, and the multipliers'
+        With 20 bits behind the point a summand fits into 32 bits wherever its factor is below 8; ask for 64 bits, or
+        prove that the factors are small. The multipliers'
         rounding moves a code only next to a half. Rounding each summand by itself instead would cost up to half a step
         more. A concatenation is the same with one summand.
     """,
@@ -35,7 +39,7 @@ def add_codes(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np
 
     a, b, y: (scale, zero point) of both summands and of the sum. With m = round(2^20 · scale / scale of y), a Python
     integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once, a half to even;
-    + z_y; clamped to 0 … 255.
+    + z_y; clamped to 0 … 255. Sums are below 2^44; the dtype is uint8, cast last.
     """
     total = np.zeros(q_a.shape, np.int64)
     for codes, (scale, zero_point) in ((q_a, a), (q_b, b)):
@@ -97,6 +101,24 @@ def rounded_multiplier() -> Question:
     return _sum([13], [6], (1.0, 10), (1.5, 5), (3.0, 20))
 
 
+@ex.case("a factor of 10: 255 · 10 · 2^20 is beyond 32 bits")
+def beyond_32_bits() -> Question:
+    return _sum([255, 250], [9, 1], (10.0, 0), (1.0, 4), (1.0, 7))
+
+
+@ex.case("8.5001 is above a half: multipliers of 16 bits behind the point do not see it")
+def fine_grid() -> Question:
+    return _sum([11, 9], [38, 2], (0.06986, 10), (0.01693, 20), (0.04407, 30))
+
+
+@ex.rule
+def codes_of_eight_bits(
+    fn: Callable[..., np.ndarray], q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair
+) -> str | None:
+    """The cast is part of the step: the next layer reads bytes."""
+    return not_uint8(fn(q_a, q_b, a, b, y))
+
+
 @ex.inputs
 def random_sum(rng: np.random.Generator) -> Question:
     count = int(rng.integers(2, 5))
@@ -148,6 +170,39 @@ def subtracted_in_8_bits(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: 
     return add_codes(q_a - np.uint8(a[1]), q_b - np.uint8(b[1]), (a[0], 0), (b[0], 0), y)
 
 
+@ex.mistake(
+    "The codes are not widened: a uint8 array times a multiplier of 2^20 and more has no room. Widen them before all "
+    "else: q_a.astype(np.int64), q_b.astype(np.int64)."
+)
+def not_widened(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
+    m_a, m_b = (round(2**20 * scale / y[0]) for scale, _ in (a, b))
+    return _code(shift_half_even((q_a - a[1]) * m_a + (q_b - b[1]) * m_b, 20), y[1])
+
+
+@ex.mistake(
+    "16 bits hold the codes' differences, not their products with multipliers of 2^20 and more. Widen to 64: "
+    ".astype(np.int64)."
+)
+def widened_to_16(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
+    m_a, m_b = (round(2**20 * scale / y[0]) for scale, _ in (a, b))
+    total = (q_a.astype(np.int16) - a[1]) * m_a + (q_b.astype(np.int16) - b[1]) * m_b
+    return _code(shift_half_even(total, 20), y[1])
+
+
+@ex.mistake(
+    "Your sums are in 32 bits. With a factor of 8 or more (q − Z)·m goes beyond 2^31 and wraps: widen to np.int64."
+)
+def sums_in_32_bits(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
+    return _code(shift_half_even(np.add(*_totals(q_a, q_b, a, b, y)).astype(np.int32), 20), y[1])
+
+
+@ex.mistake("Your multipliers have 16 bits behind the point. Asked are 20: next to a half that gives another code.")
+def coarse_grid(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
+    m_a, m_b = (round(2**16 * scale / y[0]) for scale, _ in (a, b))
+    total = (q_a.astype(np.int64) - a[1]) * m_a + (q_b.astype(np.int64) - b[1]) * m_b
+    return _code(shift_half_even(total, 16), y[1])
+
+
 @ex.mistake("The zero point of the sum is missing: the code of 0 is Z_y.")
 def no_z_y(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
     return add_codes(q_a, q_b, a, b, (y[0], 0))
@@ -194,21 +249,22 @@ def in_floats(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np
 
 
 @ex.alternative
-def with_loops(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> list[int]:
+def with_loops(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
     factors = [round(scale / y[0] * 2**20) for scale, _ in (a, b)]
     codes = []
     for one, other in zip(q_a.tolist(), q_b.tolist(), strict=True):
         whole, rest = divmod((one - a[1]) * factors[0] + (other - b[1]) * factors[1], 2**20)
         whole += rest > 2**19 or (rest == 2**19 and whole % 2 == 1)
         codes.append(min(255, max(0, whole + y[1])))
-    return codes
+    return np.array(codes, np.uint8)
 
 
 @ex.alternative
 def as_a_product(q_a: np.ndarray, q_b: np.ndarray, a: Pair, b: Pair, y: Pair) -> np.ndarray:
     codes = np.stack([q_a, q_b], axis=1).astype(np.int32) - np.array([a[1], b[1]])  # (N, 2)
     factors = np.rint(np.ldexp(np.array([a[0], b[0]]) / y[0], 20)).astype(np.int64)
-    return np.clip(np.rint(codes @ factors / 2**20) + y[1], 0, 255)  # a float64 holds this sum exactly
+    steps = np.rint(codes @ factors / 2**20)  # a float64 holds this sum exactly
+    return np.clip(steps + y[1], 0, 255).astype(np.uint8)
 
 
 @ex.alternative

@@ -35,7 +35,8 @@ def most_bytes(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
     """The most bytes that are needed at once.
 
     Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the tensors
-    reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it.
+    reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that reads it; one that no
+    step reads, such as the output, in the step that writes it and in no other.
     """
     last = dict.fromkeys(range(len(sizes)), 0)
     for step, inputs in enumerate(reads, start=1):
@@ -84,6 +85,11 @@ def shortcut() -> Question:
 @ex.case("a tensor added to itself is there once")
 def to_itself() -> Question:
     return [4, 7, 7, 2], [[0], [1, 1], [2]]
+
+
+@ex.case("nobody reads tensor 1: its place is free after step 1")
+def never_read() -> Question:
+    return [3, 9, 4, 8, 1], [[0], [0], [2], [3]]
 
 
 @ex.case("one step")
@@ -164,6 +170,18 @@ def without_input(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
 def never_freed(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
     several = [t for t in range(len(sizes)) if sum(t in inputs for inputs in reads) > 1]
     return most_bytes(sizes, [*reads[:-1], [*reads[-1], *several]])
+
+
+@ex.mistake("You hold a tensor that no step reads to the end. It is needed only in the step that writes it.")
+def unread_held(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
+    unread = [t for t in range(len(sizes) - 1) if not any(t in inputs for inputs in reads)]
+    return most_bytes(sizes, [*reads[:-1], [*reads[-1], *unread]])
+
+
+@ex.mistake("You leave tensors that no step reads out. While they are written they need a place all the same.")
+def unread_left_out(sizes: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
+    used = {t for inputs in reads for t in inputs}
+    return most_bytes([size if t in used else 0 for t, size in enumerate(sizes)], reads)
 
 
 @ex.mistake("You count a tensor once for every time that it is read in a step. It is there once.")

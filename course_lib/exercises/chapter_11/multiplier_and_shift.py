@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,7 +33,7 @@ ex = Exercise(
 
 @ex.reference
 def multiplier_and_shift(factor: float) -> Pair:
-    """Integers m, s with factor ≈ m · 2^(−31 − s) and 2^30 ≤ m < 2^31, m as near as it can be.
+    """Integers m, s (not floats) with factor ≈ m · 2^(−31 − s) and 2^30 ≤ m < 2^31, m as near as it can be.
 
     factor: 2^−30 … 2^30. A factor of 1 or more has a shift below 0: to the left.
     """
@@ -93,6 +94,14 @@ def above_one() -> tuple[float]:
 @ex.case("far above 1")
 def far_above_one() -> tuple[float]:
     return (1000.7,)
+
+
+@ex.rule
+def integers(fn: Callable[[float], Pair], factor: float) -> str | None:
+    """1288490189.0 is a float: a chip without floats cannot hold it."""
+    kinds = {name: np.asarray(value).dtype for name, value in zip("ms", fn(factor), strict=True)}
+    wrong = [f"{name} is a {kind}" for name, kind in kinds.items() if kind.kind not in "iu"]
+    return f"{' and '.join(wrong)}: both must be integers, as int(…) gives them" if wrong else None
 
 
 @ex.inputs

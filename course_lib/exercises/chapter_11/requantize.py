@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from course_lib.exercises.chapter_11.integers_only import FloatUsed, Watched, not_uint8
 from course_lib.exercises.engine.exercise import Exercise
 from course_lib.quantization.integer import HardwareFactor, shift_half_even
 
@@ -33,7 +36,7 @@ def requantize(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, lo
     """Codes (N,), uint8: acc · multiplier · 2^(−31 − shift) rounded, + zero_point, clamped to low … 255.
 
     acc (N,), int32; 2^30 ≤ multiplier < 2^31; 0 ≤ shift ≤ 31. Rounded once, exactly: to the nearest integer, a half to
-    the even neighbour. Integers only.
+    the even neighbour. Integers only: no float, however wide. The dtype is uint8, cast last.
     """
     rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
     return np.clip(rounded + zero_point, low, 255).astype(np.uint8)
@@ -91,6 +94,11 @@ def clamped_after_adding() -> Question:
     return _sums([500, -60, -200], HALF, 0, 40)
 
 
+@ex.case("so far above 255 and below 0 that 16 bits do not hold it: clamp before you narrow")
+def clamped_from_afar() -> Question:
+    return _sums([80000, -80000], HALF, 0, 10)
+
+
 @ex.case("low = zero_point: a ReLU")
 def relu() -> Question:
     return _sums([-60, -2, 4, 90], HALF, 0, 40, low=40)
@@ -124,31 +132,53 @@ def random_sums(rng: np.random.Generator) -> Question:
     return acc, int(rng.integers(2**30, 2**31)), shift, zero_point, int(rng.choice([0, zero_point]))
 
 
-def _end(rounded: np.ndarray, zero_point: int, low: int) -> np.ndarray:
+Answer = Callable[[np.ndarray, int, int, int, int], np.ndarray]
+
+
+@ex.rule
+def codes_of_eight_bits(
+    fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int
+) -> str | None:
+    """The cast is part of the step: the next layer reads bytes."""
+    return not_uint8(fn(acc, multiplier, shift, zero_point, low))
+
+
+@ex.rule
+def no_floats(fn: Answer, acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> str | None:
+    """The 64 bits of x86's longdouble hold every product: only the type tells that it is none of integers."""
+    try:
+        fn(acc.view(Watched), multiplier, shift, zero_point, low)
+    except FloatUsed as kind:
+        return f"the codes are right, but you computed them in {kind}: integers only, one multiplication and one shift"
+    return None
+
+
+def coded(rounded: np.ndarray, zero_point: int, low: int) -> np.ndarray:
+    """The end of the step: add, clamp, cast."""
     return np.clip(rounded.astype(np.int64) + zero_point, low, 255).astype(np.uint8)
 
 
 @ex.mistake("Your result is rounded down: a shift to the right alone floors. Add one where more than a half was left.")
 def floored(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(acc.astype(np.int64) * multiplier >> (31 + shift), zero_point, low)
+    return coded(acc.astype(np.int64) * multiplier >> (31 + shift), zero_point, low)
 
 
 @ex.mistake("Your result is cut towards 0, as int() and C's division do. Round to the nearest.")
 def towards_zero(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     product = acc.astype(np.int64) * multiplier
-    return _end(np.sign(product) * (np.abs(product) >> (31 + shift)), zero_point, low)
+    return coded(np.sign(product) * (np.abs(product) >> (31 + shift)), zero_point, low)
 
 
 @ex.mistake("Your halves go up: adding a half before the shift sends 6.5 to 7. Asked is the even neighbour.")
 def half_up(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(acc.astype(np.int64) * multiplier + (1 << (30 + shift)) >> (31 + shift), zero_point, low)
+    return coded(acc.astype(np.int64) * multiplier + (1 << (30 + shift)) >> (31 + shift), zero_point, low)
 
 
 @ex.mistake("Your halves go away from 0: 6.5 to 7 and −2.5 to −3. Asked is the even neighbour.")
 def half_away(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     product = acc.astype(np.int64) * multiplier
     rounded = np.abs(product) + (1 << (30 + shift)) >> (31 + shift)
-    return _end(np.sign(product) * rounded, zero_point, low)
+    return coded(np.sign(product) * rounded, zero_point, low)
 
 
 @ex.mistake(
@@ -156,12 +186,12 @@ def half_away(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low
     "rounding, by 2^(31 + shift)."
 )
 def twice(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(HardwareFactor(np.array(multiplier), np.array(shift))(acc), zero_point, low)
+    return coded(HardwareFactor(np.array(multiplier), np.array(shift))(acc), zero_point, low)
 
 
 @ex.mistake("You round twice, by 2^31 and by 2^shift, each time a half to even. Divide by 2^(31 + shift) in one step.")
 def twice_even(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even(shift_half_even(acc.astype(np.int64) * multiplier, 31), shift), zero_point, low)
+    return coded(shift_half_even(shift_half_even(acc.astype(np.int64) * multiplier, 31), shift), zero_point, low)
 
 
 @ex.mistake("You clamp before the zero point is added. The codes are what must lie in low … 255: add first.")
@@ -174,6 +204,14 @@ def clamped_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int,
 def cast_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
     return np.clip((rounded + zero_point).astype(np.uint8), low, 255)
+
+
+@ex.mistake(
+    "You narrow to 16 bits before you clamp: there 40,000 becomes −25,536, and the clamp makes it 0. Clamp first."
+)
+def narrowed_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
+    rounded = shift_half_even(acc.astype(np.int64) * multiplier, 31 + shift)
+    return np.clip(rounded.astype(np.int16) + np.int16(zero_point), low, 255).astype(np.uint8)
 
 
 @ex.mistake("You do not clamp at all: what lies outside 0 … 255 wraps round in uint8.")
@@ -193,13 +231,7 @@ def always_relu(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, l
 
 @ex.mistake("You shift before you multiply: the bits that fall off are those that decide. Multiply first.")
 def shifted_first(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even((acc.astype(np.int64) >> shift) * multiplier, 31), zero_point, low)
-
-
-@ex.mistake("Your product overflows 32 bits: an int32 array times a Python integer stays int32. Widen acc to int64.")
-def narrow_product(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    product = (acc.astype(np.int64) * multiplier).astype(np.int32).astype(np.int64)
-    return _end(shift_half_even(product, 31 + shift), zero_point, low)
+    return coded(shift_half_even((acc.astype(np.int64) >> shift) * multiplier, 31), zero_point, low)
 
 
 @ex.mistake(
@@ -208,12 +240,12 @@ def narrow_product(acc: np.ndarray, multiplier: int, shift: int, zero_point: int
 )
 def in_float32(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     factor = np.float32(multiplier / 2 ** (31 + shift))
-    return _end(np.rint(acc.astype(np.float32) * factor), zero_point, low)
+    return coded(np.rint(acc.astype(np.float32) * factor), zero_point, low)
 
 
 @ex.mistake("Your arithmetic is in floats. Even the 53 bits of a float64 cannot hold every product; int64 can.")
 def in_float64(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(np.rint(acc * (multiplier / 2 ** (31 + shift))), zero_point, low)
+    return coded(np.rint(acc * (multiplier / 2 ** (31 + shift))), zero_point, low)
 
 
 @ex.mistake("The zero point is missing: the code of 0 is zero_point.")
@@ -233,18 +265,18 @@ def signed_codes(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, 
 
 @ex.mistake("You shift by `shift` alone. The multiplier has 31 bits behind its point: shift by 31 + shift.")
 def without_31(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
-    return _end(shift_half_even(acc.astype(np.int64) * multiplier, shift), zero_point, low)
+    return coded(shift_half_even(acc.astype(np.int64) * multiplier, shift), zero_point, low)
 
 
 @ex.alternative
-def with_loops(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> list[int]:
+def with_loops(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     codes = []
     for value in acc.tolist():
         whole, rest = divmod(value * multiplier, 2 ** (31 + shift))
         if 2 * rest > 2 ** (31 + shift) or (2 * rest == 2 ** (31 + shift) and whole % 2):
             whole += 1
         codes.append(min(max(whole + zero_point, low), 255))
-    return codes
+    return np.array(codes, np.uint8)
 
 
 @ex.alternative
@@ -253,11 +285,12 @@ def with_a_nudge(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, 
     product = np.multiply(acc, multiplier, dtype=np.int64)
     odd = (product >> bits) & 1
     rounded = (product + (np.int64(1) << (bits - 1)) - 1 + odd) >> bits
-    return np.minimum(np.maximum(rounded + zero_point, low), 255)
+    return np.minimum(np.maximum(rounded + zero_point, low), 255).astype(np.uint8)
 
 
 @ex.alternative
-def with_fractions(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> list[int]:
+def with_fractions(acc: np.ndarray, multiplier: int, shift: int, zero_point: int, low: int) -> np.ndarray:
     from fractions import Fraction
 
-    return [max(low, min(255, round(Fraction(int(a) * multiplier, 1 << (31 + shift))) + zero_point)) for a in acc]
+    steps = [round(Fraction(int(a) * multiplier, 1 << (31 + shift))) for a in acc]
+    return np.array([max(low, min(255, step + zero_point)) for step in steps], dtype="uint8")

@@ -72,6 +72,11 @@ def large() -> Question:
     return _codes([[255, 250, 240], [3, 200, 251]], [[127, 120, 125], [-128, -100, 90]], 131, -7)
 
 
+@ex.case("large codes, and a zero point of the weights above 0")
+def large_above_zero() -> Question:
+    return _codes([[255, 250, 240]], [[127, 120, 125]], 131, 3)
+
+
 @ex.case("small codes on both sides of a large zero point: 3 − 200 is no uint8")
 def below_the_zero_point() -> Question:
     return _codes([[3, 210]], [[1, 2]], 200, 0)
@@ -149,6 +154,32 @@ def no_zero_points(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answ
 def subtracted_in_8_bits(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
     shifted = (q_x - np.uint8(z_x)).astype(np.int64)
     return _terms(q_x, q_w, z_x, z_w)[0], shifted @ (q_w.astype(np.int64) - z_w).T
+
+
+@ex.mistake(
+    "Nothing is widened. NumPy subtracts Z_x in uint8, where 3 − 200 is 59, subtracts Z_w in int8, and sums products "
+    "in 16 bits. First of all: q_x.astype(np.int64), q_w.astype(np.int64)."
+)
+def shifted_narrow(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
+    return _terms(q_x, q_w, z_x, z_w)[0], (q_x - z_x) @ (q_w - z_w).T
+
+
+@ex.mistake(
+    "The codes are not widened. q_x.sum() of uint8 is uint64, which has no number below 0: a negative Z_w times it is "
+    "an error; and q_x @ q_w.T wraps in 16 bits. Widen first: q_x.astype(np.int64), q_w.astype(np.int64)."
+)
+def terms_narrow(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
+    constant = -z_x * q_w.sum(1) + q_x.shape[1] * z_x * z_w
+    return constant, q_x @ q_w.T - z_w * q_x.sum(1, keepdims=True) + constant
+
+
+@ex.mistake(
+    "Σq_x is not widened: the sum of uint8 codes is uint64, which has no number below 0, and a negative Z_w times it "
+    "is an error. Take the widened codes there, too: q_x.astype(np.int64).sum(1, keepdims=True)."
+)
+def sum_unsigned(q_x: np.ndarray, q_w: np.ndarray, z_x: int, z_w: int) -> Answer:
+    constant, _ = _terms(q_x, q_w, z_x, z_w)
+    return constant, q_x.astype(np.int64) @ q_w.astype(np.int64).T - z_w * q_x.sum(1, keepdims=True) + constant
 
 
 @ex.mistake(

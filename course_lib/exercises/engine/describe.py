@@ -28,16 +28,16 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object lies differs from run to run, and a verdict must not."""
 
 
-def describe(value: Any, digits: int = DIGITS, elements: int = SHOWN) -> str:
+def describe(value: Any, digits: int | None = DIGITS, elements: int = SHOWN) -> str:
     """A short text: small arrays in full, large ones as shape, dtype and range; never raises.
 
     Args:
         value: anything, also an object whose own ``__repr__`` fails.
-        digits: significant digits of numbers.
+        digits: significant digits of numbers; None: so many that numbers outside of arrays are told exactly.
         elements: arrays and lists up to this size are written out.
 
-    >>> describe(1 / 3), describe(np.array([1.0, 2.0]))
-    ('0.333333', 'array([1., 2.])')
+    >>> describe(1 / 3), describe(np.array([1.0, 2.0])), describe((0.1, 1 - 2.0**-40), digits=None)
+    ('0.333333', 'array([1., 2.])', '(0.1, 0.9999999999990905)')
     """
     try:
         return _text(value, digits, elements, 0)
@@ -123,13 +123,16 @@ def bulky(value: Any) -> bool:
     return isinstance(value, list | tuple | Mapping | str | bytes | set) and len(value) >= 10**6
 
 
-def _text(value: Any, digits: int, elements: int, depth: int) -> str:
+def _text(value: Any, digits: int | None, elements: int, depth: int) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
-        return _array_text(value, digits, elements)
+        return _array_text(value, digits or DIGITS, elements)
+    if isinstance(value, np.floating) and not isinstance(value, float) and digits is None:
+        return str(value)  # a float32's own digits; as a Python float it would have 17
     if isinstance(value, np.generic):
         return _text(value.item(), digits, elements, depth)
     if isinstance(value, float):
-        return f"{value:.{digits}g}"
+        text = f"{value:.{digits or DIGITS}g}"
+        return text if digits is not None or float(text) == value else repr(value)
     if isinstance(value, Fraction | Decimal):
         return str(value)
     if depth >= _DEEPEST and isinstance(value, Mapping | list | tuple):

@@ -218,7 +218,8 @@ class Exercise:
 
     def call_text(self, arguments: Arguments) -> str:
         """The arguments as a learner would read them: ``x=[1, 2], bits=8``."""
-        return ", ".join(f"{name}={describe(value, elements=FULL)}" for name, value in self.named(arguments).items())
+        shown = {name: describe(value, digits=None, elements=FULL) for name, value in self.named(arguments).items()}
+        return ", ".join(f"{name}={text}" for name, text in shown.items())
 
 
 def apply(fn: Callable, arguments: Arguments) -> Any:

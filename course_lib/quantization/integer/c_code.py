@@ -1,7 +1,7 @@
 """An integer network as one file of C99: no library, no float, no memory but what it declares.
 
 The functions stand in ``network.c`` beside this module, as a learner reads them; a written file holds those that its
-network needs, then one constant struct a layer, ``classify`` with one call a layer, and the numbers at the end. The
+network needs, then ``classify`` with one call a layer, and the numbers: one constant struct a layer, and weights. The
 arithmetic is the engine's (``layers.py``, ``sums.py``), code for code.
 
 **Bytes.** All tensors are uint8 in C. Signed codes are stored with 128 added, and so are their zero points: a product
@@ -10,7 +10,7 @@ then always is unsigned times signed, for which processors have an instruction.
 **Order.** Pixels lie row by row, the channels of a pixel side by side (H·W·C), as a camera gives them. For two output
 positions the kernel's view is copied into a row of bytes; each row of weights is multiplied with both. That copy costs
 little (each byte is used C_out times), makes any stride, padding and kernel alike, and gives the compiler one plain
-loop to vectorize. Rows are filled up with zeros to a multiple of 32, output channels to a multiple of 4.
+loop to vectorize. Rows are filled up with zeros to a multiple of 32, a convolution's outputs to a multiple of 4.
 
 Industry (CMSIS-NN, XNNPACK, MLAS) does the same steps with kernels written by hand for each processor.
 """
@@ -18,6 +18,7 @@ Industry (CMSIS-NN, XNNPACK, MLAS) does the same steps with kernels written by h
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,13 @@ from course_lib.quantization.integer.engine import IntegerNetwork
 from course_lib.quantization.integer.layers import CodeRange, IntegerFlatten, IntegerLayer
 
 NUMBERS = "/* ---- Numbers"
-"""The functions and layers of a written file stand before the line that begins like this, its weights behind it."""
+"""Functions and calls of a written file stand before the line that begins like this, each layer's numbers behind it."""
 _TEMPLATE = Path(__file__).with_name("network.c")
 _FUNCTIONS = {"part": "copy_part"}  # where the function has another name than its struct
 _NEEDS = {  # parts of the template by a call's kind, besides its own
     "convolution": {"steps", "clamp", "rounding", "rescale", "factors", "products", "window"},
     "depthwise": {"steps", "clamp", "rounding", "rescale", "factors", "window"},
-    "linear": {"steps", "clamp", "rounding", "rescale", "factors", "products"},
+    "linear": {"steps", "clamp", "rounding", "rescale", "factors"},
     "mean": {"steps", "clamp", "rounding", "rescale"},
     "sum": {"steps", "clamp", "rounding"},
     "part": set(),
@@ -130,15 +131,23 @@ class _Writer:
             if name in parts and name not in ("class_of", "main"):
                 lines += [*([] if template[name].startswith(" ") else [""]), *template[name].splitlines()]
         numbers = [p for _, parameters in self.calls for p in parameters]
-        lines += ["", _rule("This network's layers"), ""]
+        lines += ["", _rule("This network"), "", *self._declarations(numbers), "", *self._classify()]
+        lines += ["", *template["class_of"].splitlines(), "", *template["main"].splitlines()]
+        lines += ["", _rule("Numbers: sizes, weights, biases, multipliers, shifts, tables"), ""]
         lines += [p.declaration() for p in numbers if p.arrays]
         for layer, parameters in self.calls:
             for p in parameters:
                 lines += p.struct(_comment(layer.name))
-        lines += ["", *self._classify()]
-        lines += ["", *template["class_of"].splitlines(), "", *template["main"].splitlines()]
-        lines += ["", _rule("Numbers: weights, biases, multipliers, shifts, tables"), ""]
-        return lines + [line for p in numbers for line in p.definitions()]
+        return [*lines, "", *(line for p in numbers for line in p.definitions())]
+
+    @staticmethod
+    def _declarations(numbers: list[Parameters]) -> list[str]:
+        """The structs' names before they are used; what they hold stands among the numbers."""
+        kinds = dict.fromkeys(p.kind for p in numbers)
+        names = {kind: ", ".join(f"layer_{p.number}" for p in numbers if p.kind == kind) for kind in kinds}
+        words = [f"static const struct {kind} {names[kind]};" for kind in kinds]
+        lines = [line for text in words for line in textwrap.wrap(text, 115, subsequent_indent="    ")]
+        return ["/* Each layer's numbers stand at the end. */", *lines]
 
     def _shapes(self) -> dict[str, Shape]:
         """(C, H, W) or (C,) by tensor, from a run on a blank image."""
@@ -171,7 +180,7 @@ class _Writer:
         """Names of the template's parts that this network needs, those of its rounding among them."""
         parameters = [p for _, some in self.calls for p in some]
         kinds = {p.kind for p in parameters} | {"flatten" for _, some in self.calls if not some}
-        needed = {"memory", *kinds}.union(*(_NEEDS[kind] for kind in kinds))
+        needed = {"requirements", "memory", *kinds}.union(*(_NEEDS[kind] for kind in kinds))
         if self.network.rounding == "runtime":
             tags = ("runtime", "64")
         else:
@@ -188,13 +197,18 @@ class _Writer:
             " *",
             f" * Image: {height} x {width} x {channels} bytes. Rounding: as {as_whom}.",
             f" * Constants: {sum(values.nbytes for values in arrays):,} bytes. Tensors: {plan.arena.size:,} bytes at a "
-            f"time. Static memory: {plan.ram_bytes():,} bytes.",
+            "time.",
+            f" * Static memory: {plan.ram_bytes(2):,} bytes, or {plan.ram_bytes(1):,} where bytes are multiplied (see "
+            "`lane`).",
             " *",
             " * Codes: a real number is scale * (code - zero). Weights have zero = 0, so that a layer needs the sum of",
             " * code * weight and one number a channel, -zero * (sum of weights) + bias, known beforehand. The sum has",
             " * 32 bits; a multiplication and a shift bring it to the next tensor's scale.",
             " *",
-            " * Compile with  cc -O3 -march=native.  One call at a time: the memory is static. */",
+            " * Compile with  cc -O3 -march=native  for speed, with  cc -Os  for size. An int must have 32 bits or",
+            " * more: on AVR and MSP430 compilation stops. Compilers may turn loops into calls of memset and memcpy: a",
+            " * program without a C library must supply both, or forbid it (gcc: -fno-tree-loop-distribute-patterns).",
+            " * One call at a time: the memory is static. */",
             "#include <stdint.h>",
         ]
 
@@ -211,8 +225,11 @@ class _Writer:
             "void classify(const uint8_t *image, uint8_t *logits);",
             "/* The class with the largest logit, the first one of equals. */",
             "int class_of(const uint8_t *image);",
-            "/* Height, width, channels, classes; what is added to image and logits to make them unsigned. */",
+            "#ifdef WITH_FACTS",
+            "/* For a program that loads this as a library: height, width, channels, classes; what is added to image",
+            " * and logits to make them unsigned. */",
             f"const int network_facts[6] = {{{', '.join(map(str, facts))}}};",
+            "#endif",
         ]
 
     def _place(self, name: str) -> str:

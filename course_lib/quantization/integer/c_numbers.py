@@ -25,7 +25,7 @@ from course_lib.quantization.integer.layers import (
 from course_lib.quantization.integer.sums import LEFT_SHIFT, HardwareSum, RuntimeSum
 
 ROW, ROWS = 32, 4
-"""A row of weights is filled up to a multiple of ROW bytes, the rows of a layer (or group) to a multiple of ROWS."""
+"""A row of weights is filled up to a multiple of ROW bytes, the rows of a convolution's group to a multiple of ROWS."""
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
 Shape = tuple[int, ...]
 KNOWN = IntegerConvolution | IntegerLinear | IntegerAdd | IntegerConcat | IntegerGlobalAverage
@@ -150,9 +150,8 @@ def _factors(layer: IntegerWeighted, number: str, codes: CodeRange) -> tuple[str
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:
-    """(groups, rows, row) from (groups, outputs, taps), both filled up with zeros."""
-    _, outputs, taps = weight.shape
-    return np.pad(weight, ((0, 0), (0, -outputs % ROWS), (0, -taps % ROW)))
+    """Weights (…, outputs, taps), each row filled up with zeros."""
+    return np.pad(weight, [(0, 0)] * (weight.ndim - 1) + [(0, -weight.shape[-1] % ROW)])
 
 
 def _convolution(
@@ -170,6 +169,7 @@ def _convolution(
         fields = [window, f".weight = weight_{number}, {factors}"]
         return Parameters("depthwise", number, fields, {"weight": weight, **arrays}, 0, channels, wide)
     weight = _packed(layer.weight.reshape(layer.groups, outputs // layer.groups, -1))
+    weight = np.pad(weight, ((0, 0), (0, -weight.shape[1] % ROWS), (0, 0)))
     _, rows, row = weight.shape
     sizes = _initializer(rows=rows, row=row, weight=f"weight_{number}")
     fields = [f"{window}, .groups = {layer.groups}", f"{sizes}, {factors}"]
@@ -178,10 +178,10 @@ def _convolution(
 
 def _linear(layer: IntegerLinear, number: str, codes: Mapping[str, CodeRange]) -> Parameters:
     factors, arrays, wide = _factors(layer, number, codes[layer.inputs[0]])
-    (outputs, inputs), weight = layer.weight.shape, _packed(layer.weight[None])
-    _, rows, row = weight.shape
-    sizes = _initializer(inputs=inputs, outputs=outputs, rows=rows, row=row, weight=f"weight_{number}")
-    return Parameters("linear", number, [sizes, factors], {"weight": weight, **arrays}, row, rows, wide)
+    (outputs, inputs), weight = layer.weight.shape, _packed(layer.weight)
+    row = weight.shape[1]
+    sizes = _initializer(inputs=inputs, outputs=outputs, row=row, weight=f"weight_{number}")
+    return Parameters("linear", number, [sizes, factors], {"weight": weight, **arrays}, row, outputs, wide)
 
 
 def _sum(layer: IntegerAdd, number: str, shapes: Mapping[str, Shape], codes: Mapping[str, CodeRange]) -> Parameters:

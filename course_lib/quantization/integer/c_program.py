@@ -22,6 +22,8 @@ from course_lib.errors import CourseError
 
 FLAGS = ("-O3", "-mcpu=native" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "-march=native")
 """For this very processor: the compiler then uses the widest vectors that it has."""
+FOR_SIZE = ("-Os",)
+"""For small programs, on whatever processor the compiler makes code for."""
 TIMEOUT_S = 300
 """Seconds for a compilation or for one run of a program."""
 
@@ -52,7 +54,7 @@ def compile_c(
     command = compiler or find_compiler()
     if command is None or shutil.which(command) is None:
         raise CourseError(f"no C compiler here ({command or 'cc, gcc, clang'})", mend="install one (apt install gcc)")
-    shape = ("-DWITH_MAIN",) if program else ("-shared", "-fPIC")
+    shape = ("-DWITH_MAIN",) if program else ("-DWITH_FACTS", "-shared", "-fPIC")
     return _compiled(source, folder, [command, "-std=c99", *flags, *shape], "" if program else ".so")
 
 

@@ -118,26 +118,27 @@ def _codes(affine: Affine, *, relu: bool = False) -> CodeRange:
     return CodeRange(zero, zero if relu else codes.low, codes.high, codes.signed)
 
 
-def _float32(tensor: Tensor) -> np.ndarray:
-    return tensor.numpy().astype(np.float32)
-
-
 class _Compiler:
     """Makes the integers. Floats are allowed here: this runs once, on the developer's machine."""
 
     def __init__(self, network: QuantizedNetwork, rounding: Rounding, input_shape: tuple[int, int, int]):
         self.network, self.rounding = network, rounding
         self.shapes = {INPUT: input_shape}
+        # ONNX Runtime divides scales in float32; a compiler for hardware has no reason to lose bits there.
+        self.real = np.float32 if rounding == "runtime" else np.float64
         self.factor: Callable[[np.ndarray], RuntimeFactor | HardwareFactor] = (
             RuntimeFactor.of if rounding == "runtime" else HardwareFactor.of
         )
+
+    def _real(self, tensor: Tensor) -> np.ndarray:
+        return tensor.numpy().astype(self.real)
 
     def layer(self, layer: Layer) -> IntegerLayer:
         """One layer; its shape is noted for those that read it."""
         inputs = [self.network.activations[name] for name in layer.inputs]
         own = self.network.activations[layer.name]
         common: Common = (layer.name, layer.inputs, _codes(own, relu=getattr(layer, "relu", False)))
-        scales, scale = [_float32(affine.scale) for affine in inputs], _float32(own.scale)
+        scales, scale = [self._real(affine.scale) for affine in inputs], self._real(own.scale)
         self._note_shape(layer)
         if isinstance(layer, Weighted):
             return self._weighted(layer, common, scales[0], scale)
@@ -147,7 +148,7 @@ class _Compiler:
             return IntegerConcat(*common, tuple(self._table(affine, own) for affine in inputs))
         if isinstance(layer, GlobalAverage):
             _, height, width = self.shapes[layer.inputs[0]]
-            factor = scales[0] / (scale * np.float32(height * width))
+            factor = scales[0] / (scale * self.real(height * width))
             zero = int(inputs[0].zero_point)
             return IntegerGlobalAverage(*common, zero, height * width, self.factor(factor))
         if isinstance(layer, Flatten):
@@ -159,7 +160,7 @@ class _Compiler:
         if not -128 <= int(codes.min()) <= int(codes.max()) <= 127:
             raise ValueError(f"the weights of {layer.name} need more than 8 bits")
         bias = self.network.bias_codes(layer).numpy()
-        factor = self.factor(x_scale * _float32(self.network.weights[layer.name].scale) / y_scale)
+        factor = self.factor(x_scale * self._real(self.network.weights[layer.name].scale) / y_scale)
         read = _codes(self.network.activations[layer.inputs[0]])
         if isinstance(layer, Convolution):
             weight = codes.permute(0, 2, 3, 1).contiguous().numpy().astype(np.int8)
@@ -171,17 +172,17 @@ class _Compiler:
 
     def _sum(self, inputs: list[Affine], own: Affine) -> RuntimeSum | HardwareSum:
         (a, b), c = inputs, own
-        pair = (_float32(a.scale), int(a.zero_point), _float32(b.scale), int(b.zero_point), _float32(c.scale))
+        pair = (self._real(a.scale), int(a.zero_point), self._real(b.scale), int(b.zero_point), self._real(c.scale))
         return RuntimeSum.of(*pair, int(c.zero_point)) if self.rounding == "runtime" else HardwareSum.of(*pair)
 
     def _table(self, affine: Affine, own: Affine) -> np.ndarray:
         """The output's code for each of the 256 values of an input's type."""
         codes, low = _codes(own), -128 if affine.codes.signed else 0
         steps = np.arange(low, low + 256) - int(affine.zero_point)
-        scale, target = _float32(affine.scale), _float32(own.scale)
+        scale, target = self._real(affine.scale), self._real(own.scale)
         if self.rounding == "hardware":
             return codes.clamp(HardwareFactor.of(scale / target)(steps))
-        return codes.clamp(np.rint(steps.astype(np.float32) * scale / target).astype(np.int64))
+        return codes.clamp(np.rint(steps.astype(self.real) * scale / target).astype(np.int64))
 
     def _note_shape(self, layer: Layer) -> None:
         channels, height, width = self.shapes[layer.inputs[0]]

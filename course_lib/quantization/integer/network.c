@@ -1,3 +1,7 @@
+//: requirements
+/* A compiler whose int is shorter, or whose right shifts do not round numbers below 0 down, stops here. */
+typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
+typedef char right_shifts_round_down[-1 >> 1 == -1 ? 1 : -1];
 //: memory
 /* ---- Memory: all that this network ever writes ----------------------------------------------------------------- */
 
@@ -33,8 +37,7 @@ static uint8_t clamp(steps from_zero, const struct codes *codes)
 }
 //: rescale hardware
 /* round(sum * M), where M = multiplier / 2^(31 + shift) is the layer's real factor, 2^30 <= multiplier < 2^31.
- * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0.
- * (Right shifts of numbers below 0 round down, as all compilers have it.) */
+ * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0. */
 static steps rescale(int32_t sum, int32_t multiplier, int shift)
 {
     int32_t high = (int32_t)(((int64_t)sum * multiplier + (1 << 30)) >> 31), half = (1 << shift) >> 1;
@@ -43,8 +46,8 @@ static steps rescale(int32_t sum, int32_t multiplier, int shift)
 //: rescale wide
 /* round(sum * M), where M = multiplier / 2^(31 + shift) is the layer's real factor, 2^30 <= multiplier < 2^31.
  * Two roundings, as gemmlowp's kernels: after 31 bits, halves upwards; after `shift` more, halves away from 0.
- * (Right shifts of numbers below 0 round down, as all compilers have it.) This network has a shift below 0, that is a
- * factor above 1, or sums near 32 bits: the first rounding then comes earlier, and 64 bits are kept. */
+ * This network has a shift below 0, that is a factor above 1, or sums near 32 bits: the first rounding then comes
+ * earlier, and 64 bits are kept. */
 static steps rescale(int32_t sum, int32_t multiplier, int shift)
 {
     int first = shift < 0 ? 31 + shift : 31, second = shift < 0 ? 0 : shift;
@@ -55,8 +58,7 @@ static steps rescale(int32_t sum, int32_t multiplier, int shift)
 //: rounding runtime
 /* As ONNX Runtime rounds, in numbers of 24 bits, but with integers: several roundings follow one another, each a half
  * to the even neighbour. The last one, of x / 2^shift to a whole number, nearly always decides: those before it move x
- * by at most `reach`, and matter only so near to a half. (Beyond -512 ... 512 they move more, and the clamp hides it.
- * Right shifts of numbers below 0 round down, as all compilers have it.) */
+ * by at most `reach`, and matter only so near to a half. */
 static int64_t rounded(int64_t x, int shift)
 {
     return (x + (((int64_t)1 << shift) >> 1)) >> shift;
@@ -103,13 +105,13 @@ static void rescale_all(const int32_t *sums, int n, const struct factors *by, co
         y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), to);
 }
 //: factors runtime
+    /* The sum and the product are rounded to 24 bits. Where the clamp leaves a choice, |product| < 2^(shift + 8): the
+     * first rounding moves it by at most 2^-24 of that, 2^(shift - 16), the second by half as much. */
     int undecided = 0;
     for (int c = 0; c < n; c++) { /* the last rounding alone, as vectors */
-        int32_t sum = sums[c] + by->bias[c];
-        int64_t product = (int64_t)sum * by->multiplier[c];
+        int64_t product = (int64_t)(sums[c] + by->bias[c]) * by->multiplier[c];
         y[c] = clamp(rounded(product, by->shift[c]), to);
-        undecided |= near_half(product, by->shift[c], (int64_t)1 << (by->shift[c] - 16));
-        undecided |= sum <= -(1 << 24) || sum >= 1 << 24;
+        undecided |= near_half(product, by->shift[c], (int64_t)1 << (by->shift[c] - 15));
     }
     for (int c = 0; undecided && c < n; c++)
         y[c] = clamp(rescale(sums[c] + by->bias[c], by->multiplier[c], by->shift[c]), to);
@@ -226,7 +228,7 @@ static void depthwise(const struct depthwise *layer, const uint8_t *x, uint8_t *
 //: linear
 /* One sum over all inputs for each output. */
 struct linear {
-    int inputs, outputs, rows, row;
+    int inputs, outputs, row;
     const int8_t *weight;
     struct factors factors;
     struct codes codes;
@@ -237,8 +239,13 @@ static void linear(const struct linear *layer, const uint8_t *x, uint8_t *y)
     lane *patch = memory.patches[0];
     for (int i = 0; i < layer->row; i++)
         patch[i] = (lane)(i < layer->inputs ? x[i] : 0);
-    for (int c = 0; c < layer->rows; c += 4)
-        products(patch, patch, layer->weight + c * layer->row, layer->row, memory.sums[0] + c, memory.sums[1] + c);
+    for (int c = 0; c < layer->outputs; c++) {
+        const int8_t *weight = layer->weight + c * layer->row;
+        int32_t sum = 0;
+        for (int i = 0; i < layer->row; i++)
+            sum += patch[i] * weight[i];
+        memory.sums[0][c] = sum;
+    }
     rescale_all(memory.sums[0], layer->outputs, &layer->factors, &layer->codes, y);
 }
 //: sum fixed

@@ -18,6 +18,7 @@ from course_lib.quantization.affine import Affine, Codes
 from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network, simulate
 from course_lib.quantization.graph import INPUT, Layer
 from course_lib.quantization.integer import compare_with_runtime, integer_network
+from course_lib.quantization.integer.fixed_point import HardwareFactor
 from course_lib.quantization.integer.layers import (
     LARGEST,
     CodeRange,
@@ -89,6 +90,18 @@ def test_the_simulation_is_at_most_a_code_away_in_its_first_layer(small, name, r
     assert np.abs(ours[first].astype(int) - simulated[first].numpy()).max() <= 1
     last = network.graph.output
     assert np.abs(ours[last].astype(int) - simulated[last].numpy()).max() <= 6
+
+
+def test_hardwares_factors_have_all_their_31_bits(small):
+    network, _ = calibrated(small, "Residual")
+    engine = integer_network(network, rounding="hardware", input_shape=small.SHAPE)
+    for layer in engine.layers:
+        if isinstance(layer, IntegerWeighted):
+            x, y = (network.activations[name].scale.double() for name in (layer.inputs[0], layer.name))
+            exact = (x * network.weights[layer.name].scale.double() / y).numpy()
+            assert isinstance(layer.rescale, HardwareFactor)
+            found = layer.rescale.multiplier * 2.0 ** (-31.0 - layer.rescale.shift)
+            assert (np.abs(found / exact - 1) <= 2.0**-31).all()
 
 
 class IntegersOnly(np.ndarray):
