@@ -44,9 +44,11 @@ class _LearnedStep(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         v, step = ctx.saved_tensors
         low, high, g = ctx.settings
-        inside = (v > low) & (v < high)
-        by_step = v.round().clamp_(low, high).sub_(v * inside)
-        return gradients[0] * inside, (gradients[0] * by_step).sum_to_size(step.shape) * g, None, None, None
+        # Strictly inside; one pass each, several times as fast as masks.
+        masked = torch.ops.aten.hardtanh_backward
+        by_step = v.round().clamp_(low, high).sub_(masked(v, v, low, high))
+        by_step = by_step.mul_(gradients[0]).sum_to_size(step.shape) * g
+        return masked(gradients[0], v, low, high), by_step, None, None, None
 
 
 class LearnedStep(Quantizer):
