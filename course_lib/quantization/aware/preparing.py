@@ -183,27 +183,38 @@ def prepare(
         raise ValueError(f"activations must be 'step' or 'clip', got {activations!r}")
     if len(images) and not 0 <= float(images.amin()) <= float(images.amax()) <= 1:
         raise ValueError("images must be finite and in [0, 1]; divide bytes by 255")
-    graph, norms = layer_graph(model), _norms(model)
+    graph = layer_graph(model)
+    layers = _quantized_layers(model, graph, bits, per_channel=per_channel, relative=relative)
     seen = observe(graph, images, Magnitudes)
-    weighted = [layer for layer in graph.layers if isinstance(layer, Weighted)]
-    ends = {layer.name for layer in weighted if INPUT in layer.inputs} | {layer.name for layer in weighted[-1:]}
-    layers = {}
-    for layer in weighted:
-        codes = bits.of_weights(bits.ends if layer.name in ends else bits.weights)
-        module = model.get_submodule(layer.name)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        own = QuantizedLayer(module, norms.get(layer.name), codes, per_channel=per_channel, relative=relative)
-        layers[layer.name] = own
     images_affine = from_range(torch.tensor(0.0), torch.tensor(1.0), Codes(8, signed=False))
     quantizers: dict[str, Quantizer] = {INPUT: FixedScale(images_affine)}
     for layer in graph.layers:
-        if not isinstance(layer, Flatten):
-            affine = _tensor_affine(seen[layer.name], _tensor_bits(graph, layer, weighted, bits))
+        if not isinstance(layer, Flatten):  # the same numbers in another shape
+            affine = _tensor_affine(seen[layer.name], _tensor_bits(graph, layer, bits))
             clipped = activations == "clip" and getattr(layer, "relu", False)
-            quantizers[layer.name] = (
-                LearnedClip(affine) if clipped else LearnedStep(affine, batched=True, relative=relative)
-            )
+            own = LearnedClip(affine) if clipped else LearnedStep(affine, batched=True, relative=relative)
+            quantizers[layer.name] = own
     return AwareNetwork(graph, layers, quantizers).eval()
+
+
+def _quantized_layers(
+    model: nn.Module, graph: LayerGraph, bits: BitWidths, *, per_channel: bool, relative: bool
+) -> dict[str, QuantizedLayer]:
+    """The weighted layers by name, with the model's weights and the BatchNorms behind them."""
+    norms, weighted, found = _norms(model), _weighted(graph), {}
+    for layer in weighted:
+        end = INPUT in layer.inputs or layer is weighted[-1]
+        codes = bits.of_weights(bits.ends if end else bits.weights)
+        module = model.get_submodule(layer.name)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        found[layer.name] = QuantizedLayer(
+            module, norms.get(layer.name), codes, per_channel=per_channel, relative=relative
+        )
+    return found
+
+
+def _weighted(graph: LayerGraph) -> list[Weighted]:
+    return [layer for layer in graph.layers if isinstance(layer, Weighted)]
 
 
 def _key(name: str) -> str:
@@ -218,14 +229,14 @@ def _root(name: str, flat: Mapping[str, str]) -> str:
     return name
 
 
-def _tensor_bits(graph: LayerGraph, layer: Layer, weighted: list[Weighted], bits: BitWidths) -> int:
+def _tensor_bits(graph: LayerGraph, layer: Layer, bits: BitWidths) -> int:
     """Of what the layer gives."""
     readers, waiting = [], [layer.name]
     while waiting:
         found = graph.readers(waiting.pop())
         readers += [reader for reader in found if not isinstance(reader, Flatten)]
         waiting += [reader.name for reader in found if isinstance(reader, Flatten)]
-    if not readers or any(reader is weighted[-1] for reader in readers):  # the logits, or what makes them
+    if not readers or _weighted(graph)[-1] in readers:  # the logits, or what makes them
         return bits.ends
     return bits.sums if all(isinstance(reader, Add) for reader in readers) else bits.activations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from course_lib.quantization.affine import LEAST_SCALE, Affine, Codes
+from course_lib.quantization.affine import LEAST_SCALE, Affine
 from course_lib.quantization.fake import fake_quantize
 
 

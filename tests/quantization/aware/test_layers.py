@@ -168,8 +168,6 @@ def test_a_bias_that_is_large_for_its_weights_gets_a_step_that_holds_it():
 
 
 def test_the_statistics_freeze_at_the_epoch_that_was_asked_for():
-    layer, norm, _ = pair("convolution")
-
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
