@@ -107,7 +107,8 @@ def run_arm(bits: BitWidths | None, plan: Plan, parts: Parts, shipped: nn.Module
     torch.manual_seed(seed)
     network = copy.deepcopy(shipped)
     if bits is not None:
-        network = prepare(shipped, torch.tensor(calibration_images(parts.train, CALIBRATION)), bits)
+        images = calibration_images(parts.train, min(CALIBRATION, len(parts.train)))
+        network = prepare(shipped, torch.tensor(images), bits)
     terms = soft_target_terms(temperature=plan.temperature, alpha=plan.alpha)
     held = FrozenStatistics(plan.epochs - plan.frozen)
     with Distiller(network, shipped, terms) as loss:
@@ -166,9 +167,8 @@ def figures_of(
     """
     rows = {arm: [rights[arm, FIRST_SEED + offset] for offset in range(SEEDS)] for arm in ARMS}
     words = "validation signs that did not choose the epoch; intervals over seeds and signs"
-    figures = {
-        "shipped_accuracy": Measurement(_short(100 * np.mean(shipped)), "%", len(shipped), f"the student; {words}")
-    }
+    start = _short(100 * float(np.mean(shipped)))
+    figures = {"shipped_accuracy": Measurement(start, "%", len(shipped), f"the student; {words}")}
     for arm, found in rows.items():
         mean = seed_interval([100 * np.mean(right) for right in found])
         figures[f"{arm}_accuracy"] = _figure(mean, "%", f"{arm}; mean over seeds; t-interval over seeds")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class Magnitudes(MinMax):
         self.total += float(x.abs().sum(dtype=torch.float64))
         self.count += x.numel()
 
-    def merge(self, other: Magnitudes) -> None:
+    def merge(self, other: Self) -> None:
         super().merge(other)
         self.total, self.count = self.total + other.total, self.count + other.count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ SCALE = torch.tensor(1 / 255)
 MANY = Codes(16)
 
 
-def pair(kind: str, *, bias: bool = False, affine: bool = True) -> tuple[nn.Conv2d | nn.Linear, nn.Module, Tensor]:
+def pair(kind: str, *, bias: bool = False, affine: bool = True) -> tuple[nn.Conv2d | nn.Linear, Any, Tensor]:
     """A layer, its BatchNorm off its start, and inputs on codes of 1/255."""
     torch.manual_seed(3)
     if kind == "linear":
@@ -41,6 +42,11 @@ def pair(kind: str, *, bias: bool = False, affine: bool = True) -> tuple[nn.Conv
     return layer, norm, torch.randint(0, 256, shape) * SCALE
 
 
+def norm_of(own: QuantizedLayer) -> Any:
+    """Its BatchNorm."""
+    return own.norm
+
+
 KINDS = pytest.mark.parametrize("kind", ["convolution", "depthwise", "linear"])
 
 
@@ -60,10 +66,10 @@ def test_with_many_codes_training_is_that_of_layer_and_batchnorm(kind, bias, aff
     (wanted * upstream).sum().backward()
     torch.testing.assert_close(own.layer.weight.grad, plain[0].weight.grad, rtol=1e-2, atol=2e-2)
     if affine:
-        torch.testing.assert_close(own.norm.bias.grad, plain[1].bias.grad)
-    torch.testing.assert_close(own.norm.running_mean, plain[1].running_mean, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(own.norm.running_var, plain[1].running_var, rtol=1e-3, atol=1e-3)
-    assert own.norm.num_batches_tracked == 1
+        torch.testing.assert_close(norm_of(own).bias.grad, plain[1].bias.grad)
+    torch.testing.assert_close(norm_of(own).running_mean, plain[1].running_mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(norm_of(own).running_var, plain[1].running_var, rtol=1e-3, atol=1e-3)
+    assert norm_of(own).num_batches_tracked == 1
 
 
 @KINDS
@@ -94,11 +100,11 @@ def test_with_frozen_statistics_training_gives_what_inference_gives(kind):
     wanted = own(x, SCALE)
     freeze_statistics_(network)
     assert own.training
-    assert not own.norm.training
-    before = copy.deepcopy(own.norm.state_dict())
+    assert not norm_of(own).training
+    before = copy.deepcopy(norm_of(own).state_dict())
     found = own(x, SCALE)
     assert torch.equal(found, wanted)
-    assert all(torch.equal(value, before[name]) for name, value in own.norm.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in norm_of(own).state_dict().items())
     network.train()
     assert not torch.allclose(own(x, SCALE), wanted, atol=1e-2)  # not frozen, it is normalized by its batch
 
@@ -110,7 +116,7 @@ def test_the_codes_do_not_depend_on_the_batch(kind):
     own = QuantizedLayer(layer, norm, Codes(3)).train()
     seen = []
     own.quantizer.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
-    own.norm.momentum = 0.0
+    norm_of(own).momentum = 0.0
     own(x, SCALE)
     own(x * 0.2, SCALE)
     assert torch.equal(*seen)
@@ -123,13 +129,13 @@ def test_a_batch_that_has_the_running_statistics_gives_what_inference_gives(kind
     layer, norm, x = pair(kind)
     own = QuantizedLayer(layer, norm, MANY)
     own.quantizer.unit.mul_(8)  # the statistics move far here: the folded weights grow with them
-    own.norm.momentum = 1.0
+    norm_of(own).momentum = 1.0
     for _ in range(30):  # the fold moves with the statistics until both agree
         own.train()(x, SCALE)
     count = x.numel() // x.shape[1] if kind != "depthwise" else 16 * 4 * 5
-    own.norm.running_var.mul_((count - 1) / count)  # BatchNorm keeps the unbiased one, and divides by the other
+    norm_of(own).running_var.mul_((count - 1) / count)  # BatchNorm keeps the unbiased one, and divides by the other
     found = own.train()(x, SCALE)
-    own.norm.running_var.mul_((count - 1) / count)
+    norm_of(own).running_var.mul_((count - 1) / count)
     torch.testing.assert_close(own.eval()(x, SCALE), found, rtol=1e-3, atol=1e-3)
 
 
@@ -158,7 +164,7 @@ def test_a_bias_that_is_large_for_its_weights_gets_a_step_that_holds_it():
     with torch.no_grad():
         layer.weight[0] = 1e-12
         layer.weight[1] = 0.0
-        layer.bias.fill_(0.75)
+        layer.bias.copy_(torch.full((8,), 0.75))
     own = QuantizedLayer(layer, None, Codes(4)).eval()
     found = own(torch.zeros(1, 2, 1, 1), SCALE).flatten()
     assert (found - 0.75).abs().max() < 0.75 / 64
@@ -181,7 +187,7 @@ def test_the_statistics_freeze_at_the_epoch_that_was_asked_for():
     recipe = Recipe(epochs=3, batch_size=8, augmentation=None)
 
     def note(row: dict[str, float]) -> None:
-        counts.append(int(net.own.norm.num_batches_tracked))
+        counts.append(int(norm_of(net.own).num_batches_tracked))
 
     fit(net, data, data, recipe, constraint=FrozenStatistics(2), progress=False, on_epoch=note)
     assert counts == [3, 6, 6]

@@ -43,7 +43,7 @@ def papers_gradients(x: np.ndarray, step: float, low: int, high: int, upstream: 
             own = float(np.rint(v) - v)
             by_x[place] = upstream[place]
         by_step += upstream[place] * own
-    return by_x, by_step
+    return by_x, float(by_step)
 
 
 @pytest.mark.parametrize("codes", CODES, ids=str)

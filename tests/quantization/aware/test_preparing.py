@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from course_lib.quantization.aware import (
     prepare,
 )
 from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network, simulated_logits
+from course_lib.quantization.graph import Weighted
 from course_lib.quantization.integer import integer_network
 from course_lib.quantization.qdq import export_qdq
 from course_lib.training import Recipe, fit
@@ -68,7 +70,7 @@ def task() -> SimpleNamespace:
     )
 
 
-def tuned(task: SimpleNamespace, bits: int, epochs: int = 4, **options: object) -> AwareNetwork:
+def tuned(task: SimpleNamespace, bits: int, epochs: int = 4, **options: Any) -> AwareNetwork:
     network = prepare(task.model, task.calibration, BitWidths(bits, bits), **options)
     recipe = Recipe(epochs, 5e-3, batch_size=64, augmentation=None, weight_decay=0.0)
     fit(network, task.train, task.validation, recipe, constraint=FrozenStatistics(epochs - 1), progress=False)
@@ -186,7 +188,8 @@ def test_every_parameter_gets_a_gradient(small, activations):
         network(images).square().sum().backward()
         missing = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
         assert missing == []
-        assert all(p.grad.any() for name, p in network.named_parameters() if "factor" in name and "quantizers" in name)
+        steps = [p.grad for name, p in network.named_parameters() if "factor" in name and "quantizers" in name]
+        assert all(gradient is not None and gradient.any() for gradient in steps)
 
 
 def test_frozen_it_trains_on_exactly_what_is_deployed(task):
@@ -212,7 +215,9 @@ def test_two_bits_are_learned_and_deployed(task, tmp_path):
     inputs = (task.images * 255).round().to(torch.uint8).numpy()
     engine = integer_network(converted, input_shape=(3, 16, 16))
     assert (engine.logit_codes(inputs).argmax(1) == answers.argmax(1)).mean() >= 0.995
-    codes = converted.weight_codes(converted.graph.layers[1])
+    middle = converted.graph.layers[1]
+    assert isinstance(middle, Weighted)
+    codes = converted.weight_codes(middle)
     assert set(codes.unique().tolist()) <= {-2, -1, 0, 1}
 
 
@@ -245,7 +250,7 @@ def test_what_does_not_fit_is_refused_and_the_model_unchanged(task):
     with pytest.raises(ValueError, match="at least one calibration image"):
         prepare(model, images[:0], bits)
     with pytest.raises(ValueError, match="'step' or 'clip'"):
-        prepare(model, images, bits, activations="lsq")
+        prepare(model, images, bits, activations="lsq")  # pyright: ignore[reportArgumentType]
     twice = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.BatchNorm2d(8)).eval()
     with pytest.raises(ValueError, match="second BatchNorm"):
         prepare(twice, images, bits)
