@@ -87,7 +87,7 @@ def test_in_eval_mode_it_is_the_folded_layer_with_rounded_weights(kind, codes, p
     plain.weight.data = fake_quantize(weight, affine).detach()
     bias = (layer.bias - norm.running_mean) * factor + norm.bias
     step = SCALE * affine.scale
-    plain.bias.data = ((bias / step).round() * step).detach()
+    plain.bias = nn.Parameter((bias / step).round() * step)
     torch.testing.assert_close(own(x, SCALE), plain(x), rtol=1e-5, atol=1e-5)
 
 
@@ -161,10 +161,10 @@ def test_a_channel_that_batchnorm_switched_off_gives_its_shift_and_no_nan():
 
 def test_a_bias_that_is_large_for_its_weights_gets_a_step_that_holds_it():
     layer = nn.Conv2d(2, 8, 1)
+    layer.bias = nn.Parameter(torch.full((8,), 0.75))
     with torch.no_grad():
         layer.weight[0] = 1e-12
         layer.weight[1] = 0.0
-        layer.bias.copy_(torch.full((8,), 0.75))
     own = QuantizedLayer(layer, None, Codes(4)).eval()
     found = own(torch.zeros(1, 2, 1, 1), SCALE).flatten()
     assert (found - 0.75).abs().max() < 0.75 / 64
