@@ -165,10 +165,12 @@ def test_a_bias_that_is_large_for_its_weights_gets_a_step_that_holds_it():
     with torch.no_grad():
         layer.weight[0] = 1e-12
         layer.weight[1] = 0.0
-    own = QuantizedLayer(layer, None, Codes(4)).eval()
+    own, seen = QuantizedLayer(layer, None, Codes(4)).eval(), []
+    own.quantizer.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
     found = own(torch.zeros(1, 2, 1, 1), SCALE).flatten()
     assert (found - 0.75).abs().max() < 0.75 / 64
-    _, bias, affine, codes = own.deployed(SCALE)
+    weight, bias, affine, codes = own.deployed(SCALE)
+    assert torch.equal(seen[0], codes * affine.along(weight)[0])
     assert ((bias / (SCALE * affine.scale)).abs() <= 2**24 * 1.001).all()
     assert codes[:2].eq(0).all()
 
