@@ -93,7 +93,7 @@ class Plan:
 
 
 STUDY = {"rendered": Plan(4, PLANS["rendered"].augmentation), "gtsrb": Plan(2, PLANS["gtsrb"].augmentation)}
-"""The plans by data, chosen for about 20 minutes for all arms and seeds on one idle core; estimated, not yet measured."""
+"""The plans by data, chosen for some 20 minutes in all on one idle core: estimated, not measured."""
 
 
 def run_arm(bits: BitWidths | None, plan: Plan, parts: Parts, shipped: nn.Module, seed: int) -> tuple[nn.Module, float]:
