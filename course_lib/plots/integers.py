@@ -13,34 +13,40 @@ from numpy.typing import ArrayLike
 from course_lib.plots.arrays import floats
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
+_HATCHES = ("", "..", "//", "xx")
 _LINES = ("-", "--", "-.", ":")
 
 
 @styled
-def accumulator_figure(reachable: Mapping[str, float], seen: Mapping[str, float], bits: Sequence[int]) -> CourseFigure:
-    """The largest |accumulator| of each layer: what its weights allow, and what some images gave, with word sizes.
+def accumulator_figure(largest: Mapping[str, Mapping[str, float]], bits: Sequence[int]) -> CourseFigure:
+    """The largest |accumulator| of each layer, bounds and what some images gave side by side, with word sizes.
 
     Args:
-        reachable, seen: layer → largest |value|, > 0, of the same layers.
+        largest: label → layer → largest |value|, > 0, of the same layers.
         bits: of signed words; 2^(bits − 1) is drawn as a line.
     """
     figure, axes = new_figure(7.0, 3.4)
-    places = np.arange(len(reachable))
-    for i, (label, values) in enumerate({"allowed by the weights": reachable, "seen on images": seen}.items()):
-        place = places + 0.2 * (2 * i - 1)
-        axes.bar(place, list(values.values()), 0.38, color=COLOURS[i], hatch=("", "//")[i], label=label)
+    layers = list(next(iter(largest.values())))
+    places, width = np.arange(len(layers)), 0.8 / len(largest)
+    for i, (label, values) in enumerate(largest.items()):
+        place = places + width * (i - (len(largest) - 1) / 2)
+        heights = [values[layer] for layer in layers]
+        axes.bar(place, heights, 0.95 * width, color=COLOURS[i], hatch=_HATCHES[i % 4], label=label)
     for count in bits:
         axes.axhline(2.0 ** (count - 1), color="#000000", linestyle="--", linewidth=1)
         axes.text(len(places) - 0.35, 2.0 ** (count - 1), f"end of\n{count} bits", va="center", fontsize=8)
     axes.set_yscale("log")
-    axes.set_xticks(places, list(reachable))
+    axes.set_xticks(places, layers)
     axes.set(xlabel="layer", ylabel="largest |accumulator|", xlim=(-0.6, len(places) - 0.4))
     axes.set_ylim(2.0 ** (min(bits) - 1) / 32, 2.0 ** (max(bits) - 1) * 4)
     axes.grid(visible=False, axis="x")
-    figure.legend(loc="outside upper center", ncols=2)
-    told = "; ".join(f"{layer} {reachable[layer]:,.0f} and {seen[layer]:,.0f}" for layer in reachable)
+    figure.legend(loc="outside upper center", ncols=len(largest))
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{layer} {values[layer]:,.0f}" for layer in layers)
+        for label, values in largest.items()
+    )
     ends = ", ".join(f"{count} bits end at {2 ** (count - 1):,}" for count in bits)
-    return finish(figure, alt=f"Largest accumulator of each layer, allowed and seen: {told}; {ends}.")
+    return finish(figure, alt=f"Largest accumulator of each layer. {told}; {ends}.")
 
 
 @styled

@@ -11,7 +11,7 @@
 # * run a whole network in integers, and compare it code by code with the runtime that is deployed;
 # * say where a simulation in floats and the integers part, and what that costs.
 #
-# **Before:** chapter [01](01_measuring.ipynb) (timing), chapter [10](10_affine_quantization.ipynb) (scales and zero points). **Time:** 100 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapter [01](01_measuring.ipynb) (timing), chapter [10](10_affine_quantization.ipynb) (scales and zero points). **Time:** 150 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
 import tempfile
@@ -41,6 +41,8 @@ calibration = torch.from_numpy(calibration_images(splits.train, 512))
 quantized = quantize_network(student, calibration)
 
 # %% [markdown]
+# Two networks appear here. The *student* is small: five convolutions and a classifier for traffic signs. It learned from the *teacher* ([chapter 05](05_distillation.ipynb)), which is larger and has residual blocks.
+#
 # A real number $x$ becomes a *code* $q$, an integer of 8 bits, by a *scale* $S > 0$ and a *zero point* $Z$, which is the code of 0:
 #
 # $$q = \text{clamp}\bigl(\text{round}(x / S) + Z\bigr), \qquad x \approx S\,(q - Z). \tag{1}$$
@@ -128,7 +130,7 @@ check("11.1", zero_point_sums)
 # %% [markdown]
 # ### Which code pads?
 #
-# A convolution pads its input with the *number* 0. Its code is $Z_x$. Whoever pads with the code 0 surrounds the image with $-S_x Z_x$: a frame that nobody has seen in training. Below, an even grey row in which every number is 0, with $Z_x = 114$:
+# A convolution pads its input with the *number* 0. Its code is $Z_x$. Whoever pads with the code 0 surrounds the image with $-S_x Z_x$: a frame that nobody has seen in training. Below, a row of six pixels, all with the number 0, with $Z_x = 114$:
 
 # %%
 row, kernel, zero = np.full(6, 114), np.array([1, 2, 1]), 114
@@ -146,23 +148,47 @@ for code in (zero, 0):
 #
 # $$q_b + \sum_k \min\bigl((l - Z_x)\,q_w, (h - Z_x)\,q_w\bigr) \;\le\; a \;\le\; q_b + \sum_k \max\bigl((l - Z_x)\,q_w, (h - Z_x)\,q_w\bigr). \tag{5}$$
 #
-# Some input reaches each end, so no smaller bound is safe. Partial sums, in whatever order, stay inside too: what is not yet added counts as 0. (The library adds raw codes to $b'$. Its bound, $\max|q_x| \sum|q_w| + |b'|$, is for those partial sums.)
+# Some input reaches each end, so no smaller bound is safe. If they start from $q_b$, partial sums stay inside too, in whatever order: what is not yet added counts as 0. Other ways to add have other partial sums. Our library starts from $b'$, our C file adds $b'$ last, and both multiply raw codes. For these there is a looser bound, whether or not an input reaches it: $\max|q_x| \sum|q_w| + |b'|$.
+#
+# **Exercise 11.2.** The bound (5), and the bits that it takes.
+
+
+# %%
+def accumulator_range(weights, bias, low, high, zero_point):
+    """(lowest, highest, bits), each (N,), of accumulators: bias (N,) plus sums of (q − zero_point)·weights.
+
+    weights (N, K), int8. Every q is one of low … high, and so is zero_point. bits: the fewest, sign included,
+    that hold all that an accumulator can reach, in two's complement.
+    """
+    ...
+
+
+check("11.2", accumulator_range)
+
+# %% [markdown]
+# Both bounds for the student, and what some images gave:
 
 # %% tags=["nbval-ignore-output"]
 weighted = [layer for layer in engine.layers if hasattr(layer, "accumulators")]
 names = {layer.name: f"conv {i + 1}" for i, layer in enumerate(weighted[:-1])} | {"classifier": "classifier"}
-reachable, accumulators = {}, {}
+accumulators, reachable, on_the_way = {}, {}, {}
 for layer in weighted:
-    read = codes[layer.inputs[0]]
-    channels_last = np.moveaxis(read, 1, -1) if read.ndim == 4 else read
-    accumulators[names[layer.name]] = layer.accumulators(channels_last)
-    reachable[names[layer.name]] = int(layer.accumulator_bound().max())
+    name, read = names[layer.name], codes[layer.inputs[0]]
+    accumulators[name] = layer.accumulators(np.moveaxis(read, 1, -1) if read.ndim == 4 else read)
+    weight = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)  # (C_out, K)
+    ends = np.stack([code * weight for code in (layer.input.low - layer.input.zero,
+                                                layer.input.high - layer.input.zero)])
+    lowest = layer.bias + ends.min(0).sum(1)  # (5), (C_out,)
+    highest = layer.bias + ends.max(0).sum(1)
+    reachable[name] = int(max(highest.max(), -lowest.min()))
+    on_the_way[name] = int(layer.accumulator_bound().max())
 seen = {name: int(np.abs(values).max()) for name, values in accumulators.items()}
-plots.accumulator_figure(reachable, seen, [16, 32])
+bars = {"partial sums of raw codes": on_the_way, "bound (5)": reachable, "seen on images": seen}
+plots.accumulator_figure(bars, [16, 32])
 
 # %%
-claim("In every layer the bound fits into 32 bits, and does not fit into 16.",
-      all(2**15 < bound < 2**31 for bound in reachable.values()))
+claim("In every layer both bounds fit into 32 bits, and not into 16.",
+      all(2**15 < reachable[name] and on_the_way[name] < 2**31 for name in reachable))
 
 # %% [markdown]
 # Between what the weights allow and what images give there is room, but no proof. Would 16 bits do, then? NumPy's `int16` wraps round, without a word, as C does on most machines:
@@ -185,22 +211,7 @@ for largest in (127, 63):
     print(f"weights up to {largest:3}: 255·{largest} + 255·{largest} = {pair:6}, saturated to {kept}")
 
 # %% [markdown]
-# With 8-bit weights the same file may give other answers on another processor. With 7 it does not, at the price of one bit.
-#
-# **Exercise 11.2.** The bound (5), and the bits that it takes.
-
-
-# %%
-def accumulator_range(weights, bias, low, high, zero_point):
-    """(lowest, highest, bits), each (N,), of accumulators: bias (N,) plus sums of (q − zero_point)·weights.
-
-    weights (N, K), int8. Every q is one of low … high, and so is zero_point. bits: the fewest, sign included,
-    that hold all that an accumulator can reach, in two's complement.
-    """
-    ...
-
-
-check("11.2", accumulator_range)
+# With 8-bit weights this instruction may saturate, and the same file then gives other answers than on a processor that has no such instruction. With 7 bits nothing saturates, at the price of one bit.
 
 # %% [markdown]
 # ## The last real number
@@ -211,23 +222,23 @@ check("11.2", accumulator_range)
 #
 # with an integer multiplier $m$ of 31 bits. $M a$ is then one wide multiplication and a shift to the right by $31 + s$. Rounding to $m$ is off by at most ½, so $M$ by at most $\frac12 / 2^{30} = 2^{-31}$ of itself.
 #
+# The library's engine rounds as one of two kinds of machine. `"runtime"`, which you have used so far, is ONNX Runtime on x86. `"hardware"` stands for chips without floats: its factors are those of (6). Below you find out how each rounds.
+#
 # **By hand.** $M = 0.3 = 0.6 \cdot 2^{-1}$: $m = \text{round}(0.6 \cdot 2^{31}) = 1{,}288{,}490{,}189$, $s = 1$.
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.quantization.integer import HardwareFactor, RuntimeFactor
-
+hardware = integer_network(quantized, rounding="hardware")
 errors = []
-for layer in quantized.graph.layers:
-    if hasattr(layer, "weight"):
-        scale = quantized.activations[layer.name].scale.double()
-        exact = (quantized.bias_scale(layer).double() / scale).numpy()  # M of each channel
-        pairs = HardwareFactor.of(exact)
-        back = pairs.multiplier * 2.0 ** (-31 - pairs.shift)
-        errors.append(np.abs(back / exact - 1).max())
-        print(f"{layer.name:13} M = {exact[0]:.6f}: m = {pairs.multiplier[0]:,}, s = {pairs.shift[0]}")
+for layer in hardware.layers:
+    if layer.name in names:
+        s_x, s_y = (quantized.activations[name].scale.double() for name in (layer.inputs[0], layer.name))
+        exact = (s_x * quantized.weights[layer.name].scale.double() / s_y).numpy()  # M of each channel
+        m, s = layer.rescale.multiplier, layer.rescale.shift  # (C_out,)
+        errors.append(np.abs(m * 2.0 ** (-31 - s) / exact - 1).max())
+        print(f"{names[layer.name]:10} M = {exact[0]:.6f}: m = {m[0]:,}, s = {s[0]}")
 
 # %%
-claim("No factor of the student is off by more than 2⁻³¹ of itself.", max(errors) <= 2**-31)
+claim("No factor of the hardware engine's weights is off by more than 2⁻³¹ of itself.", max(errors) <= 2**-31)
 
 # %% [markdown]
 # **Exercise 11.3.** From a factor to (6). Mind what rounds up to $2^{31}$, and factors above 1.
@@ -235,7 +246,7 @@ claim("No factor of the student is off by more than 2⁻³¹ of itself.", max(er
 
 # %%
 def multiplier_and_shift(factor):
-    """Integers m, s with factor ≈ m · 2^(−31 − s) and 2^30 ≤ m < 2^31, m as near as it can be.
+    """Integers m, s (not floats) with factor ≈ m · 2^(−31 − s) and 2^30 ≤ m < 2^31, m as near as it can be.
 
     factor: 2^−30 … 2^30. A factor of 1 or more has a shift below 0: to the left.
     """
@@ -247,7 +258,7 @@ check("11.3", multiplier_and_shift)
 # %% [markdown]
 # ### Rounding
 #
-# A shift to the right rounds *down*: 2.9 becomes 2, and −2.1 becomes −3. It is on average about half a step too low, in every layer anew. The remedy is to add a half before the shift; then exact halves all go up. *Half to even* sends 2.5 to 2 and 3.5 to 4; *half away from 0* sends 2.5 to 3 and −2.5 to −3. On every integer of a range:
+# A shift to the right rounds *down*: 2.9 becomes 2, and −2.1 becomes −3. Where many bits go, it is on average half a step too low, in every layer anew. The remedy is to add a half before the shift; then exact halves all go up. *Half to even* sends 2.5 to 2 and 3.5 to 4; *half away from 0* sends 2.5 to 3 and −2.5 to −3. On every integer of a range:
 
 # %%
 from course_lib.quantization.integer import shift_half_away, shift_half_even
@@ -263,9 +274,9 @@ means = {name: tuple([float(np.mean(apply(x, bits) - x / 2**bits)) for bits in s
 plots.mean_shift_figure(shifts, means)
 
 # %% [markdown]
-# Read it from right to left. With 8 bits shifted out, a half is one case in 256, and the three that round to the nearest hardly differ. With 1 or 2 bits it is one in two or four, and then *half up* and *away* push numbers above 0 upwards; behind a ReLU all numbers are. *Down* stays half a step too low, however many bits go.
+# Read it from right to left. With 8 bits shifted out, a half is one case in 256, and the three that round to the nearest hardly differ. With 1 or 2 bits it is one in two or four, and then *half up* and *away* push numbers above 0 upwards; behind a ReLU all numbers are. *Down* is $\frac12 - 2^{-n-1}$ of a step too low when $n$ bits go: ¼ with one bit, and nearly ½ with eight.
 #
-# Drag the accumulator, and look for halves. The page without a kernel shows one of them:
+# Drag the accumulator, and look for halves. The picture shows one, 5 · ½:
 
 # %%
 widgets.rescaled_figure(5, 0.5)
@@ -286,7 +297,7 @@ def requantize(acc, multiplier, shift, zero_point, low):
     """Codes (N,), uint8: acc · multiplier · 2^(−31 − shift) rounded, + zero_point, clamped to low … 255.
 
     acc (N,), int32; 2^30 ≤ multiplier < 2^31; 0 ≤ shift ≤ 31. Rounded once, exactly: to the nearest integer,
-    a half to the even neighbour. Integers only.
+    a half to the even neighbour. Integers only: no float, however wide. The result's dtype is uint8, cast last.
     """
     ...
 
@@ -297,25 +308,30 @@ check("11.4", requantize)
 # What do mistakes cost? The student in integers, with one thing wrong in every layer:
 
 # %% tags=["nbval-ignore-output"]
-hardware = integer_network(quantized, rounding="hardware")
 images, labels = splits.validation.images[::4], splits.validation.labels[::4]
 
 
-def with_rescale(change):
-    """The network, its rescaling steps changed: change(accumulators, multiplier, bits to shift)."""
+def with_rescale(change, only=None):
+    """The network, its rescaling steps (``only``: of these layers) now change(accumulators, m, bits to shift)."""
     def changed(layer):
+        if not hasattr(layer, "rescale") or (only is not None and layer.name not in only):
+            return layer
         multiplier, bits = layer.rescale.multiplier, 31 + layer.rescale.shift
         return replace(layer, rescale=lambda a: change(a.astype(np.int64), multiplier, bits))
 
-    layers = [changed(layer) if hasattr(layer, "rescale") else layer for layer in hardware.layers]
-    return replace(hardware, layers=tuple(layers))
+    return replace(hardware, layers=tuple(changed(layer) for layer in hardware.layers))
+
+
+# %% tags=["nbval-ignore-output"]
+def in_16_bits(a, m, bits):
+    return shift_half_even(a.astype(np.int16) * m, bits)
 
 
 variants = {
     "rounded once, half to even": with_rescale(lambda a, m, bits: shift_half_even(a * m, bits)),
     "shift alone": with_rescale(lambda a, m, bits: (a * m) >> bits),
     "cast before the clamp": with_rescale(lambda a, m, bits: shift_half_even(a * m, bits).astype(np.uint8)),
-    "accumulators of 16 bits": with_rescale(lambda a, m, bits: shift_half_even(a.astype(np.int16) * m, bits)),
+    "accumulators of 16 bits": with_rescale(in_16_bits),
 }
 right = {}
 for name, network in variants.items():
@@ -329,13 +345,31 @@ claim("The cast before the clamp destroys the network; the shift alone costs les
       and right["rounded once, half to even"] - right["shift alone"] < 0.02)
 
 # %% [markdown]
-# Compare the two columns. Accumulators of 16 bits move the fewest codes, and destroy the network: what wraps lands far away. The shift alone moves many more, each by one step, and hardly an answer changes: nobody would find it by looking at the accuracy. Only a comparison code by code does. So compare.
+# Compare the two columns. Accumulators of 16 bits move the fewest codes of the first layer, and destroy the network. Is it because what wraps lands far away? Not there. Wrap one part of the layers at a time:
+
+# %% tags=["nbval-ignore-output"]
+convolutions = [name for name in names if name != "classifier"]
+wrapping = {"the classifier alone": ["classifier"], "all but the classifier": convolutions,
+            "conv 1 alone": convolutions[:1]}
+for name, only in wrapping.items():
+    right[name] = np.mean(with_rescale(in_16_bits, only).logit_codes(images).argmax(1) == labels)
+    print(f"16 bits in {name:23} {100 * right[name]:5.1f} % right")
+
+floored = variants["shift alone"].tensors(some)
+for name, called in names.items():
+    steps = np.abs(floored[name].astype(int) - codes[name])
+    print(f"shift alone, {called:10} {100 * np.mean(steps > 0):5.1f} % of the codes moved, by at most {steps.max()}")
+
+# %% [markdown]
+# It is the classifier: there half of the accumulators wrap, and nothing behind it can repair that. The shift alone moves many more codes, in the first layer each by one step and further on by several, for each layer passes its errors on. Yet hardly an answer changes: nobody would find it by looking at the accuracy. Only a comparison code by code does. So compare.
 #
 # ## One layer, by hand
 #
 # ONNX Runtime executes the same network. `export_qdq` writes it with *our* scales, as float operators between QuantizeLinear and DequantizeLinear; the runtime replaces each group by one integer kernel. How does it round? On x86 it converts the accumulator to float32, multiplies by $M$ in float32, and rounds, halves to even. Floats! But a float32 is itself an integer of 24 bits and a shift:
 
 # %%
+from course_lib.quantization.integer import RuntimeFactor
+
 M = np.float32(0.0072)
 mantissa, exponent = np.frexp(M)  # M = mantissa · 2^exponent
 print(f"{M} = {int(mantissa * 2**24):,} · 2^{exponent - 24}, exactly")
@@ -391,7 +425,7 @@ def add_codes(q_a, q_b, a, b, y):
 
     a, b, y: (scale, zero point) of both summands and of the sum. With m = round(2^20 · scale / scale of y), a
     Python integer, for each summand: (q_a − z_a)·m_a + (q_b − z_b)·m_b, divided by 2^20 and rounded once,
-    a half to even; + z_y; clamped to 0 … 255.
+    a half to even; + z_y; clamped to 0 … 255. The products are below 2^44, the result's dtype is uint8, cast last.
     """
     ...
 
@@ -401,21 +435,25 @@ check("11.5", add_codes)
 # %% [markdown]
 # ## The whole network, code by code
 #
-# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as TensorFlow Lite and gemmlowp, Google's integer kernels, do on chips without floats: 31 bits of multiplier, but *two* roundings, one after the multiplication and one in the shift, so that all fits into 32-bit registers. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. The table counts the codes that differ from ONNX Runtime's. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
+# "Runtime" rounds as ONNX Runtime does on x86. "Hardware" rounds as TensorFlow Lite and gemmlowp, Google's integer kernels, do on chips without floats: 31 bits of multiplier, but *two* roundings, so that all fits into 32-bit registers. The first, after the multiplication, sends halves up: $-7 \cdot \frac12 = -3.5$ becomes $-3$. The second, in the shift, sends them away from 0. By hand, $M = \frac12 \cdot 2^{-3}$ and $a = 7$: $3.5$ becomes $4$, and $4 / 8 = 0.5$ becomes $1$; rounded once, $7/16$ becomes $0$. The table counts the codes that differ from ONNX Runtime's. *Alone*: each layer reads the runtime's own codes. *Together*: it reads what the layers before it gave.
 
 # %% tags=["nbval-ignore-output"]
 compared = {rounding: compare_with_runtime(quantized, splits.test.images[::8], rounding=rounding)
             for rounding in ("runtime", "hardware")}
-shift_of = {layer.name: layer.rescale.shift for layer in hardware.layers if hasattr(layer, "rescale")}
+sums_of = {name: accumulators[called] for name, called in names.items()}  # (…, C) on some images
+sums_of["pool"] = codes[convolutions[-1]].astype(int).sum((2, 3))  # (N, C)
 rows = []
-for own, chip in zip(compared["runtime"], compared["hardware"], strict=True):
-    s = shift_of[own.layer]
-    share = np.mean(np.where(s > 0, 2.0 ** -(s + 1), 0))  # the second rounding errs this often: see below
-    unclamped = np.mean(codes[own.layer] > 0)
-    counts = (own.codes, own.together, chip.alone, round(own.codes * unclamped * share), chip.together)
-    told = [f"{count:,}" for count in (*counts, chip.together_largest)]
-    rows.append([names.get(own.layer, own.layer), *told])
-header = ["layer", "codes", "runtime", "hardware, alone", "expected", "together", "by steps, at most"]
+for layer in hardware.layers:
+    if layer.name in sums_of:
+        own, chip = (next(x for x in compared[kind] if x.layer == layer.name) for kind in compared)
+        s = layer.rescale.shift  # one, or one a channel
+        share = np.where(s > 0, 2.0 ** -(s + 1), 0)  # the second rounding errs this often: see below
+        relu = layer.output.low == layer.output.zero
+        expected = np.mean(share * (sums_of[layer.name] > 0)) if relu else np.mean(share)
+        counts = (own.codes, own.together, chip.alone, round(own.codes * expected), chip.together)
+        rows.append([names.get(layer.name, layer.name), f"{s.min()} … {s.max()}",
+                     *(f"{count:,}" for count in counts), chip.together_largest])
+header = ["layer", "s", "codes", "runtime", "hardware, alone", "expected", "together", "by steps, at most"]
 print(text_table(header, rows))
 
 # %% tags=["nbval-ignore-output"]
@@ -460,9 +498,9 @@ claim("Of the hardware's differing codes less than a tenth are left when it roun
       apart["once"] < 0.1 * apart["twice"])
 
 # %% [markdown]
-# It is the second rounding. The first one leaves the product in steps of $2^{-s}$. What lay less than half such a step on the inner side of a half is now *at* the half, and the second rounding sends it away from 0: one number in $2^{s+1}$. That is the table's column *expected*. What a ReLU has clamped cannot differ, and is left out there. Where $s$ is small, most codes differ.
+# It is the second rounding. The first one leaves the product in steps of $2^{-s}$. What lay less than half such a step on the inner side of a half is now *at* the half, and the second rounding sends it away from 0: one number in $2^{s+1}$. That is the table's column *expected*. Where a ReLU follows, accumulators of 0 and less cannot differ, and are left out there. The smaller $s$, the larger the share of codes that differ: look at the pool.
 #
-# ## What the simulation has otherwise
+# ## Where a simulation in floats differs
 #
 # `simulate` computes each layer in float32 on the numbers that codes stand for. Its scales are the same, its sums are not exact: each of $K$ additions rounds. Where a value lies next to a half, it may fall on the other side:
 
@@ -520,7 +558,7 @@ claim("Deployed and integers have the same logits on every test image",
 #
 # ### What is not integer?
 #
-# Less than one would think. The image needs no quantization: a camera gives bytes, $x = q / 255$, so $S = 1/255$, $Z = 0$, and the byte *is* the code. The answer needs no real logits: $S > 0$, so the largest code is the largest logit. Scales were divided once, on the developer's machine. But ask of a network that is called integer what its rescaling step does: in many, ONNX Runtime's among them, it is a multiplication of floats, and on a chip without floats it does not run.
+# Less than one would think. The image needs no quantization: a camera gives bytes, $x = q / 255$, so $S = 1/255$, $Z = 0$, and the byte *is* the code. The answer needs no real logits: $S > 0$, so the largest code is the largest logit. Scales were divided once, on the developer's machine. But ask of a network that is called integer what its rescaling step does: in many, ONNX Runtime's among them, it is a multiplication of floats. A chip without a float unit has to imitate that with many integer instructions, and is slow.
 #
 # ## How much memory?
 #
@@ -528,7 +566,7 @@ claim("Deployed and integers have the same logits on every test image",
 #
 # **By hand,** a chain of tensors of 3, 8, 5 and 1 bytes. Step 1 reads the first and writes the second: 11 bytes. Step 2: 13. Step 3: 6. So 13 are needed. A residual block holds its input until the addition, and needs more.
 #
-# **Exercise 11.6.** For any network.
+# **Exercise 11.6.** For any network. A tensor that no step reads, such as the output, needs its place only while it is written.
 
 
 # %%
@@ -537,7 +575,7 @@ def most_bytes(sizes, reads):
 
     Tensor 0 is the network's input; step i = 1, 2, … writes tensor i, of sizes[i] bytes, and reads the
     tensors reads[i − 1] meanwhile. A tensor is needed from the step that writes it to the last step that
-    reads it.
+    reads it; one that no step reads, such as the network's output, in the step that writes it and in no other.
     """
     ...
 
@@ -547,7 +585,7 @@ check("11.6", most_bytes)
 # %% [markdown]
 # ## One C file
 #
-# Integers need no runtime. `c_source` writes the network as one file of C: the functions, one constant struct a layer, the weights. Nothing is allocated, nothing is a float, nothing is included but the names of the integer types. This is all that happens to an image, and how one accumulator becomes a step:
+# Integers need no runtime. `c_source` writes the network as one file of C: the functions, one constant struct a layer, the weights. Nothing is allocated, nothing is a float, nothing is included but the names of the integer types. This is all that happens to an image, and how one accumulator becomes a step, with hardware's rounding. (The runtime's is longer: it imitates three roundings of floats.)
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.integer import (
@@ -560,8 +598,9 @@ from course_lib.quantization.integer import (
     memory_plan,
 )
 
-source = c_source(engine, title="The student")
-lines = code_lines(source)  # all but the numbers
+source = c_source(engine, title="The student")  # the runtime's rounding
+source_hardware = c_source(hardware, title="The student, rounded as hardware does")
+lines = code_lines(source_hardware)  # all but the numbers
 
 
 def c_function(name):
@@ -574,12 +613,24 @@ print(len(lines), "lines before the numbers; two of the functions:")
 print(c_function("rescale"), c_function("classify"), sep="\n\n")
 
 # %% [markdown]
-# The numbers behind `arena` are the tensors' places. Does the plan reach the bound of exercise 11.6? Then compile, and compare on every test image. (Where no compiler is, the page goes on without.)
+# The numbers behind `arena` are the tensors' places. Does the plan reach the bound of exercise 11.6? The exercise counts the image and the logits, too. Here they lie in the caller's memory, so compare the arena with the bound for the others:
 
 # %% tags=["nbval-ignore-output"]
+from course_lib.quantization.integer import plan_arena
+
 plan = memory_plan(engine)
 arena = plan.arena
-print(f"arena {arena.size:,} bytes, needed at once {arena.most_alive:,}; RAM {plan.ram_bytes():,} bytes")
+steps = [("images", ()), *((layer.name, layer.inputs) for layer in engine.layers)]
+with_callers = plan_arena(steps, {name: tensor[0].size for name, tensor in codes.items()})
+print(f"all tensors, as in 11.6: {with_callers.most_alive:,} bytes needed at once\n"
+      f"without image and logits: {arena.most_alive:,} needed at once, the arena has {arena.size:,}\n"
+      f"RAM, sums and patches included: {plan.ram_bytes(lane_bytes=1):,} bytes where the processor multiplies "
+      f"bytes, {plan.ram_bytes(lane_bytes=2):,} where it multiplies 16-bit numbers")
+
+# %% [markdown]
+# Then compile, and compare on every test image. (Where no compiler is, the page goes on without.) What the compiler makes depends on what it is asked for: speed here (`-O3`, and the vectors of this processor), or little code (`-Os`).
+
+# %% tags=["nbval-ignore-output"]
 c_network, c_differ = None, 0
 if find_compiler() is None:
     print("no C compiler here (cc, gcc or clang): nothing to compile, nothing to time")
@@ -588,13 +639,13 @@ else:
     c_differ = int((c_network(test.images) != logits["integers"]).sum())
     print(f"codes of logits compared: {logits['integers'].size:,}; different: {c_differ}")
     try:
-        size = footprint(source, folder.name)
-        print(f"flash {size.flash_bytes:,} bytes, RAM {size.ram_bytes:,} bytes ({size.source})")
+        for size in (footprint(source, folder.name), footprint(source, folder.name, flags=("-Os",))):
+            print(f"flash {size.flash_bytes:,} bytes, RAM {size.ram_bytes:,} bytes ({size.source})")
     except CourseError as error:
         print(error)  # no tool that reads the sections of an object
 
 # %%
-claim("The plan needs no byte more than the fullest step.", arena.size == arena.most_alive)
+claim("The arena has no byte more than the fullest step needs of it.", arena.size == arena.most_alive)
 
 # %% tags=["nbval-ignore-output"]
 if c_network is not None:
@@ -613,7 +664,7 @@ in_floats = open_session(export_onnx(student, Path(folder.name) / "fp32.onnx"), 
 calls = {"runtime INT8": lambda: session.run(None, numbers),
          "runtime FP32": lambda: in_floats.run(None, numbers)}
 if c_network is not None:
-    on_chips = load_c(compile_c(c_source(hardware), folder.name))  # the hardware's rounding
+    on_chips = load_c(compile_c(source_hardware, folder.name))
     calls = {"C file": c_network.one(one), "C file again": c_network.one(one),
              "C, hardware rounding": on_chips.one(one), **calls}
 camera = measure.THIRTY_A_SECOND
@@ -623,6 +674,11 @@ times = dict(zip(("back to back", "camera", "ahead"),
                  measure.latency_by_cadence(calls, rounds, warmup=20, threads=1, seed=0), strict=True))
 for report in times.values():
     print(report, end="\n\n")
+
+# %% tags=["nbval-ignore-output"]
+after_pause = {name: times["camera"].p50(name) / times["back to back"].p50(name) for name in calls}
+for name, ratio in after_pause.items():
+    print(f"{name:21} at 30 a second {ratio:4.1f} × its time back to back")
 
 # %% tags=["nbval-ignore-output"]
 c_over_runtime = {}
@@ -635,7 +691,7 @@ if c_network is not None:
                   c_over_runtime["camera"].high < 1, hardware=True))
 
 # %% [markdown]
-# On the machine that made this page, back to back the runtime is ahead of the file that equals it to the bit: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how near the file comes that rounds as hardware does. At 30 a second the runtime's lead is gone, and the last table says where to: a call right before brings most of its time back. So most of what a single call pays for is not arithmetic but coming back after a pause: code and data have left the caches, and the core has slowed down. A large program pays more of that than a small one. On a chip with memory for little more than the weights there is no runtime to compare with.
+# On the machine that made this page, back to back the runtime is ahead of the file that equals it to the bit: its kernels are written by hand for this very processor, ours is one loop that the compiler vectorizes. How much of the distance is the price of imitating a float32's roundings? See how near the file comes that rounds as hardware does. At 30 a second the runtime's lead is gone, and the last table says where to: a call right before brings most of its time back. So most of what a single call of the *runtime* takes there is not arithmetic but coming back after a pause. That is not so for the C file, whose time grows far less. Probably code and data have left the caches, a large program's more than a small one's, and the core has slowed down; nothing measured here tells these causes apart. On a chip with memory for little more than the weights there is no runtime to compare with.
 #
 # ## Pitfalls
 #
@@ -662,17 +718,20 @@ compared_codes = {role: sum(layer.codes for layer in found["runtime"])
                   for role, found in {"student": compared, "teacher": of_teacher}.items()}
 c_words = "No C compiler was here."
 if c_network is not None:
-    c_words = (f"As C: {plan.ram_bytes():,} bytes of RAM. Its time over ONNX Runtime's INT8: "
+    c_words = (f"As C: {plan.ram_bytes(lane_bytes=1):,} or {plan.ram_bytes(lane_bytes=2):,} bytes of RAM, "
+               f"by what the processor multiplies. Its time over ONNX Runtime's INT8: "
                f"back to back {c_over_runtime['back to back'].value:.1f} × (rounded as hardware does "
                f"{times['back to back'].ratio('C, hardware rounding', 'runtime INT8').value:.1f} ×), "
                f"at 30 a second {c_over_runtime['camera'].value:.1f} ×.")
 display(Markdown(f"""
 1. One real factor is left in a layer. With 31 bits it is off by at most {max(errors) * 2**31:.2f} · 2⁻³¹.
-2. The weights allow accumulators up to {max(reachable.values()):,}, images gave {max(seen.values()):,}.
-   32 bits are proven; with 16 the student is {percent(right["accumulators of 16 bits"])} right.
+2. By bound (5) accumulators reach {max(reachable.values()):,}, images gave {max(seen.values()):,}; partial sums
+   of raw codes stay below {max(on_the_way.values()):,}. 32 bits are proven. With 16 the student is
+   {percent(right["accumulators of 16 bits"])} right, with 16 in all layers but the classifier
+   {percent(right["all but the classifier"])}.
 3. A cast before the clamp leaves {percent(right["cast before the clamp"])} right, a shift without rounding
    {percent(right["shift alone"])}, everything as it should be {percent(right["rounded once, half to even"])}.
-4. In its own rounding, {differing["student"]} of {compared_codes["student"]:,} codes of ONNX Runtime
+4. With the runtime's rounding, {differing["student"]} of {compared_codes["student"]:,} codes of ONNX Runtime
    (student) and {differing["teacher"]} of {compared_codes["teacher"]:,} (teacher) differ from the integers.
    Hardware's second rounding makes {apart["twice"]:,} differ where one rounding makes {apart["once"]:,}.
 5. Simulated and in integers, {per_thousand:.1f} of 1,000 test images get different answers. Right:

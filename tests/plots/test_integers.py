@@ -15,7 +15,11 @@ def drawn(line, axis: str = "y") -> list[float]:
 
 FIGURES = {
     "accumulator": lambda: plots.accumulator_figure(
-        {"conv 1": 200_000.0, "classifier": 90_000.0}, {"conv 1": 40_000.0, "classifier": 9_000.0}, [16, 32]
+        {
+            "bound": {"conv 1": 200_000.0, "classifier": 90_000.0},
+            "seen": {"conv 1": 40_000.0, "classifier": 9_000.0},
+        },
+        [16, 32],
     ),
     "rounding": lambda: plots.rounding_figure(2.5, {"down": 2, "half up": 3, "even": 2}, "5 · 0.5"),
     "mean shift": lambda: plots.mean_shift_figure(
@@ -36,7 +40,7 @@ def test_accumulators_stand_beside_the_ends_of_words():
     heights = [bar.get_height() for bars in axes.containers for bar in bars]
     assert heights == [200_000, 90_000, 40_000, 9_000]
     assert [drawn(line)[0] for line in axes.get_lines()] == [2**15, 2**31]
-    assert "conv 1 200,000 and 40,000" in plots.alt_text(figure)
+    assert "bound: conv 1 200,000, classifier 90,000; seen: conv 1 40,000" in plots.alt_text(figure)
     assert "16 bits end at 32,768" in plots.alt_text(figure)
 
 

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from course_lib.quantization.doctor.finding import Finding, finding
-from course_lib.quantization.doctor.layers import LayerRow, decibels
+from course_lib.quantization.doctor.layers import BREAKS_DB, LARGEST_SHARE, LayerRow, decibels
 from course_lib.quantization.doctor.parts import Part
 from course_lib.quantization.doctor.weights import Cause, bias_cause, weight_cause
 
-BREAKS_DB = 24.0
-"""A layer alone with less signal to noise is broken; 8 bits give 30 dB and more."""
-LOGITS_SHARE = 1e-3
-"""Noise / signal that one layer alone may make in the logits (30 dB)."""
 CLIPPED = 1e-3
 """Share of values beyond a range that is worth a note."""
 
@@ -43,9 +39,8 @@ def layer_findings(
     if not causes and row.alone_db < BREAKS_DB:
         causes.append(("operator differs", f"signal to noise alone {row.alone_db:.0f} dB"))
     harm = f"; alone {row.alone_db:.0f} dB, flips {row.flips_alone} answers"
-    broken = row.alone_db < BREAKS_DB or row.alone_in_logits > LOGITS_SHARE
     found = [
-        finding(kind, "wrong" if broken else "note", row.name, evidence + harm, row.alone_in_logits / (1 + number))
+        finding(kind, "wrong" if row.broken else "note", row.name, evidence + harm, row.alone_in_logits / (1 + number))
         for number, (kind, evidence) in enumerate(causes)
     ]
     return found or _notes(row)
@@ -70,12 +65,12 @@ def range_cause(row: LayerRow) -> Cause | None:
     width, needed = high - low, row.high - bottom
     clipped = row.clipped_low + row.clipped_high
     share = f"{clipped:.1%} of the values lie beyond {low:.3g} … {high:.3g}, they reach {row.low:.3g} … {row.high:.3g}"
-    if row.rounding_db < BREAKS_DB and clipped > CLIPPED:
-        above, below = row.high - high, bottom - low  # how far both ends lie too low
-        shifted = min(above, below) > 0.04 * needed or max(above, below) < -0.04 * needed
-        if shifted and 0.6 < width / max(needed, 1e-30) < 2.5:
-            return "wrong zero point", f"{share}: the range has the right width and the wrong place"
-        ends = [end for end, part in (("lower", row.clipped_low), ("upper", row.clipped_high)) if part > CLIPPED / 10]
+    above, below = row.high - high, bottom - low  # how far both ends lie too low
+    shifted = min(above, below) > 0.04 * needed or max(above, below) < -0.04 * needed
+    if shifted and 0.6 < width / max(needed, 1e-30) < 2.5:
+        return "wrong zero point", f"{share}: the range has the right width and the wrong place"
+    if row.rounding_db < BREAKS_DB and clipped > 0 and row.used > 0.8 and (row.codes or 0) > 100:
+        ends = [end for end, part in (("lower", row.clipped_low), ("upper", row.clipped_high)) if part > 0]
         return "range too small", f"{share} ({' and '.join(ends)} end, {needed / width:.1f} times the range)"
     if row.used < 0.2:
         return "range too wide", f"the values take up {row.used:.1%} of {low:.3g} … {high:.3g}"
@@ -114,17 +109,17 @@ def image_findings(expected: np.ndarray, found: np.ndarray) -> list[Finding]:
         return []
     if expected.shape != found.shape:
         text = f"{list(expected.shape[1:])} arrive in the reference, {list(found.shape[1:])} in the suspect"
-        return [finding("images differ", "wrong", "images", text, np.inf)]
+        return [finding("images differ", "wrong", "images", text, LARGEST_SHARE)]
     one, other = expected.astype(np.float64), found.astype(np.float64)
     factor = float((one * other).sum() / max(1e-30, np.square(one).sum()))
     if decibels(other, one * factor) > 30:
         near = ", as bytes that were not divided by 255" if 250 < factor < 260 else ""
         near = ", as if divided by 255 once too often" if 0.0038 < factor < 0.004 else near
         text = f"the suspect's images are the reference's times {factor:.4g}{near}"
-        return [finding("images scaled", "wrong", "images", text, 1e6)]
+        return [finding("images scaled", "wrong", "images", text, LARGEST_SHARE)]
     if one.shape[1] == 3 and decibels(one, other[:, ::-1]) > BREAKS_DB:
         text = f"with red and blue exchanged the images agree ({share:.0f} dB as they are)"
-        return [finding("channel order", "wrong", "images", text, 1e6)]
+        return [finding("channel order", "wrong", "images", text, LARGEST_SHARE)]
     text = f"signal to noise {share:.0f} dB, range {other.min():.3g} … {other.max():.3g}"
     text += f" instead of {one.min():.3g} … {one.max():.3g}"
-    return [finding("images differ", "wrong", "images", text, 1e6)]
+    return [finding("images differ", "wrong", "images", text, LARGEST_SHARE)]

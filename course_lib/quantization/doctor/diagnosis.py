@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from course_lib.quantization.doctor.answers import Answers, compare_answers
-from course_lib.quantization.doctor.causes import BREAKS_DB, image_findings, layer_findings
+from course_lib.quantization.doctor.causes import image_findings, layer_findings
 from course_lib.quantization.doctor.files import Model, Opened, deployed_logits, open_model
 from course_lib.quantization.doctor.finding import Finding, finding, in_order
-from course_lib.quantization.doctor.layers import LayerRow, decibels, layer_row
+from course_lib.quantization.doctor.layers import BREAKS_DB, LARGEST_SHARE, LayerRow, decibels, layer_row
 from course_lib.quantization.doctor.parts import IMAGES, Part
 from course_lib.quantization.doctor.report import Report
 from course_lib.quantization.doctor.speed import speed_findings
@@ -82,7 +82,15 @@ def diagnose(
             if speed:
                 found += speed_findings(other.path, _named(walks), fed[:1])
     return Report(
-        one.title, other.title, len(shown), len(chosen), decibels(*logits), answers, tuple(rows), in_order(found), problem
+        one.title,
+        other.title,
+        len(shown),
+        len(chosen),
+        decibels(*logits),
+        answers,
+        tuple(rows),
+        in_order(found),
+        problem,
     )
 
 
@@ -129,7 +137,7 @@ def _by_layer(
         alone = suspect.alone(place, _inputs(suspect.parts[place], right) or [images])
         if alone[1].shape != expected.shape:
             text = f"its tensor is {list(alone[1].shape[1:])}, not {list(expected.shape[1:])}"
-            found.append(finding("operator differs", "wrong", part.name, text, np.inf))
+            found.append(finding("operator differs", "wrong", part.name, text, LARGEST_SHARE))
             continue
         # What this layer alone does to the logits: the reference from here on, with the suspect's tensor.
         before = {i: right[i] for i in range(place)} | {place: alone}

@@ -11,8 +11,14 @@ import numpy as np
 
 from course_lib.quantization.doctor.parts import Part
 
+BREAKS_DB = 24.0
+"""A layer alone with less signal to noise is broken; 8 bits give 30 dB and more."""
+LOGITS_SHARE = 1e-3
+"""Noise / signal that one layer alone may make in the logits (30 dB)."""
+LARGEST_SHARE = 1e9
+"""Noise / signal of what has nothing in common; infinity has no place in JSON."""
 LARGEST_DB = 150.0
-"""Of two tensors that do not differ; infinity has no place in JSON."""
+"""Of two tensors that do not differ."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class LayerRow:
         low: the reference's smallest value here.
         high: the reference's largest.
         ends: smallest and largest number that the suspect's codes stand for; None if it stays in float.
+        codes: how many these are; None if it stays in float.
         clipped_low: share of the reference's values below the range.
         clipped_high: share above it.
         dead: channels that are 0 throughout in the suspect alone, and not in the reference.
@@ -50,12 +57,18 @@ class LayerRow:
     low: float
     high: float
     ends: tuple[float, float] | None
+    codes: int | None
     clipped_low: float
     clipped_high: float
     dead: int
     channels: int
     alone_in_logits: float
     flips_alone: int
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is wrong although what it reads is right."""
+        return self.alone_db < BREAKS_DB or self.alone_in_logits > LOGITS_SHARE
 
     @property
     def used(self) -> float:
@@ -73,12 +86,14 @@ def noise_share(signal: np.ndarray, found: np.ndarray) -> float:
     0.01
     """
     if signal.shape != found.shape:
-        return float("inf")
+        return LARGEST_SHARE
     noise = float(np.square(signal.astype(np.float64) - found).sum())
     power = float(np.square(signal, dtype=np.float64).sum())
     if not np.isfinite(noise):
-        return float("inf")
-    return noise / power if power else (float("inf") if noise else 0.0)
+        return LARGEST_SHARE
+    if noise == 0:
+        return 0.0
+    return min(noise / power, LARGEST_SHARE) if power else LARGEST_SHARE
 
 
 def decibels(signal: np.ndarray, found: np.ndarray) -> float:
@@ -90,7 +105,7 @@ def decibels(signal: np.ndarray, found: np.ndarray) -> float:
     share = noise_share(signal, found)
     if share == 0:
         return LARGEST_DB
-    return float(np.clip(-10 * np.log10(share), -LARGEST_DB, LARGEST_DB)) if np.isfinite(share) else -LARGEST_DB
+    return float(np.clip(-10 * np.log10(share), -LARGEST_DB, LARGEST_DB))
 
 
 def bits_used(codes: np.ndarray) -> float:
@@ -141,6 +156,7 @@ def layer_row(
         low=float(expected.min()),
         high=float(expected.max()),
         ends=ends,
+        codes=rounding.high - rounding.low + 1 if rounding else None,
         clipped_low=float((expected < ends[0] - rounding.scale / 2).mean()) if rounding and ends else 0.0,
         clipped_high=float((expected > ends[1] + rounding.scale / 2).mean()) if rounding and ends else 0.0,
         dead=int(dead.sum()),

@@ -127,10 +127,18 @@ class _Reader:
             return
         if kind == "linear" and len(dynamic) > 1:
             raise ValueError(f"{node.name or node.op_type} multiplies two activations: such layers cannot be compared")
-        self._add(node.output[0], node.name, kind, self._sources(dynamic), layer_name(node.name or node.output[0]), node)
+        self._add(
+            node.output[0], node.name, kind, self._sources(dynamic), layer_name(node.name or node.output[0]), node
+        )
 
     def _add(
-        self, tensor: str, node_name: str, kind: str, sources: list[int] | tuple, name: str, node: NodeProto | None = None
+        self,
+        tensor: str,
+        node_name: str,
+        kind: str,
+        sources: list[int] | tuple,
+        name: str,
+        node: NodeProto | None = None,
     ) -> None:
         raw, out, rounding, relu, followed = self._follow(tensor)
         weight, bias = self._weights(node, followed) if node is not None else (None, None)
@@ -151,6 +159,9 @@ class _Reader:
             if node.op_type not in _FOLLOWERS or not all(name in self.constants for name in others):
                 break
             if node.op_type == _QUANTIZE:
+                after = self.readers[node.output[0]]
+                if len(after) != 1 or after[0].op_type != _DEQUANTIZE:
+                    break  # codes that something else reads, too, such as a Pad: they belong to that
                 raw, rounding = tensor, self._rounding(node, followed)
             relu = relu or node.op_type == "Relu"
             followed.append(node)

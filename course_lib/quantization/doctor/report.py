@@ -9,7 +9,6 @@ from pathlib import Path
 
 from course_lib.errors import CourseError
 from course_lib.quantization.doctor.answers import Answers, Flips
-from course_lib.quantization.doctor.causes import BREAKS_DB
 from course_lib.quantization.doctor.finding import Finding
 from course_lib.quantization.doctor.layers import LayerRow
 from course_lib.storage.files import atomic_path
@@ -51,7 +50,7 @@ class Report:
     @property
     def first_broken(self) -> str | None:
         """The first layer that is wrong although what it reads is right; None if there is none."""
-        return next((row.name for row in self.layers if row.alone_db < BREAKS_DB), None)
+        return next((row.name for row in self.layers if row.broken), None)
 
     def __str__(self) -> str:
         return "\n".join([*self._summary(), "", *self._findings(), *self._table()])
@@ -129,4 +128,6 @@ class Report:
             found["findings"] = tuple(Finding(**one) for one in found["findings"])
             return cls(**found)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CourseError(f"no report of the doctor ({error})", path=path, mend="diagnose and save again") from error
+            raise CourseError(
+                f"no report of the doctor ({error})", path=path, mend="diagnose and save again"
+            ) from error

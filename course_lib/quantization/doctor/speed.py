@@ -93,7 +93,7 @@ def speed_findings(path: str | Path, parts: Sequence[Part], image: np.ndarray) -
         left = f"{len(signed)} of {len(rounded)} tensors have int8 codes; "
         left += _few(seen.float_layers) if seen.float_layers else "the runtime shifts them to uint8 here"
         severity = "slow" if seen.float_layers or seen.pairs else "note"
-        found.append(finding("signed activations", severity, "", left, share))
+        found.append(finding("signed activations", severity, "", left, 1 + share))
     of_name = {part.name: part for part in parts}
     for name in seen.float_layers:
         missing = _missing(of_name.get(name), parts)
@@ -120,7 +120,11 @@ def _missing(part: Part | None, parts: Sequence[Part]) -> str:
     missing = [f"what it reads from {parts[source].name}" for source in part.sources if not parts[source].rounding]
     missing += ["its weights"] if part.weight is not None and part.weight.codes is None else []
     missing += [] if part.rounding else ["its result"]
-    return f"not rounded to codes: {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"not rounded to codes: {', '.join(missing)}"
+    if part.relu and part.rounding and part.rounding.ends[0] < 0 and not part.rounding.signed:
+        return "its ReLU cannot become the clamp of its codes, whose range begins below 0"
+    return ""
 
 
 def _profile_notes(path: str | Path, image: np.ndarray) -> list[Finding]:
