@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from course_lib.models.modes import eval_mode
 from course_lib.quantization.affine import Affine, Codes, from_range, min_max
 from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network
+from course_lib.quantization.doctor import Report
 from course_lib.quantization.graph import Convolution, LayerGraph, Weighted, layer_graph
 from course_lib.quantization.qdq import export_qdq
 
@@ -314,3 +315,11 @@ def _after(graph: LayerGraph, layer: Convolution) -> bool:
     """Whether a convolution is the only one that reads a convolution."""
     before = {one.name: one for one in graph.layers}
     return isinstance(before.get(layer.inputs[0]), Convolution) and len(graph.readers(layer.inputs[0])) == 1
+
+
+def named_first(patient: Patient, report: Report) -> bool:
+    """Whether the report's first finding has the fault's kind and names its layer."""
+    if not report.findings:
+        return False
+    first = report.findings[0]
+    return first.kind == patient.kind and first.where in patient.layer.split(" or ")
