@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from course_lib.data import load
-from course_lib.experiments.quantization_faults import FAULTS, Healthy, healthy, named_first
+from course_lib.experiments.quantization_faults import FAULTS
+from course_lib.experiments.quantization_patients import Healthy, healthy, named_first
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images

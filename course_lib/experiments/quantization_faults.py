@@ -1,91 +1,26 @@
 """Faults, each made on purpose in a healthy quantized network: what the doctor must name, and chapter 12 makes ill.
 
-A fault is a patient (reference, suspect, the images of either) and the answer: the kind of finding and the layer.
+Each function takes a healthy pair and gives a patient: reference, suspect, and the kind and layer that are expected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from course_lib.experiments.quantization_patients import Healthy, Patient
 from course_lib.models.modes import eval_mode
-from course_lib.quantization.affine import Affine, Codes, from_range, min_max
-from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network
-from course_lib.quantization.doctor import Report
+from course_lib.quantization.affine import Codes, from_range, min_max
+from course_lib.quantization.calibrated import quantize_network
 from course_lib.quantization.graph import Convolution, LayerGraph, Weighted, layer_graph
 from course_lib.quantization.qdq import export_qdq
 
-
-@dataclass(frozen=True, eq=False)
-class Healthy:
-    """A network and its quantized form, and where faults are put.
-
-    Args:
-        model: float32.
-        network: quantized.
-        calibration: (N, 3, H, W), that it was calibrated on.
-        folder: for files.
-    """
-
-    model: nn.Module
-    network: QuantizedNetwork
-    calibration: Tensor
-    folder: Path
-
-    @property
-    def layer(self) -> Convolution:
-        """The convolution, with a ReLU, that gets the fault: about the middle one."""
-        found = [layer for layer in self.network.graph.layers if isinstance(layer, Convolution) and layer.relu]
-        return found[len(found) // 2]
-
-    def changed(self, layer: Weighted) -> QuantizedNetwork:
-        """The network with a layer replaced, its weights' scales taken anew."""
-        affine = min_max(layer.weight, self.network.weights[layer.name].codes, symmetric=True, axis=0)
-        weights = {**self.network.weights, layer.name: affine}
-        return replace(self.network, graph=self.network.graph.changed({layer.name: layer}), weights=weights)
-
-    def with_activation(self, affine: Affine) -> QuantizedNetwork:
-        """The network with another scale and zero point for what the layer gives."""
-        return replace(self.network, activations={**self.network.activations, self.layer.name: affine})
-
-    @property
-    def top(self) -> Tensor:
-        """The largest value that the layer's codes stand for."""
-        affine = self.network.activations[self.layer.name]
-        return affine.scale * (affine.codes.high - affine.zero_point)
-
-
-@dataclass(frozen=True, eq=False)
-class Patient:
-    """A pair of models with one fault.
-
-    Args:
-        kind: of the finding that must come first.
-        layer: that it must name; "" where the whole is meant.
-        suspect: what is wrong, a network or a file.
-        reference: what is right.
-        feed: what the suspect's pipeline makes of the images.
-    """
-
-    kind: str
-    layer: str
-    suspect: QuantizedNetwork | Path
-    reference: nn.Module
-    feed: Callable[[Tensor], Tensor] | None = None
-
-
 Fault = Callable[[Healthy], Patient | None]
-
-
-def healthy(model: nn.Module, calibration: Tensor, folder: Path) -> Healthy:
-    """A network with its quantized form, min-max, one weight scale a channel. Args: calibration: (N, 3, H, W)."""
-    return Healthy(model, quantize_network(model, calibration), calibration, folder)
 
 
 def range_too_small(well: Healthy) -> Patient:
@@ -315,11 +250,3 @@ def _after(graph: LayerGraph, layer: Convolution) -> bool:
     """Whether a convolution is the only one that reads a convolution."""
     before = {one.name: one for one in graph.layers}
     return isinstance(before.get(layer.inputs[0]), Convolution) and len(graph.readers(layer.inputs[0])) == 1
-
-
-def named_first(patient: Patient, report: Report) -> bool:
-    """Whether the report's first finding has the fault's kind and names its layer."""
-    if not report.findings:
-        return False
-    first = report.findings[0]
-    return first.kind == patient.kind and first.where in patient.layer.split(" or ")

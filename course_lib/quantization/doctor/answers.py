@@ -81,25 +81,27 @@ def compare_answers(
         if values is not None and np.asarray(values).shape != one.shape:
             raise ValueError(f"{name} must be ({len(one)},), one for each image, got {list(np.asarray(values).shape)}")
 
-    def flips(inside: np.ndarray) -> Flips:
-        flipped = inside & (one != other)
-        if right is None:
-            return Flips(int(inside.sum()), int(flipped.sum()))
-        counts = [int((flipped & (answer == right)).sum()) for answer in (other, one)]
-        return Flips(int(inside.sum()), int(flipped.sum()), *counts)
-
     classes = one if right is None else right
     pairs, counts = np.unique(np.stack([one, other], 1)[one != other], axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:10]
     return Answers(
-        flips(np.ones(len(one), bool)),
+        _flips(np.ones(len(one), bool), one, other, right),
         None if right is None else float((one == right).mean()),
         None if right is None else float((other == right).mean()),
-        {str(name): flips(classes == name) for name in np.unique(classes)},
+        {str(name): _flips(classes == name, one, other, right) for name in np.unique(classes)},
         {
-            f"{name}: {value}": flips(np.asarray(values) == value)
+            f"{name}: {value}": _flips(np.asarray(values) == value, one, other, right)
             for name, values in (attributes or {}).items()
             for value in np.unique(np.asarray(values))
         },
         tuple((int(pairs[i][0]), int(pairs[i][1]), int(counts[i])) for i in order),
     )
+
+
+def _flips(inside: np.ndarray, one: np.ndarray, other: np.ndarray, right: np.ndarray | None) -> Flips:
+    """Of the images in a part. Args: inside (N,): which they are. one, other, right (N,): answers and labels."""
+    flipped = inside & (one != other)
+    if right is None:
+        return Flips(int(inside.sum()), int(flipped.sum()))
+    counts = [int((flipped & (answer == right)).sum()) for answer in (other, one)]
+    return Flips(int(inside.sum()), int(flipped.sum()), *counts)

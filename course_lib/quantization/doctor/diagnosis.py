@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from course_lib.quantization.doctor.answers import Answers, compare_answers
 from course_lib.quantization.doctor.causes import image_findings, layer_findings
-from course_lib.quantization.doctor.files import Model, Opened, deployed_logits, open_model
+from course_lib.quantization.doctor.files import Model, open_model
 from course_lib.quantization.doctor.finding import Finding, finding, in_order
 from course_lib.quantization.doctor.layers import BREAKS_DB, LARGEST_SHARE, LayerRow, decibels, layer_row
+from course_lib.quantization.doctor.matching import aligned
 from course_lib.quantization.doctor.parts import IMAGES, Part
 from course_lib.quantization.doctor.report import Report
 from course_lib.quantization.doctor.speed import speed_findings
@@ -70,11 +72,11 @@ def diagnose(
     with tempfile.TemporaryDirectory() as folder:
         one = open_model(reference, shown, Path(folder), "reference")
         other = open_model(suspect, fed, Path(folder), "suspect")
-        logits = deployed_logits(one, shown), deployed_logits(other, fed)
+        logits = one.logits(shown), other.logits(fed)
         answers = compare_answers(*logits, labels, attributes)
         chosen = np.unique(np.linspace(0, len(shown) - 1, min(LOOKED_AT, len(shown))).astype(int))
         walks = Walk(one.path), Walk(other.path)
-        problem = unmatched(walks)
+        problem = match_(walks)
         if problem:
             rows, found = [], _outputs_only(logits, answers, problem)
         else:
@@ -103,25 +105,17 @@ def _checked(images: np.ndarray | Tensor, name: str) -> np.ndarray:
     return array
 
 
-def unmatched(walks: tuple[Walk, Walk]) -> str:
-    """Why the layers of two files cannot be laid side by side; "" if they can."""
+def match_(walks: tuple[Walk, Walk]) -> str:
+    """Bring the suspect's parts into the reference's order; returns why that is impossible, "" if it is not."""
     try:
-        one, other = (walk.parts for walk in walks)
+        walks[1].parts = aligned(walks[0].parts, walks[1].parts)
     except (ValueError, KeyError, StopIteration) as error:
-        return f"a file could not be read as layers ({error})"
-    if len(one) != len(other):
-        return f"the reference has {len(one)} layers, the suspect {len(other)}"
-    for first, second in zip(one, other, strict=True):
-        shapes = [None if part.weight is None else part.weight.values.shape for part in (first, second)]
-        if first.kind != second.kind or shapes[0] != shapes[1] or set(first.sources) != set(second.sources):
-            return f"{first.name} is a {first.kind} {shapes[0] or ''}, {second.name} a {second.kind} {shapes[1] or ''}"
-    return "" if len(one) > 1 else "the files hold no layer that is known here"
+        return str(error)
+    return "" if len(walks[0].parts) > 1 else "the files hold no layer that is known here"
 
 
 def _named(walks: tuple[Walk, Walk]) -> list[Part]:
     """The suspect's parts with the reference's names."""
-    from dataclasses import replace
-
     return [replace(b, name=a.name) for a, b in zip(walks[0].parts, walks[1].parts, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Any model as an ONNX file: a module is exported, a quantized network written with its pairs, a file taken as it is."""
+"""Any model as an ONNX file: a module or a quantized network is exported, a file taken as it is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Model = nn.Module | QuantizedNetwork | str | Path
 """What can be diagnosed."""
+BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,25 @@ class Opened:
     path: Path
     title: str
     session: onnxruntime.InferenceSession
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(N, classes), float32, as the runtime computes them with all optimizations, in batches that the file allows.
+
+        Raises: ValueError: the model does not give one row of logits an image.
+        """
+        value = self.session.get_inputs()[0]
+        fixed = isinstance(value.shape[0], int)
+        batch = value.shape[0] if fixed else BATCH
+        parts = []
+        for start in range(0, len(images), batch):
+            some = images[start : start + batch]
+            fill = np.repeat(some[-1:], batch - len(some), 0) if fixed else some[:0]
+            found = self.session.run(None, {value.name: np.concatenate([some, fill])})[0]
+            parts.append(np.asarray(found)[: len(some)])
+        logits = np.concatenate(parts)
+        if logits.ndim != 2:
+            raise ValueError(f"{self.title} must give logits (N, classes), got {list(logits.shape)}")
+        return logits
 
 
 def open_model(model: Model, images: np.ndarray, folder: Path, role: str) -> Opened:
@@ -79,22 +99,3 @@ def require_shape(session: onnxruntime.InferenceSession, images: np.ndarray, rol
     )
     if not fits:
         raise ValueError(f"the {role} takes images of shape {wanted}, got {list(images.shape[1:])}")
-
-
-def deployed_logits(opened: Opened, images: np.ndarray) -> np.ndarray:
-    """(N, classes), float32, as the runtime computes them with all optimizations; batches as the file allows.
-
-    Raises: ValueError: the model does not give one row of logits an image.
-    """
-    value = opened.session.get_inputs()[0]
-    batch = value.shape[0] if isinstance(value.shape[0], int) else 64
-    parts = []
-    for start in range(0, len(images), batch):
-        some = images[start : start + batch]
-        fill = np.repeat(some[-1:], batch - len(some), 0) if isinstance(value.shape[0], int) else some[:0]
-        found = opened.session.run(None, {value.name: np.concatenate([some, fill])})[0]
-        parts.append(np.asarray(found)[: len(some)])
-    logits = np.concatenate(parts)
-    if logits.ndim != 2:
-        raise ValueError(f"{opened.title} must give logits (N, classes), got {list(logits.shape)}")
-    return logits

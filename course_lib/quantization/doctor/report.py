@@ -88,8 +88,8 @@ class Report:
             bits = "" if row.weight_bits is None else f"{row.weight_bits:.1f}"
             used = "float" if row.ends is None else f"{row.used:.0%}"
             lines.append(
-                f"{row.name:{width}}  {row.alone_db:8.1f}  {row.together_db:11.1f}  {weights:>10}  {bits:>5}  {used:>10}"
-                f"  {row.clipped_low + row.clipped_high:7.2%}  {row.dead or '':>4}"
+                f"{row.name:{width}}  {row.alone_db:8.1f}  {row.together_db:11.1f}  {weights:>10}  {bits:>5}"
+                f"  {used:>10}  {row.clipped_low + row.clipped_high:7.2%}  {row.dead or '':>4}"
             )
         return lines
 

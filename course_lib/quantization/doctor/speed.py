@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.deploy.onnx.profile import node_times_ms
+from course_lib.deploy.onnx import node_times_ms
 from course_lib.measure.machine import cpu_features, has_dot_product
 from course_lib.quantization.doctor.constants import read_constants
 from course_lib.quantization.doctor.finding import Finding, finding

@@ -1,13 +1,12 @@
 """A file's parts, each executed alone by ONNX Runtime without any optimization: in float, on what the codes stand for.
 
-So a part can be fed with the tensors of *another* model. That is how a cause is told from where its damage shows: behind
-a broken layer every layer is wrong, but only the broken one is wrong when what it reads is right.
+So a part can be fed with the tensors of *another* model. That tells a cause from the places where its damage
+shows: behind a broken layer every layer is wrong, but only the broken one is wrong when what it reads is right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +42,23 @@ class Walk:
         if not self.model.graph.node:
             raise CourseError("not an ONNX model: it holds no graph", path=path, mend="export it again")
         one_pair_for_all_(self.model)
+        self._parts: list[Part] | None = None
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
 
-    @cached_property
+    @property
     def parts(self) -> list[Part]:
-        """As ``read_parts`` gives them."""
-        return read_parts(self.model)
+        """As ``read_parts`` gives them; may be set, in another order that can be executed.
+
+        Raises: ValueError: the file's layers cannot be told apart.
+        """
+        if self._parts is None:
+            self._parts = read_parts(self.model)
+        return self._parts
+
+    @parts.setter
+    def parts(self, parts: list[Part]) -> None:
+        self._parts = parts
+        self._sessions.clear()
 
     def alone(self, place: int, inputs: list[np.ndarray]) -> Tensors:
         """One part's tensors, of the inputs that it is given.
