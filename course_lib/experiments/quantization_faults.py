@@ -55,6 +55,7 @@ def swapped_channel_scales(well: Healthy) -> Patient:
 def norm_not_folded(well: Healthy) -> Patient:
     """The convolution's own weights were quantized, BatchNorm's factors and shifts left out."""
     convolution = well.model.get_submodule(well.layer.name)
+    assert isinstance(convolution, nn.Conv2d)
     layer = replace(well.layer, weight=convolution.weight.detach().clone(), bias=torch.zeros(len(well.layer.bias)))
     return Patient("BatchNorm not folded", layer.name, well.changed(layer), well.model)
 
@@ -112,10 +113,10 @@ def one_scale_on_a_spread_layer(well: Healthy) -> Patient:
     with torch.no_grad(), eval_mode(model):
         norm = _norm_after(model, well.layer.name)
         factors = torch.logspace(0, -1.8, norm.num_features)
-        norm.weight *= factors
-        norm.bias *= factors
+        norm.weight.mul_(factors)
+        norm.bias.mul_(factors)
         reader = _reader(model, well.network.graph, well.layer.name)
-        reader.weight /= factors.view(1, -1, 1, 1)  # the network computes what it did
+        reader.weight.div_(factors.view(1, -1, 1, 1))  # the network computes what it did
     network = quantize_network(model, well.calibration)
     layer = next(layer for layer in network.graph.layers if layer.name == well.layer.name)
     assert isinstance(layer, Weighted)

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from course_lib.quantization.doctor.answers import Answers, compare_answers
 from course_lib.quantization.doctor.causes import image_findings, layer_findings
-from course_lib.quantization.doctor.files import Model, open_model
+from course_lib.quantization.doctor.files import Model, Opened, open_model
 from course_lib.quantization.doctor.finding import Finding, finding, in_order
 from course_lib.quantization.doctor.layers import BREAKS_DB, LARGEST_SHARE, LayerRow, decibels, layer_row
-from course_lib.quantization.doctor.matching import aligned
-from course_lib.quantization.doctor.parts import IMAGES, Part
+from course_lib.quantization.doctor.matching import Unmatched, aligned
+from course_lib.quantization.doctor.parts import IMAGES, Part, Unreadable
 from course_lib.quantization.doctor.report import Report
 from course_lib.quantization.doctor.speed import speed_findings
 from course_lib.quantization.doctor.walk import Walk
@@ -46,8 +46,8 @@ def diagnose(
     """Compare a model with another one that is known to be right.
 
     Args:
-        reference, suspect: each a module, a ``QuantizedNetwork`` or the path of an ONNX file. Their layers are compared
-            where both have the same ones; else only the answers are.
+        reference, suspect: a module, a ``QuantizedNetwork`` or the path of an ONNX file; without the same layers in
+            both, only answers are compared.
         images: (N, C, H, W), float32, N ≥ 1, as the reference gets them.
         labels: (N,).
         attributes: name → (N,), something known about each image; flips are counted for each value.
@@ -73,27 +73,29 @@ def diagnose(
         one = open_model(reference, shown, Path(folder), "reference")
         other = open_model(suspect, fed, Path(folder), "suspect")
         logits = one.logits(shown), other.logits(fed)
-        answers = compare_answers(*logits, labels, attributes)
-        chosen = np.unique(np.linspace(0, len(shown) - 1, min(LOOKED_AT, len(shown))).astype(int))
-        walks = Walk(one.path), Walk(other.path)
-        problem = match_(walks)
-        if problem:
-            rows, found = [], _outputs_only(logits, answers, problem)
-        else:
-            rows, found = _by_layer(walks, shown[chosen], fed[chosen], logits[1][chosen])
-            if speed:
-                found += speed_findings(other.path, _named(walks), fed[:1])
-    return Report(
-        one.title,
-        other.title,
-        len(shown),
-        len(chosen),
-        decibels(*logits),
-        answers,
-        tuple(rows),
-        in_order(found),
-        problem,
-    )
+        return _report((one, other), (shown, fed), logits, compare_answers(*logits, labels, attributes), speed)
+
+
+def _report(
+    models: tuple[Opened, Opened],
+    images: tuple[np.ndarray, np.ndarray],
+    logits: tuple[np.ndarray, np.ndarray],
+    answers: Answers,
+    speed: bool,
+) -> Report:
+    count = len(images[0])
+    chosen = np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int))
+    walks = Walk(models[0].path), Walk(models[1].path)
+    try:
+        match_(walks)
+        rows, found = _by_layer(walks, images[0][chosen], images[1][chosen], logits[1][chosen])
+        problem = ""
+        found += speed_findings(models[1].path, _named(walks), images[1][:1]) if speed else []
+    except (Unmatched, Unreadable) as error:
+        rows, problem = [], str(error)
+        found = _outputs_only(logits, answers, problem)
+    titles, counts = (models[0].title, models[1].title), (count, len(chosen))
+    return Report(*titles, *counts, decibels(*logits), answers, tuple(rows), in_order(found), problem)
 
 
 def _checked(images: np.ndarray | Tensor, name: str) -> np.ndarray:
@@ -105,13 +107,11 @@ def _checked(images: np.ndarray | Tensor, name: str) -> np.ndarray:
     return array
 
 
-def match_(walks: tuple[Walk, Walk]) -> str:
-    """Bring the suspect's parts into the reference's order; returns why that is impossible, "" if it is not."""
-    try:
-        walks[1].parts = aligned(walks[0].parts, walks[1].parts)
-    except (ValueError, KeyError, StopIteration) as error:
-        return str(error)
-    return "" if len(walks[0].parts) > 1 else "the files hold no layer that is known here"
+def match_(walks: tuple[Walk, Walk]) -> None:
+    """Bring the suspect's parts into the reference's order. Raises: Unmatched, Unreadable: that is impossible."""
+    walks[1].parts = aligned(walks[0].parts, walks[1].parts)
+    if len(walks[0].parts) < 2:
+        raise Unmatched("the files hold no layer that is known here")
 
 
 def _named(walks: tuple[Walk, Walk]) -> list[Part]:

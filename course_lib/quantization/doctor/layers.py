@@ -127,23 +127,16 @@ def layer_row(
 ) -> LayerRow:
     """Measure one layer.
 
-    Args:
-        reference, suspect: the layer in both files.
-        expected: what the reference gives. alone: what the suspect gives of the reference's inputs, before and after
-            its codes. together: what it gives in its own network.
+    Args: reference, suspect: the layer in both files. expected (N, C, …): what the reference gives. alone: what the
+        suspect gives of the reference's inputs, before and after its codes. together: in its own network.
         logits: the reference's own, and with only this layer the suspect's.
     """
     rounding = suspect.rounding
     ends = rounding.ends if rounding else None
-    raw, wanted = alone[0], expected
-    if ends is not None:
-        raw, wanted = np.clip(raw, *ends), np.clip(expected, *ends)
-    elif suspect.raw != suspect.out:
-        raw = alone[1]
+    raw, wanted = (np.clip(x, *ends) if ends else x for x in (alone[0], expected))
     weight, other = reference.weight, suspect.weight
-    same = weight is not None and other is not None
     axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
-    dead = (np.ptp(alone[1], axes) == 0) & (np.ptp(expected, axes) > 0) if expected.ndim > 1 else np.zeros(1, bool)
+    dead = (np.ptp(alone[1], axes) == 0) & (np.ptp(expected, axes) > 0)
     return LayerRow(
         name=reference.name,
         kind=reference.kind,
@@ -151,7 +144,7 @@ def layer_row(
         together_db=decibels(expected, together),
         operator_db=decibels(wanted, raw),
         rounding_db=decibels(expected, rounding(expected)) if rounding else None,
-        weight_db=decibels(weight.values, other.values) if same else None,
+        weight_db=decibels(weight.values, other.values) if weight and other else None,
         weight_bits=bits_used(other.codes) if other is not None and other.codes is not None else None,
         low=float(expected.min()),
         high=float(expected.max()),

@@ -14,16 +14,20 @@ import numpy as np
 from course_lib.quantization.doctor.parts import Part
 
 
+class Unmatched(ValueError):
+    """Two files have other layers; the message says where."""
+
+
 def aligned(reference: Sequence[Part], suspect: Sequence[Part]) -> list[Part]:
     """The suspect's parts in the reference's order, their sources counted in it.
 
     Where several would do (branches of one shape that read one tensor), the one of the same name is taken, else the one
     whose weights are most like the reference's.
 
-    Raises: ValueError: the files have other parts; it says where.
+    Raises: Unmatched: the files have other parts; it says where.
     """
     if len(reference) != len(suspect):
-        raise ValueError(f"the reference has {len(reference)} layers, the suspect {len(suspect)}")
+        raise Unmatched(f"the reference has {len(reference)} layers, the suspect {len(suspect)}")
     place: dict[int, int] = {}  # of the suspect's part, by its own place
     found: list[Part] = []
     for wanted in reference:
@@ -31,7 +35,7 @@ def aligned(reference: Sequence[Part], suspect: Sequence[Part]) -> list[Part]:
         fitting = [i for i in rest if _same(wanted, suspect[i], place)]
         if not fitting:
             other = suspect[rest[0]]
-            raise ValueError(f"{_described(wanted)} reads other layers or is another one than {_described(other)}")
+            raise Unmatched(f"{_described(wanted)} reads other layers or is another one than {_described(other)}")
         best = max(fitting, key=lambda i: (suspect[i].name == wanted.name, _likeness(wanted, suspect[i])))
         part = suspect[best]
         place[best] = len(found)

@@ -27,6 +27,10 @@ _FOLLOWERS = {"BatchNormalization", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Har
 _FOLLOWERS |= {"Mul", "Add", "Sub", "Div", "Dropout", _QUANTIZE, _DEQUANTIZE}
 
 
+class Unreadable(ValueError):
+    """A file cannot be read, or executed, as a list of parts; the message says why."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rounding:
     """The QuantizeLinear/DequantizeLinear pair of an activation.
@@ -126,7 +130,7 @@ class _Reader:
         if kind == "sum" and len(dynamic) < 2:
             return
         if kind == "linear" and len(dynamic) > 1:
-            raise ValueError(f"{node.name or node.op_type} multiplies two activations: such layers cannot be compared")
+            raise Unreadable(f"{node.name or node.op_type} multiplies two activations: such layers cannot be compared")
         self._add(
             node.output[0], node.name, kind, self._sources(dynamic), layer_name(node.name or node.output[0]), node
         )

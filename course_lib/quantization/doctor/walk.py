@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from course_lib.errors import CourseError
-from course_lib.quantization.doctor.parts import Part, read_parts
+from course_lib.quantization.doctor.parts import Part, Unreadable, read_parts
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -49,7 +49,7 @@ class Walk:
     def parts(self) -> list[Part]:
         """As ``read_parts`` gives them; may be set, in another order that can be executed.
 
-        Raises: ValueError: the file's layers cannot be told apart.
+        Raises: Unreadable: the file's layers cannot be told apart.
         """
         if self._parts is None:
             self._parts = read_parts(self.model)
@@ -144,4 +144,8 @@ def _session(model: ModelProto, inputs: list[str], outputs: list[str]) -> onnxru
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exception types are not public
+        reason = str(error).splitlines()[0][:160]
+        raise Unreadable(f"the layer that gives {outputs[-1]} cannot be executed alone ({reason})") from error

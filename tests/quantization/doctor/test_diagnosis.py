@@ -107,6 +107,23 @@ def test_another_stride_is_found_by_the_shape_of_the_layer_s_tensor():
     assert "[2, 3, 3], not [2, 6, 6]" in first.evidence
 
 
+def test_a_layer_that_cannot_be_told_apart_leaves_the_answers(tmp_path):
+    path = parsed(
+        """<ir_version: 7, opset_import: ["" : 13]> g (float[B, 1, 2, 2] images) => (float[B, 4] logits)
+        <float[4, 4] w = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}>
+        { x = Flatten <axis = 1> (images)
+          t = Transpose <perm = [1, 0]> (x)
+          m = MatMul (x, w)
+          p = MatMul (t, m)
+          logits = MatMul (m, p) }""",
+        tmp_path / "attention.onnx",
+    )
+    report = diagnose(path, path, torch.rand(3, 1, 2, 2))
+    assert "multiplies two activations" in report.unmatched
+    assert report.answers.all.flipped == 0
+    assert report.healthy
+
+
 def test_an_image_range_and_mean_of_its_own_is_named(small):
     model = small.Branches()
     images = small.as_images(small.image_bytes(16))

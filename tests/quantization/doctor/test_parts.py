@@ -19,7 +19,7 @@ from course_lib.quantization.affine import Codes, dequantize
 from course_lib.quantization.calibrated import quantize_network, simulate
 from course_lib.quantization.doctor.constants import read_constants
 from course_lib.quantization.doctor.matching import aligned
-from course_lib.quantization.doctor.parts import layer_name, read_parts
+from course_lib.quantization.doctor.parts import Unreadable, layer_name, read_parts
 from course_lib.quantization.doctor.walk import Walk
 from course_lib.quantization.qdq import export_qdq
 
@@ -157,7 +157,7 @@ def test_a_product_of_two_activations_is_refused(tmp_path):
     text = """g (float[2, 2] images) => (float[2, 2] logits) <float[2, 2] w = {1, 0, 0, 1}>
         { p = MatMul (images, w) logits = MatMul (p, images) }"""
     model = onnx.parser.parse_model(f'<ir_version: 7, opset_import: ["" : 13]> {text}')
-    with pytest.raises(ValueError, match="two activations"):
+    with pytest.raises(Unreadable, match="two activations"):
         read_parts(model)
 
 
