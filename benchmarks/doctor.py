@@ -7,7 +7,8 @@
 Every fault of ``course_lib.experiments.quantization_faults`` is made in a healthy pair (a network for rendered signs,
 calibrated on 256 training images, one scale a channel), and the doctor sees 256 validation images with their labels. It
 is right only if its *first* finding has the fault's kind and names its layer. The healthy pairs are the control: more
-than a note in one is a false alarm. The seconds are those of a whole report on the healthy teacher.
+than a note in one is a false alarm. Then the faults of a single layer are seeded in every convolution but the last of
+student and pruned student: thresholds that were set looking at one layer must hold in the others. The seconds are those of a whole report on the healthy teacher.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ from torch import Tensor
 
 from course_lib.data import load
 from course_lib.experiments.quantization_faults import FAULTS
-from course_lib.experiments.quantization_patients import Healthy, healthy, named_first
+from course_lib.experiments.quantization_patients import Healthy, healthy, named_first, places
 from course_lib.measure import Measurement, record
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images
 from course_lib.quantization.doctor import diagnose
 
 NETWORKS = ("student_rendered", "teacher_rendered")
-CALIBRATION, IMAGES = 256, 256
+ELSEWHERE = ("student_rendered", "final_rendered")
+CALIBRATION, IMAGES, FEW = 256, 256, 64
+OF_THE_WHOLE = {"images_not_divided", "images_divided_twice", "blue_first", "weights_exchanged", "signed_activations"}
+OF_A_LAYER = [fault for fault in FAULTS if fault.__name__ not in OF_THE_WHOLE | {"padding_with_code_0"}]
 
 
-def diagnoses(name: str, well: Healthy, images: Tensor, labels: np.ndarray) -> tuple[int, list[str]]:
+def diagnoses(name: str, well: Healthy, images: Tensor, labels: np.ndarray, faults=FAULTS) -> tuple[int, list[str]]:
     """How many faults could be seeded, and those that were not named first; prints a line for each."""
     seeded, missed = 0, []
-    for fault in FAULTS:
+    for fault in faults:
         patient = fault(well)
         if patient is None:
             print(f"{name:18} {fault.__name__:28} cannot be made in this network")
@@ -53,6 +57,17 @@ def diagnoses(name: str, well: Healthy, images: Tensor, labels: np.ndarray) -> t
         print(
             f"{name:18} {fault.__name__:28} {'first' if right else 'MISSED':6} {flipped:4} flipped  {told}", flush=True
         )
+    return seeded, missed
+
+
+def everywhere(calibration: Tensor, folder: Path, images: Tensor, labels: np.ndarray) -> tuple[int, list[str]]:
+    """As ``diagnoses``, with the faults of a single layer in each convolution of two chains, the last one excepted."""
+    seeded, missed = 0, []
+    for name in ELSEWHERE:
+        well = healthy(checkpoints.load(name)[0], calibration, folder)
+        for layer in places(well.network)[:-1]:
+            count, wrong = diagnoses(f"{name} {layer.name}", replace(well, at=layer.name), images, labels, OF_A_LAYER)
+            seeded, missed = seeded + count, missed + wrong
     return seeded, missed
 
 
@@ -80,10 +95,17 @@ def main() -> None:
             print(f"{name:18} {'healthy':28} {'clean' if report.healthy else 'ALARM':6} {seconds:.1f} s", flush=True)
             count, wrong = diagnoses(name, well, images, labels)
             seeded, missed = seeded + count, missed + wrong
+        others, unseen = (0, []) if options.quick else everywhere(calibration, Path(folder), images[:FEW], labels[:FEW])
     figures = {
         "faults_seeded": Measurement(seeded, "faults", seeded, "in student and teacher", target="≥ 12"),
         "faults_named_first": Measurement(
             seeded - len(missed), "faults", seeded, "kind and layer of the first finding right", target=f"≥ {seeded}"
+        ),
+        "faults_seeded_everywhere": Measurement(
+            others, "faults", others, "of one layer, in each convolution of two chains"
+        ),
+        "faults_named_first_everywhere": Measurement(
+            others - len(unseen), "faults", others, f"of these; missed: {', '.join(unseen) or 'none'}"
         ),
         "false_alarms": Measurement(alarms, "pairs", len(NETWORKS), "healthy pairs with more than notes", target="≤ 0"),
         "report_seconds": Measurement(

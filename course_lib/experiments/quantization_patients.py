@@ -23,18 +23,25 @@ class Healthy:
         network: quantized.
         calibration: (N, 3, H, W), that it was calibrated on.
         folder: for files.
+        at: the name of the convolution, with a ReLU, that gets the fault; None: about the middle one.
     """
 
     model: nn.Module
     network: QuantizedNetwork
     calibration: Tensor
     folder: Path
+    at: str | None = None
 
     @property
     def layer(self) -> Convolution:
-        """The convolution, with a ReLU, that gets the fault: about the middle one."""
-        found = [layer for layer in self.network.graph.layers if isinstance(layer, Convolution) and layer.relu]
-        return found[len(found) // 2]
+        """The convolution that gets the fault. Raises: ValueError: ``at`` names none."""
+        found = places(self.network)
+        if self.at is None:
+            return found[len(found) // 2]
+        for layer in found:
+            if layer.name == self.at:
+                return layer
+        raise ValueError(f"at must be one of {', '.join(layer.name for layer in found)}, got {self.at!r}")
 
     def changed(self, layer: Weighted) -> QuantizedNetwork:
         """The network with a layer replaced, its weights' scales taken anew."""
@@ -70,6 +77,11 @@ class Patient:
     suspect: QuantizedNetwork | Path
     reference: nn.Module
     feed: Callable[[Tensor], Tensor] | None = None
+
+
+def places(network: QuantizedNetwork) -> list[Convolution]:
+    """Convolutions, with a ReLU, that can get a fault."""
+    return [layer for layer in network.graph.layers if isinstance(layer, Convolution) and layer.relu]
 
 
 def healthy(model: nn.Module, calibration: Tensor, folder: Path) -> Healthy:

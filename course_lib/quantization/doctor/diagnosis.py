@@ -46,8 +46,7 @@ def diagnose(
     """Compare a model with another one that is known to be right.
 
     Args:
-        reference, suspect: a module, a ``QuantizedNetwork`` or the path of an ONNX file; without the same layers in
-            both, only answers are compared.
+        reference, suspect: modules, ``QuantizedNetwork``s or paths of ONNX files; with other layers, answers only.
         images: (N, C, H, W), float32, N ≥ 1, as the reference gets them.
         labels: (N,).
         attributes: name → (N,), something known about each image; flips are counted for each value.

@@ -83,7 +83,8 @@ def _by_channel(place: int, references: Sequence[Part], suspects: Sequence[Part]
             return "channel scales swapped", f"{told}: each has another one's scale"
     if len(moved) == len(factors) and np.ptp(factors) < 0.05 * abs(factors.mean()):
         return "weights scaled", told
-    if len(moved) >= len(factors) / 2:
+    both = len(moved) >= len(factors) / 4 and bias_cause(references[place], suspects[place])
+    if len(moved) >= len(factors) / 2 or both:
         return "BatchNorm not folded", f"{told}, as if BatchNorm's factors were left out or of other statistics"
     return "weights scaled", told
 
