@@ -7,8 +7,9 @@
 Every fault of ``course_lib.experiments.quantization_faults`` is made in a healthy pair (a network for rendered signs,
 calibrated on 256 training images, one scale a channel), and the doctor sees 256 validation images with their labels. It
 is right only if its *first* finding has the fault's kind and names its layer. The healthy pairs are the control: more
-than a note in one is a false alarm. Then the faults of a single layer are seeded in every convolution but the last of
-student and pruned student: thresholds that were set looking at one layer must hold in the others. The seconds are those of a whole report on the healthy teacher.
+than a note in one is a false alarm. Then the faults of a single layer are seeded in every convolution of student and
+pruned student: limits that were set looking at one layer must hold in the others. The seconds are those of a whole
+report on the healthy teacher.
 """
 
 from __future__ import annotations
@@ -61,14 +62,40 @@ def diagnoses(name: str, well: Healthy, images: Tensor, labels: np.ndarray, faul
 
 
 def everywhere(calibration: Tensor, folder: Path, images: Tensor, labels: np.ndarray) -> tuple[int, list[str]]:
-    """As ``diagnoses``, with the faults of a single layer in each convolution of two chains, the last one excepted."""
+    """As ``diagnoses``, with the faults of a single layer in each convolution of two chains."""
     seeded, missed = 0, []
     for name in ELSEWHERE:
         well = healthy(checkpoints.load(name)[0], calibration, folder)
-        for layer in places(well.network)[:-1]:
+        for layer in places(well.network):
             count, wrong = diagnoses(f"{name} {layer.name}", replace(well, at=layer.name), images, labels, OF_A_LAYER)
             seeded, missed = seeded + count, missed + wrong
     return seeded, missed
+
+
+def figures_of(
+    here: tuple[int, list[str]], there: tuple[int, list[str]], alarms: int, seconds: float
+) -> dict[str, Measurement]:
+    """Args: here: faults seeded and those missed, one layer a network; there: the same, every layer of two chains."""
+    (seeded, missed), (others, unseen) = here, there
+    figures = {
+        "faults_seeded": Measurement(seeded, "faults", seeded, "in student and teacher", target="≥ 12"),
+        "faults_named_first": Measurement(
+            seeded - len(missed), "faults", seeded, "kind and layer of the first finding right", target=f"≥ {seeded}"
+        ),
+        "faults_seeded_everywhere": Measurement(
+            others, "faults", others, "of one layer, in each convolution of two chains"
+        ),
+        "faults_named_first_everywhere": Measurement(
+            others - len(unseen), "faults", max(1, others), f"of these; missed: {', '.join(unseen) or 'none'}"
+        ),
+        "false_alarms": Measurement(alarms, "pairs", len(NETWORKS), "healthy pairs with more than notes", target="≤ 0"),
+        "report_seconds": Measurement(
+            seconds, "s", 1, f"a whole report on the teacher, {IMAGES} images, one thread", target="≤ 60"
+        ),
+    }
+    if missed:
+        figures["faults_named_first"] = replace(figures["faults_named_first"], note=f"missed: {', '.join(missed)}")
+    return figures
 
 
 def main() -> None:
@@ -96,24 +123,7 @@ def main() -> None:
             count, wrong = diagnoses(name, well, images, labels)
             seeded, missed = seeded + count, missed + wrong
         others, unseen = (0, []) if options.quick else everywhere(calibration, Path(folder), images[:FEW], labels[:FEW])
-    figures = {
-        "faults_seeded": Measurement(seeded, "faults", seeded, "in student and teacher", target="≥ 12"),
-        "faults_named_first": Measurement(
-            seeded - len(missed), "faults", seeded, "kind and layer of the first finding right", target=f"≥ {seeded}"
-        ),
-        "faults_seeded_everywhere": Measurement(
-            others, "faults", others, "of one layer, in each convolution of two chains"
-        ),
-        "faults_named_first_everywhere": Measurement(
-            others - len(unseen), "faults", others, f"of these; missed: {', '.join(unseen) or 'none'}"
-        ),
-        "false_alarms": Measurement(alarms, "pairs", len(NETWORKS), "healthy pairs with more than notes", target="≤ 0"),
-        "report_seconds": Measurement(
-            seconds, "s", 1, f"a whole report on the teacher, {IMAGES} images, one thread", target="≤ 60"
-        ),
-    }
-    if missed:
-        figures["faults_named_first"] = replace(figures["faults_named_first"], note=f"missed: {', '.join(missed)}")
+    figures = figures_of((seeded, missed), (others, unseen), alarms, seconds)
     for name, figure in figures.items():
         print(f"{name}: {figure.value:g} {figure.unit}, target {figure.target} {figure.note or ''}")
     if options.record:

@@ -107,15 +107,17 @@ def bias_of_wrong_scale(well: Healthy) -> Patient:
     return Patient("bias scaled", layer.name, network, well.model)
 
 
-def one_scale_on_a_spread_layer(well: Healthy) -> Patient:
-    """Channels differ sixtyfold, and one scale serves them all."""
+def one_scale_on_a_spread_layer(well: Healthy) -> Patient | None:
+    """Channels differ sixtyfold, and one scale serves them all; None if no convolution alone reads the layer."""
     model = deepcopy(well.model)
+    reader = _reader(model, well.network.graph, well.layer.name)
+    if reader is None:
+        return None
     with torch.no_grad(), eval_mode(model):
         norm = _norm_after(model, well.layer.name)
         factors = torch.logspace(0, -1.8, norm.num_features)
         norm.weight.mul_(factors)
         norm.bias.mul_(factors)
-        reader = _reader(model, well.network.graph, well.layer.name)
         reader.weight.div_(factors.view(1, -1, 1, 1))  # the network computes what it did
     network = quantize_network(model, well.calibration)
     layer = next(layer for layer in network.graph.layers if layer.name == well.layer.name)
@@ -239,12 +241,13 @@ def _norm_after(model: nn.Module, convolution: str) -> nn.BatchNorm2d:
     return norm
 
 
-def _reader(model: nn.Module, graph: LayerGraph, name: str) -> nn.Conv2d:
-    """The convolution that alone reads a layer."""
-    (reader,) = graph.readers(name)
-    found = model.get_submodule(reader.name)
-    assert isinstance(found, nn.Conv2d)
-    return found
+def _reader(model: nn.Module, graph: LayerGraph, name: str) -> nn.Conv2d | None:
+    """The convolution that alone reads a layer; None without one."""
+    readers = graph.readers(name)
+    if len(readers) != 1 or not isinstance(readers[0], Convolution):
+        return None
+    found = model.get_submodule(readers[0].name)
+    return found if isinstance(found, nn.Conv2d) else None
 
 
 def _after(graph: LayerGraph, layer: Convolution) -> bool:
