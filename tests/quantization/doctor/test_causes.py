@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from course_lib.quantization.doctor.answers import compare_answers
-from course_lib.quantization.doctor.causes import image_findings, range_cause
+from course_lib.quantization.doctor.causes import image_findings, layer_findings, range_cause
 from course_lib.quantization.doctor.constants import Constant
 from course_lib.quantization.doctor.finding import finding, in_order
 from course_lib.quantization.doctor.layers import (
@@ -234,3 +234,34 @@ def test_answers_with_labels_count_each_way():
     assert (found.reference_accuracy, found.suspect_accuracy) == (0.5, 0.5)
     assert found.by_slice["night: 1"].flipped == 1
     assert found.all.agreement == 0.25
+
+
+def notes(x: np.ndarray, rounding: Rounding) -> list[tuple[str, str]]:
+    suspect = replace(plain(), rounding=rounding)
+    out = rounding(x)
+    same = np.eye(4, dtype=np.float32)
+    row = layer_row(plain(), suspect, x, (x, out), out, (same, same))
+    return [(one.kind, one.severity) for one in layer_findings(0, [plain()], [suspect], row, x, (x, out))]
+
+
+def test_notes_are_made_only_where_there_is_something():
+    assert notes(VALUES, Rounding(TOP / 255, 0, 0, 255, False)) == []
+    few = np.quantile(VALUES, 0.99) / 255  # beyond: one in a hundred, and not by far
+    assert notes(VALUES, Rounding(float(few), 0, 0, 255, False)) == [("values beyond the range", "note")]
+    x = VALUES.copy()
+    x[:, 0] *= 1e-4
+    assert notes(x, Rounding(TOP / 255, 0, 0, 255, False)) == [("some channels rest", "note")]
+
+
+def test_a_lost_relu_is_told_from_a_zero_point():
+    raw = RNG.normal(size=(4, 2, 8, 8)).astype(np.float32)
+    expected = np.maximum(raw, 0)
+    reach = float(np.abs(raw).max())
+    same = np.eye(4, dtype=np.float32)
+    for ends, kind in (((-reach, reach), "ReLU missing"), ((-1.7 * reach, 0.3 * reach), "wrong zero point")):
+        scale = (ends[1] - ends[0]) / 255
+        rounding = Rounding(scale, round(-ends[0] / scale), 0, 255, False)
+        suspect, out = replace(plain(), rounding=rounding), rounding(raw)
+        row = layer_row(plain(), suspect, expected, (raw, out), out, (same, same))
+        found = layer_findings(0, [plain()], [suspect], row, expected, (raw, out))
+        assert [(one.kind, one.severity) for one in found] == [(kind, "wrong")]
