@@ -265,3 +265,8 @@ def test_a_lost_relu_is_told_from_a_zero_point():
         row = layer_row(plain(), suspect, expected, (raw, out), out, (same, same))
         found = layer_findings(0, [plain()], [suspect], row, expected, (raw, out))
         assert [(one.kind, one.severity) for one in found] == [(kind, "wrong")]
+
+
+def test_a_flip_to_a_wrong_answer_is_not_one_to_a_right_answer():
+    found = compare_answers(np.eye(2), np.eye(2)[[0, 0]], [0, 1])
+    assert (found.all.to_right, found.all.to_wrong) == (0, 1)
