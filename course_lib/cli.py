@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 well, 1 the doctor found something, 2 an error, 130 Ctrl-C)."""
+    """Run one command; returns the exit status (0 well, 1 a doctor found something, 2 an error, 130 Ctrl-C)."""
     from course_lib.errors import CourseError
 
     options = _parser().parse_args(arguments)
@@ -58,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("what", nargs="?", default="journey", choices=["journey"])
     bench.add_argument("--sessions", type=int, default=5, help="fresh processes to measure in (default: 5)")
     _data_option(bench)
+
+    diff = add("diff", _diff, "the quantization doctor: what is wrong with model B beside model A, and the mend")
+    diff.add_argument(
+        "reference", metavar="A", help="a shipped network (student_rendered, …), a card, or an .onnx file"
+    )
+    diff.add_argument("suspect", metavar="B", help="the same network, quantized, exported or changed")
+    diff.add_argument("--images", type=int, default=512, help="validation images to compare on (default: 512)")
+    diff.add_argument("--out", default=None, help="also write the report as JSON")
+    _data_option(diff)
 
     _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
@@ -182,6 +191,16 @@ def _export_c(options: argparse.Namespace) -> int:
     found = export_c(options.model, options.out, data=options.data, rounding=options.rounding, check=options.check)
     print(found)
     return int(found.differing > 0)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from course_lib.experiments.model_diff import diff
+
+    report = diff(options.reference, options.suspect, data=options.data, images=options.images)
+    print(report)
+    if options.out:
+        print(f"Written: {report.save(options.out)}")
+    return int(not report.healthy)
 
 
 def _say(started: float):

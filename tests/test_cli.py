@@ -79,7 +79,7 @@ def test_data_shows_the_parts(capsys, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench", "export-c"])
+@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench", "export-c", "diff"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])

@@ -3,6 +3,7 @@
 from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, onnx_counts
 from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx
 from course_lib.deploy.onnx.names import shorten_names
+from course_lib.deploy.onnx.profile import node_times_ms
 from course_lib.deploy.onnx.session import open_session, run_session
 from course_lib.deploy.onnx.variant import onnx_variant, onnx_variants
 
@@ -12,6 +13,7 @@ __all__ = [
     "OnnxCounts",
     "deployable_bytes",
     "export_onnx",
+    "node_times_ms",
     "onnx_counts",
     "onnx_variant",
     "onnx_variants",
