@@ -238,7 +238,8 @@ for layer in hardware.layers:
         print(f"{names[layer.name]:10} M = {exact[0]:.6f}: m = {m[0]:,}, s = {s[0]}")
 
 # %%
-claim("No factor of the engine's layers with weights is off by more than 2⁻³¹ of itself.", max(errors) <= 2**-31)
+claim("No factor of the engine's layers with weights is off by more than 2⁻³¹ of itself.",
+      max(errors) <= 2**-31)
 
 # %% [markdown]
 # **Exercise 11.3.** From a factor to (6). Mind what rounds up to $2^{31}$, and factors above 1.
