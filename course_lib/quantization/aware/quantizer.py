@@ -53,7 +53,7 @@ class Quantizer(nn.Module):
 class FixedScale(Quantizer):
     """A scale that is known and stays: the images', 1/255.
 
-    >>> from course_lib.quantization.affine import from_range
+    >>> from course_lib.quantization.affine import Codes, from_range
     >>> images = FixedScale(from_range(torch.tensor(0.0), torch.tensor(1.0), Codes(8, signed=False)))
     >>> images(torch.tensor([0.0, 0.003, 1.0])).mul(255)
     tensor([  0.,   1., 255.])
