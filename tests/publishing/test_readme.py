@@ -13,6 +13,7 @@ from course_lib.errors import CourseError
 from course_lib.publishing import readme
 from course_lib.publishing.curriculum import CHAPTERS, PARTS, written
 from course_lib.publishing.pruning_table import pruning_table
+from course_lib.publishing.quantization_table import integer_table, quantization_table
 from course_lib.storage.files import RESULTS, ROOT
 
 CHANGE = {"value": -0.5, "low": -0.8, "high": -0.2, "n": 900, "clusters": 200}
@@ -38,6 +39,37 @@ def row_of(name: str, index: int) -> dict:
 def figure(value: float, unit: str, **more) -> dict:
     """One recorded figure."""
     return {"value": value, "unit": unit, "n": 900, "meaning": "m", **more}
+
+
+def quantized(key: str) -> dict:
+    """What ``benchmarks/quantization.py`` records, of two networks; times without dot products only for one set."""
+    figures = {}
+    for role, drop in (("teacher", 0.1), ("final", 0.3)):
+        figures[f"{role}_int8_drop_points"] = figure(drop, "points", low=drop - 0.2, high=drop + 0.2, target="≤ 0.2")
+        figures[f"{role}_int8_size_ratio"] = figure(3.9, "×")
+        figures[f"{role}_int8_bytes"] = figure(1000, "bytes")
+        for hidden in ("", "_without_dot_products")[: 2 if key == "rendered" else 1]:
+            for pace, value in (("", 2.5), ("_in_turn", 2.0), ("_30_a_second", 0.9)):
+                name = f"{role}_int8_latency_ratio{pace}{hidden}"
+                figures[name] = figure(value, "×", low=value - 0.1, high=value + 0.1)
+    return figures
+
+
+def in_integers() -> dict:
+    """What ``benchmarks/integer_engine.py`` records, without hidden dot products."""
+    figures = {
+        "layers_total": figure(31, ""),
+        "layers_bit_exact": figure(31, ""),
+        "images": figure(7224, ""),
+        "codes_differing": figure(0, "") | {"n": 2_000_000},
+        "c_codes_differing": figure(0, "") | {"n": 1_000},
+    }
+    for end, value in (("", 0.85), ("_teacher", 2.0)):
+        figures |= {f"c_{what}_bytes{end}": figure(10_112, "bytes") for what in ("flash", "ram")}
+        for pace in ("", "_30_a_second"):
+            ends = {"low": value - 0.1, "high": value + 0.1}
+            figures[f"c_time_ratio_to_onnxruntime{pace}{end}"] = figure(value, "×", **ends)
+    return figures
 
 
 @pytest.fixture
@@ -81,7 +113,12 @@ def place(tmp_path):
                 pruned[f"{what}_ratio_at_{share}_macs"] = {"value": value, "unit": "×", "n": 3, "meaning": "m"}
         recorded = {"command": "c", "date": "2026-01-02", "figures": pruned}
         (tmp_path / f"pruning_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
+        recorded = {"command": "c", "date": "2026-01-02", "figures": quantized(key)}
+        (tmp_path / f"quantization_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
+    recorded = {"command": "c", "date": "2026-01-02", "figures": in_integers()}
+    (tmp_path / "integer_engine.json").write_text(json.dumps(recorded), encoding="utf-8")
     names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "pruning", "chapters")
+    names += ("quantization", "integers")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -107,7 +144,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 7
+    assert before.count("\nprose\n") == 9
     assert before.endswith("\nend\n")
 
 
@@ -182,6 +219,28 @@ def test_what_pruning_costs_stands_with_intervals_and_what_is_missed_or_not_sure
     (place["results"] / "pruning_gtsrb.json").unlink()
     with pytest.raises(CourseError, match=r"pruning_gtsrb\.json"):
         pruning_table(place["results"])
+
+
+def test_what_int8_costs_and_buys_stands_with_both_kinds_of_processor(place):
+    lines = quantization_table(place["results"]).splitlines()
+    assert len(lines) == 2 + 4
+    assert lines[2].startswith(
+        "| rendered signs | teacher | 0.10 [−0.10, 0.30] (target ≤ 0.2: not established) | 3.90 | 2.50 [2.40, 2.60] |"
+    )
+    assert "| student pruned | 0.30 [0.10, 0.50] (target ≤ 0.2: missed) |" in lines[3]
+    assert lines[2].endswith("| 2.50 [2.40, 2.60] | 2.00 [1.90, 2.10] | 0.90 [0.80, 1.00] |")
+    assert lines[4].endswith("| 0.90 [0.80, 1.00] | not measured here | not measured here | not measured here |")
+    (place["results"] / "quantization_gtsrb.json").unlink()
+    with pytest.raises(CourseError, match=r"quantization_gtsrb\.json"):
+        quantization_table(place["results"])
+
+
+def test_the_c_file_stands_with_its_bytes_and_what_was_compared(place):
+    table = integer_table(place["results"])
+    times = "| 0.85 [0.75, 0.95] | 0.85 [0.75, 0.95] | not measured here | not measured here |"
+    assert f"| student | 10.1 kB | 10.1 kB {times}" in table
+    assert "31 of 31 layers" in table
+    assert "7,224 rendered test images; codes that differ: 0 of 2,000,000." in table
 
 
 def test_gains_of_distillation_stand_with_their_interval_and_a_miss_that_is_told(place):
