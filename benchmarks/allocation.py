@@ -59,7 +59,7 @@ def main() -> None:
             tqdm.write(str(score))
     found = figures(scores)
     for name, figure in found.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}")
+        print(f"{name}: {figure}")
     if options.record:
         extra = {"plan": asdict(plan), "scores": [asdict(score) for score in scores]}
         command = "python benchmarks/allocation.py --record"

@@ -198,7 +198,7 @@ def main() -> None:
     else:
         figures = method_figures(found)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         key = data_key(options.data)
         name = f"distillation_{key}" if options.study == "gain" else "distillation_methods"

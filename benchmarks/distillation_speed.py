@@ -131,7 +131,7 @@ def main() -> None:
     with torch_threads(THREADS):
         figures = {**epoch_figures(max(5, options.repeats // 50)), **loss_figures(options.repeats)}
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}")
+        print(f"{name}: {figure}")
     if options.record:
         command = "python benchmarks/distillation_speed.py --record"
         print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")

@@ -113,7 +113,7 @@ def main() -> None:
     rows = study(plan, seeds, afresh=options.afresh)
     found = figures(rows)
     for name, figure in found.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         extra = {"plan": asdict(plan), "rows": [asdict(row) for row in rows]}
         command = "python benchmarks/drift.py --record"

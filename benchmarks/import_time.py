@@ -67,8 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = measure()
     for name, figure in figures.items():
-        interval = f" [{figure.low}, {figure.high}]" if figure.low is not None else ""
-        print(f"{name}: {figure.value}{interval} {figure.unit}, target {figure.target}, n = {figure.n}")
+        print(f"{name}: {figure}, target {figure.target}")
     if options.record:
         print(f"Written: {record('import_time', 'python benchmarks/import_time.py --record', figures, seeds=[SEED])}")
 

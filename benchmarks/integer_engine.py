@@ -168,8 +168,7 @@ def main() -> None:
         figures |= memory_figures(role, network)
         figures |= time_figures(role, network, images[:1].astype(np.float32) / 255, sessions)
     for name, figure in figures.items():
-        interval = "" if figure.low is None else f" [{figure.low}, {figure.high}]"
-        print(f"{name}: {figure.value}{interval} {figure.unit}, target {figure.target}, n = {figure.n}")
+        print(f"{name}: {figure}, target {figure.target}")
     if options.record:
         command = "python benchmarks/integer_engine.py --record"
         print(f"Written: {record('integer_engine', command, figures, seeds=[0], threads=1)}")

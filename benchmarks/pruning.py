@@ -118,7 +118,7 @@ def main() -> None:
     found = scores(plan, seeds, afresh=options.afresh)
     figures = schedule_figures(found)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         extra = {"plan": asdict(plan), "scores": [asdict(score) for score in found]}
         command = "python benchmarks/pruning.py schedules --record"

@@ -136,7 +136,7 @@ def main() -> None:
         found, networks = allocations(teacher, folder)
         figures = figures_of(teacher, found, networks, folder)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}")
+        print(f"{name}: {figure}")
     if options.record:
         extra = {"counts": {f"{target:g}": one.counts for target, one in found.items()}}
         command = "python benchmarks/pruning_budget.py --record"

@@ -18,6 +18,7 @@ import copy
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tqdm.auto import tqdm
 from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx
 from course_lib.distillation import teacher_table
-from course_lib.evaluation import Estimate, seed_interval
+from course_lib.evaluation import seed_interval
 from course_lib.experiments.file_times import time_ratios
 from course_lib.experiments.plans import data_key
 from course_lib.experiments.pruning_study import Parts
@@ -79,6 +80,7 @@ PAIRS = (
     ("tuned", "fresh_long"),
     ("fresh_long_distilled", "fresh_long"),
 )
+_figure = partial(Measurement.of, digits=4)
 TARGETS = {
     "drop_points_at_half_macs": "≤ 0.2",
     "latency_ratio_at_half_macs": "≤ 0.55",
@@ -121,14 +123,22 @@ def accuracy_figures(rights: Rights, whole: list[int], groups: np.ndarray) -> di
     seeds = range(FIRST_SEED, FIRST_SEED + SEEDS)
     rows = {(arm, budget): [rights[arm, budget, seed] for seed in seeds] for arm, budget, _ in rights}
     words = "validation signs that did not choose the epoch; intervals over seeds and signs"
-    figures = {"unpruned_accuracy": Measurement(_short(100 * np.mean(whole)), "%", len(whole), f"the teacher; {words}")}
+    figures = {
+        "unpruned_accuracy": Measurement(
+            round(100 * float(np.mean(whole)), 4), "%", len(whole), f"the teacher; {words}"
+        )
+    }
     for (arm, budget), found in rows.items():
         at = "" if budget == "whole" else f"_at_{budget}_macs"
         mean = seed_interval([100 * np.mean(right) for right in found])
-        figures[f"{arm}_accuracy{at}"] = _figure(mean, "%", f"{ARMS[arm]}; mean over seeds; t-interval over seeds")
+        figures[f"{arm}_accuracy{at}"] = Measurement.of(
+            mean, "%", f"{ARMS[arm]}; mean over seeds; t-interval over seeds", digits=4
+        )
         drop = gain([whole] * SEEDS, found, groups)
         name = f"drop_points{at}" if arm == "distilled" else f"{arm}_drop_points{at}"
-        figures[name] = _figure(drop, "points", f"unpruned − {ARMS[arm]}; {words}", TARGETS.get(name))
+        figures[name] = Measurement.of(
+            drop, "points", f"unpruned − {ARMS[arm]}; {words}", digits=4, target=TARGETS.get(name)
+        )
     for one, other in PAIRS:
         for budget in BUDGETS:
             if (one, budget) in rows and (other, budget) in rows:
@@ -151,21 +161,15 @@ def time_figures(networks: Mapping[str, SignTeacher], image: np.ndarray) -> dict
         words = (
             f"one call of the cut network / of the unpruned, ONNX Runtime, one thread, {cadence}; {SESSIONS} sessions"
         )
-        figures[label] = _figure(ratio, "×", words, TARGETS.get(label))
+        figures[label] = _figure(ratio, "×", words, target=TARGETS.get(label))
     for name in BUDGETS:
         macs = total_macs(networks[name], (1, 3, 32, 32)) / total_macs(whole, (1, 3, 32, 32))
         weights = count_parameters(networks[name]) / count_parameters(whole)
-        figures[f"macs_ratio_at_{name}_macs"] = Measurement(_short(macs), "×", 1, "MACs, cut / unpruned")
-        figures[f"parameter_ratio_at_{name}_macs"] = Measurement(_short(weights), "×", 1, "parameters, cut / unpruned")
+        figures[f"macs_ratio_at_{name}_macs"] = Measurement(round(macs, 4), "×", 1, "MACs, cut / unpruned")
+        figures[f"parameter_ratio_at_{name}_macs"] = Measurement(
+            round(weights, 4), "×", 1, "parameters, cut / unpruned"
+        )
     return figures
-
-
-def _short(value: float) -> float:
-    return round(float(value), 4)
-
-
-def _figure(mean: Estimate, unit: str, meaning: str, target: str | None = None) -> Measurement:
-    return Measurement.of(mean, unit, meaning, digits=4, target=target)
 
 
 def widths(model: SignTeacher) -> dict[str, int]:
@@ -202,7 +206,7 @@ def main() -> None:
     figures = accuracy_figures(rights, right_on(teacher, parts.scoring), parts.scoring.groups)
     figures |= time_figures(networks, parts.scoring.batch(np.arange(1))[0].numpy())
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         command = f"python benchmarks/pruning_teacher.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
         extra = {"plan": asdict(RECOVERY[key]), "widths": shapes, "scores": told}

@@ -147,7 +147,7 @@ def main() -> None:
             print(f"{role} done", flush=True)
     figures |= common_figures(figures)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         command = f"python benchmarks/quantization.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
         print(f"Written: {record(f'quantization_{key}', command, figures, seeds=[SEED], threads=1)}")

@@ -94,7 +94,7 @@ def main() -> None:
         found = ratios(options.repeats)
     figures = {"fake_quantize_ratio_to_torch": worst(found), **found}
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}")
+        print(f"{name}: {figure}")
     if options.record:
         command = f"python benchmarks/{NAME}.py --record"
         print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")

@@ -26,6 +26,7 @@ import copy
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from tqdm.auto import tqdm
 from course_lib.data import Augmentation, SignDataset, load
 from course_lib.deploy.onnx import open_session, run_session
 from course_lib.distillation import Distiller, soft_target_terms
-from course_lib.evaluation import Estimate, predict_logits, seed_interval
+from course_lib.evaluation import predict_logits, seed_interval
 from course_lib.experiments.plans import PLANS, data_key
 from course_lib.experiments.pruning_study import Parts
 from course_lib.experiments.teacher_pruning import gain, right_on
@@ -55,6 +56,7 @@ FIRST_SEED, SEEDS, THREADS, CALIBRATION = 420, 3, 1, 512
 CONTROL = "fp32"
 ARMS: dict[str, BitWidths | None] = {CONTROL: None} | {f"w{b}a{b}_lsq": BitWidths(b, b) for b in (8, 4, 3, 2)}
 """Every arm's name and its bits; the control has none."""
+_figure = partial(Measurement.of, digits=4)
 TARGETS = {"w4a4_lsq_drop_points": "≤ 0.5", "w2a2_lsq_drop_points": "≤ 2.5"}
 Rights = dict[tuple[str, int], list[int]]
 """(arm, seed) → which images of the scoring part are right."""
@@ -167,34 +169,30 @@ def figures_of(
     """
     rows = {arm: [rights[arm, FIRST_SEED + offset] for offset in range(SEEDS)] for arm in ARMS}
     words = "validation signs that did not choose the epoch; intervals over seeds and signs"
-    start = _short(100 * float(np.mean(shipped)))
+    start = round(100 * float(np.mean(shipped)), 4)
     figures = {"shipped_accuracy": Measurement(start, "%", len(shipped), f"the student; {words}")}
     for arm, found in rows.items():
         mean = seed_interval([100 * np.mean(right) for right in found])
-        figures[f"{arm}_accuracy"] = _figure(mean, "%", f"{arm}; mean over seeds; t-interval over seeds")
+        figures[f"{arm}_accuracy"] = Measurement.of(
+            mean, "%", f"{arm}; mean over seeds; t-interval over seeds", digits=4
+        )
         drop = gain([shipped] * SEEDS, found, groups)
-        figures[f"{arm}_drop_from_shipped_points"] = _figure(drop, "points", f"shipped weights − {arm}; {words}")
+        figures[f"{arm}_drop_from_shipped_points"] = Measurement.of(
+            drop, "points", f"shipped weights − {arm}; {words}", digits=4
+        )
         if arm != CONTROL:
             name = f"{arm}_drop_points"
             drop = gain(rows[CONTROL], found, groups)
             what = f"FP32 trained as long − {arm}; {words}"
-            figures[name] = _figure(drop, "points", what, TARGETS.get(name))
+            figures[name] = _figure(drop, "points", what, target=TARGETS.get(name))
             figures[f"{arm}_agreement"] = Measurement(
-                _short(100 * agreements[arm]),
+                round(100 * agreements[arm], 4),
                 "%",
                 SEEDS,
                 f"same class, {arm} in ONNX Runtime and as it trained; the least of the seeds",
                 target="≥ 99.5",
             )
     return figures
-
-
-def _short(value: float) -> float:
-    return round(float(value), 4)
-
-
-def _figure(mean: Estimate, unit: str, meaning: str, target: str | None = None) -> Measurement:
-    return Measurement.of(mean, unit, meaning, digits=4, target=target)
 
 
 def main() -> None:
@@ -224,7 +222,7 @@ def main() -> None:
     agreements = {arm: min(row["agreement"] for row in told if row["arm"] == arm) for arm in ARMS}
     figures = figures_of(rights, right_on(shipped, parts.scoring), parts.scoring.groups, agreements)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         command = (
             f"python benchmarks/quantization_training.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"

@@ -77,7 +77,7 @@ def main() -> None:
     scores = measure(options.data)
     found = figures(scores)
     for name, figure in found.items():
-        print(f"{name}: {figure.value} [{figure.low}, {figure.high}] {figure.unit}, n = {figure.n}")
+        print(f"{name}: {figure}")
     if options.record:
         command = "python benchmarks/split_discipline.py --data PATH.npz --record"
         rows = {"scores": [vars(score) for score in scores]}

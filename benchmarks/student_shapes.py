@@ -116,7 +116,7 @@ def main() -> None:
             ratio, how = report.ratio(first, name), f"one call of {first} / of {name}, INT8, back to back, one thread"
             figures[f"{name}_speedup"] = Measurement(ratio.value, "×", ratio.n, how, ratio.low, ratio.high)
     for name, figure in figures.items():
-        print(f"{name}: {figure.value:g} [{figure.low}, {figure.high}] {figure.unit}")
+        print(f"{name}: {figure}")
     if options.record:
         command = "python benchmarks/student_shapes.py --data PATH.npz --record"
         print(f"Written: {record(NAME, command, figures, seeds=list(seeds), threads=1)}")

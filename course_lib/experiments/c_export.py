@@ -35,7 +35,7 @@ from course_lib.quantization.integer import (
 )
 from course_lib.quantization.integer.c_program import FLAGS, FOR_SIZE
 from course_lib.quantization.integer.engine import Rounding
-from course_lib.storage.files import CHECKPOINTS, atomic_path, require_writable, user_path
+from course_lib.storage.files import atomic_path, require_writable, user_path
 
 CALIBRATION = 512
 """Training images that the ranges are taken from."""
@@ -90,16 +90,7 @@ def quantized_checkpoint(model: str, data: str | None = None) -> tuple[Quantized
         data: as ``data.load`` takes it; default: "rendered" if the card says so, else ``COURSE_DATA`` or "gtsrb".
     Raises: CourseError: the checkpoint or the data are missing or broken. ValueError: an unknown layer or data name.
     """
-    place = Path(model)
-    is_path = place.suffix in (".json", ".safetensors")
-    name, folder = (place.stem, place.parent) if is_path else (model, CHECKPOINTS)
-    shipped = checkpoints.mend_command(name, folder=folder) != checkpoints.train_command(name)
-    if not shipped and not checkpoints.exists(name, folder=folder):
-        known = ", ".join(sorted(card.stem for card in CHECKPOINTS.glob("*.json")))
-        raise CourseError(
-            f"no network {model} is here", mend=f"name one of {known}, or the path of a checkpoint's card"
-        )
-    network, card = checkpoints.load(name, folder=folder)
+    network, card = checkpoints.load_named(model)
     own = "rendered" if card.get("data") == "rendered" else os.environ.get("COURSE_DATA") or "gtsrb"
     splits = load(data or own)
     images = calibration_images(splits.train, min(CALIBRATION, len(splits.train)))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from course_lib.deploy.onnx import open_session, run_session
-from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate, ratio_over_sessions
+from course_lib.experiments.processes import run_fresh
 from course_lib.measure import Cadence, latency_by_cadence
 from course_lib.measure.without_dot_products import environment_without
 from course_lib.quantization.integer import load_c
 from course_lib.storage.files import ROOT
+
+MODULE = "course_lib.experiments.file_times"
 
 
 def time_ratios(
@@ -61,12 +62,8 @@ def time_ratios(
         for number in range(processes):
             session = Path(folder) / f"session_{number}.json"
             session.write_text(json.dumps({**what, "seed": number}), encoding="utf-8")
-            command = [sys.executable, "-m", "course_lib.experiments.file_times", str(session)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                words = done.stderr.strip().splitlines()[-1:] or ["no words"]
-                raise CourseError(f"session {number} failed: {words[0]}", mend="run the command again")
-            found.append({(name, pace): Estimate(**ratio) for name, pace, ratio in json.loads(done.stdout)})
+            told = run_fresh(MODULE, [str(session)], f"session {number}", environment=environment)
+            found.append({(name, pace): Estimate(**ratio) for name, pace, ratio in json.loads(told)})
     return {key: ratio_over_sessions([one[key] for one in found]) for key in found[0]}
 
 

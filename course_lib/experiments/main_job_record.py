@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from course_lib.data import load
-from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate
 from course_lib.experiments.main_job import FINAL, MAIN_ROWS, SMALL, TEACHER, Say, measure_files
+from course_lib.experiments.processes import run_fresh
 from course_lib.measure import (
     BACK_TO_BACK,
     IN_TURN,
@@ -31,6 +30,7 @@ from course_lib.measure import (
     record,
 )
 
+MODULE = "course_lib.experiments.main_job_record"
 PACES = {BACK_TO_BACK: 40, IN_TURN: 200, THIRTY_A_SECOND: 40}
 """Rounds of each cadence in a session; five sessions give a thousand calls at 30 a second, enough for p99.9."""
 SESSIONS = 5
@@ -64,11 +64,7 @@ def measure_sessions(
     (out / "sessions.json").write_text(json.dumps({"title": title, "files": paths}), encoding="utf-8")
     for number in range(1, sessions + 1):
         say(f"session {number} of {sessions}, in a process of its own")
-        command = [sys.executable, "-m", "course_lib.experiments.main_job_record", data, str(out), str(number)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            words = done.stderr.strip().splitlines()[-1:] or ["no words"]
-            raise CourseError(f"session {number} failed: {words[0]}", path=out, mend="run the command again")
+        run_fresh(MODULE, [data, str(out), str(number)], f"session {number}", path=out)
         ledgers.append(Ledger.load(out / f"session_{number}.json"))
     return pool_sessions(ledgers)
 

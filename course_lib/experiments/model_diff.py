@@ -17,7 +17,6 @@ from course_lib.errors import CourseError
 from course_lib.evaluation import quartile_names
 from course_lib.models import checkpoints
 from course_lib.quantization.doctor import Report, diagnose
-from course_lib.storage.files import CHECKPOINTS
 
 IMAGES = 512
 """Validation images on which answers are compared."""
@@ -54,9 +53,7 @@ def _opened(name: str) -> tuple[nn.Module | Path, dict[str, Any]]:
         if not place.is_file():
             raise CourseError("no such ONNX file", path=place, mend="export it first, or give a shipped network's name")
         return place, {}
-    if place.suffix in (".json", ".safetensors"):
-        return checkpoints.load(place.stem, folder=place.parent)
-    return checkpoints.load(name, folder=CHECKPOINTS)
+    return checkpoints.load_named(name)
 
 
 def slices(part: SignDataset) -> dict[str, np.ndarray]:

@@ -40,8 +40,9 @@ class Measurement:
         target: such as "≥ 50" or "≤ 1.0", in the same unit.
         note: why a target was missed, or what limits the number.
 
-    >>> Measurement(51.1, "×", 1, "bytes of the teacher's file / of the final one", target="≥ 50").met
-    True
+    >>> size = Measurement(51.1, "×", 1, "bytes of the teacher's file / of the final one", target="≥ 50")
+    >>> size.met, str(size)
+    (True, '51.1 ×, n = 1')
     """
 
     value: float
@@ -87,6 +88,10 @@ class Measurement:
     def _reaches(self, value: float) -> bool:
         sign, bound = _target(self.target or "")
         return {"≤": value <= bound, "≥": value >= bound, "<": value < bound, ">": value > bound}[sign]
+
+    def __str__(self) -> str:
+        interval = "" if self.low is None else f" [{self.low}, {self.high}]"
+        return f"{self.value}{interval} {self.unit}, n = {self.n}"
 
     def __post_init__(self) -> None:
         if any(v is not None and not math.isfinite(v) for v in (self.value, self.low, self.high)):

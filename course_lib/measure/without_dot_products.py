@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from course_lib.errors import CourseError
+from course_lib.measure.compiler import require_compiler
 from course_lib.storage.cache import cached
 
 HIDDEN = "COURSE_HIDDEN_ISA"
@@ -59,10 +59,7 @@ def _library() -> Path:
 
 
 def _compile(folder: Path) -> None:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise CourseError("no C compiler here", mend="install one (Debian: apt install gcc)")
-    command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(folder / _BINARY), str(_SOURCE)]
+    command = [require_compiler(), "-O2", "-Wall", "-shared", "-fPIC", "-o", str(folder / _BINARY), str(_SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         words = done.stderr.strip().splitlines()[-1:] or ["no words"]

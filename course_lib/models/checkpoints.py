@@ -101,6 +101,23 @@ def load(name: str, *, folder: str | Path = CHECKPOINTS) -> tuple[nn.Module, dic
     return model.eval(), card
 
 
+def load_named(model: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """``load`` for what a user types: a network's name, or the path of a checkpoint's card or weights.
+
+    Raises: CourseError: as ``load``; a name that no checkpoint has is answered with those that are there.
+    """
+    place = Path(model)
+    is_path = place.suffix in (".json", ".safetensors")
+    name, folder = (place.stem, place.parent) if is_path else (str(model), CHECKPOINTS)
+    shipped = mend_command(name, folder=folder) != train_command(name)
+    if not shipped and not exists(name, folder=folder):
+        known = ", ".join(sorted(card.stem for card in CHECKPOINTS.glob("*.json")))
+        raise CourseError(
+            f"no network {model} is here", mend=f"name one of {known}, or the path of a checkpoint's card"
+        )
+    return load(name, folder=folder)
+
+
 def exists(name: str, *, folder: str | Path = CHECKPOINTS) -> bool:
     """Whether a card of that name is there; ``load`` says whether it is right."""
     return (Path(folder) / f"{name}.json").is_file()

@@ -33,3 +33,13 @@ def number_text(figure: Measurement, digits: int | None = None, *, unit: bool = 
     if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"
     return text.replace("-", "−")
+
+
+def number_and_target(figure: Measurement) -> str:
+    """The number with two digits and without its unit, and its target where that was missed or is not established.
+
+    >>> number_and_target(Measurement(0.9, "points", 3, "points lost", low=0.5, high=1.3, target="≤ 1.0"))
+    '0.90 [0.50, 1.30] (target ≤ 1.0: not established)'
+    """
+    short = shortfall(figure)
+    return number_text(figure, 2, unit=False) + (f" (target {figure.target}: {short})" if short else "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from course_lib.measure import Measurement, load_result
+from course_lib.measure import load_result
 from course_lib.measure.tables import markdown_table
-from course_lib.publishing.numbers import DATA, number_text, shortfall
+from course_lib.publishing.numbers import DATA, number_and_target
 from course_lib.storage.files import RESULTS
 
 SHARES = ("half", "quarter", "tenth")
@@ -22,11 +22,6 @@ def pruning_table(folder: str | Path = RESULTS) -> str:
         figures = load_result(f"pruning_{key}", folder)["figures"]
         for share in SHARES:
             macs, weights = (figures[f"{what}_ratio_at_{share}_macs"].value for what in ("macs", "parameter"))
-            cells = [_told(figures[f"{what}_at_{share}_macs"]) for what in ("drop_points", "latency_ratio")]
+            cells = [number_and_target(figures[f"{what}_at_{share}_macs"]) for what in ("drop_points", "latency_ratio")]
             rows.append([words, f"{100 * macs:.0f} %", f"{100 * weights:.0f} %", *cells])
     return markdown_table(["", "MACs left", "weights left", "points lost", "time left, ×"], rows)
-
-
-def _told(figure: Measurement) -> str:
-    short = shortfall(figure)
-    return number_text(figure, 2, unit=False) + (f" (target {figure.target}: {short})" if short else "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from course_lib.measure import Measurement, load_result
 from course_lib.measure.tables import markdown_table
-from course_lib.publishing.numbers import DATA, number_text, shortfall
+from course_lib.publishing.numbers import DATA, number_and_target
 from course_lib.storage.files import RESULTS
 
 ROLES = {"teacher": "teacher", "student": "student", "final": "student pruned", "small": "small student"}
@@ -28,14 +28,14 @@ def quantization_table(folder: str | Path = RESULTS) -> str:
         figures = load_result(f"quantization_{key}", folder)["figures"]
         for role, name in ROLES.items():
             if f"{role}_int8_bytes" in figures:
-                worth = [_told(figures[f"{role}_int8_{what}"], 2) for what in ("drop_points", "size_ratio")]
+                worth = [number_and_target(figures[f"{role}_int8_{what}"]) for what in ("drop_points", "size_ratio")]
                 rows.append([words, name, *worth, *_speeds(figures, role)])
     return markdown_table(header, rows)
 
 
 def _speeds(figures: Figures, role: str) -> list[str]:
     names = [f"{role}_int8_latency_ratio{pace}{kind}" for kind in ("", "_without_dot_products") for pace in PACES]
-    return [_told(figures[name], 2) if name in figures else "not measured here" for name in names]
+    return [number_and_target(figures[name]) if name in figures else "not measured here" for name in names]
 
 
 def integer_table(folder: str | Path = RESULTS) -> str:
@@ -51,7 +51,7 @@ def integer_table(folder: str | Path = RESULTS) -> str:
             for kind in ("", "_without_dot_products")
             for pace in ("", "_30_a_second")
         ]
-        times = [_told(figures[name], 2) if name in figures else "not measured here" for name in names]
+        times = [number_and_target(figures[name]) if name in figures else "not measured here" for name in names]
         sizes = [f"{figures[f'c_{what}_bytes{end}'].value / 1000:,.1f} kB" for what in ("flash", "ram")]
         rows.append([role, *sizes, *times])
     header = ["network as C", "flash", "RAM"]
@@ -66,8 +66,3 @@ def integer_table(folder: str | Path = RESULTS) -> str:
         f"{figures['c_codes_differing'].value:.0f} of {figures['c_codes_differing'].n:,}."
     )
     return "\n".join([markdown_table(header, rows), "", note])
-
-
-def _told(figure: Measurement, digits: int) -> str:
-    short = shortfall(figure)
-    return number_text(figure, digits, unit=False) + (f" (target {figure.target}: {short})" if short else "")

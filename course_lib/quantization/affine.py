@@ -27,7 +27,9 @@ Jacob et al. 2018, arXiv:1712.05877, eq. 1; Krishnamoorthi 2018, arXiv:1806.0834
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,6 +77,22 @@ class Codes:
     def middle(self) -> int:
         """The code of 0 in a symmetric range."""
         return 0 if self.signed else 2 ** (self.bits - 1)
+
+
+Values = TypeVar("Values", Tensor, np.ndarray)
+
+
+def along(values: Values, ndim: int, axis: int | None) -> Values:
+    """One value an index along an axis, (C,), in a shape that broadcasts with a tensor of so many axes; None: as it is.
+
+    >>> along(torch.ones(3), 4, 1).shape
+    torch.Size([1, 3, 1, 1])
+    """
+    if axis is None:
+        return values
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +156,7 @@ class Affine:
             )
         if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] != len(self.scale):
             raise ValueError(f"x must have {len(self.scale)} entries along axis {self.axis}, got {list(x.shape)}")
-        shape = [1] * x.ndim
-        shape[self.axis] = -1
-        return self.scale.view(shape), self.zero_point.view(shape)
+        return along(self.scale, x.ndim, self.axis), along(self.zero_point, x.ndim, self.axis)
 
 
 def from_range(

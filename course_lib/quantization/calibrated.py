@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,11 @@ class QuantizedNetwork:
     def bias_codes(self, layer: Weighted) -> Tensor:
         """int32 (C_out,): round(bias / (S_x · S_w))."""
         return (layer.bias.double() / self.bias_scale(layer).double()).round().to(torch.int32)
+
+    @cached_property
+    def layers_on_codes(self) -> tuple[Layer, ...]:
+        """``on_codes`` of every layer, in the order of execution, made once."""
+        return tuple(self.on_codes(layer) for layer in self.graph.layers)
 
     def on_codes(self, layer: Layer) -> Layer:
         """The layer in float32, with weights and bias that their codes stand for."""
@@ -172,10 +178,9 @@ def simulate(network: QuantizedNetwork, images: Tensor) -> dict[str, Tensor]:
     """
     codes = {INPUT: quantize(images, network.activations[INPUT])}
     with torch.inference_mode():
-        for layer in network.graph.layers:
+        for layer in network.layers_on_codes:
             inputs = [dequantize(codes[name], network.activations[name]) for name in layer.inputs]
-            found = network.on_codes(layer)(*inputs)
-            codes[layer.name] = quantize(found, network.activations[layer.name])
+            codes[layer.name] = quantize(layer(*inputs), network.activations[layer.name])
     return codes
 
 

@@ -21,6 +21,20 @@ BINS = 4096
 _FINEST = -126  # 2^-126 is the smallest normal float32
 
 
+def finite_ends(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value, float32, () each, of a tensor that is not empty.
+
+    Raises: ValueError: NaN or infinite values.
+
+    >>> finite_ends(torch.tensor([3.0, -1.0]))
+    (tensor(-1.), tensor(3.))
+    """
+    low, high = torch.aminmax(x.detach().float())
+    if not bool(low.isfinite() and high.isfinite()):
+        raise ValueError("x holds NaN or infinite values, which no range can hold")
+    return low, high
+
+
 class Histogram:
     """Counts of a stream of numbers.
 
@@ -73,9 +87,7 @@ class Histogram:
         values = x.detach().float().flatten()
         if values.numel() == 0:
             return
-        low, high = (float(end) for end in torch.aminmax(values))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("x holds NaN or infinite values, which no range can hold")
+        low, high = (float(end) for end in finite_ends(values))
         self._widen(_exponent_for(low, high, self.bins))
         places = values.mul(1 / self.width).floor_().int()  # exact, as the width is a power of two …
         if self._exponent > 0:  # … but that a tiny number below 0 may become 0

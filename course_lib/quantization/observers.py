@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from course_lib.quantization.affine import Affine, Codes, from_range
-from course_lib.quantization.histogram import BINS, Histogram
+from course_lib.quantization.histogram import BINS, Histogram, finite_ends
 
 Range = tuple[Tensor, Tensor]
 
@@ -73,9 +73,7 @@ class MinMax(Observer):
 
     def update(self, x: Tensor) -> None:
         if x.numel():
-            low, high = float(x.amin()), float(x.amax())
-            if not math.isfinite(low) or not math.isfinite(high):
-                raise ValueError("x holds NaN or infinite values, which no range can hold")
+            low, high = (float(end) for end in finite_ends(x))
             self.low, self.high = min(self.low, low), max(self.high, high)
 
     def merge(self, other: Self) -> None:
@@ -103,9 +101,7 @@ class MovingAverage(Observer):
     def update(self, x: Tensor) -> None:
         if x.numel() == 0:
             return
-        low, high = x.detach().float().amin(), x.detach().float().amax()
-        if not bool(low.isfinite() and high.isfinite()):
-            raise ValueError("x holds NaN or infinite values, which no range can hold")
+        low, high = finite_ends(x)
         if self._ends is None:
             self._ends = low, high
         else:

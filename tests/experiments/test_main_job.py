@@ -169,7 +169,7 @@ def test_sessions_run_in_processes_of_their_own_and_are_pooled(files, tmp_path, 
         ledger.save(tmp_path / f"session_{command[-1]}.json")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(main_job_record.subprocess, "run", pretend)
+    monkeypatch.setattr("subprocess.run", pretend)
     found = main_job_record.measure_sessions("toy.npz", files, "title", tmp_path, sessions=3)
     assert found.sessions == 3
     assert [command[3:] for command in started] == [["toy.npz", str(tmp_path), str(n)] for n in (1, 2, 3)]

@@ -65,7 +65,7 @@ def test_images_are_the_validation_part_s(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nobody", "student_rendered"], "nobody"),
+        (["nobody", "student_rendered"], "no network nobody is here. Mend: name one of alone_gtsrb, "),
         (["student_rendered", "nowhere.onnx"], "nowhere.onnx: no such ONNX file"),
         (["student_rendered", "student_rendered", "--images", "0"], "images must be at least 1"),
         (["student_rendered", "student_rendered", "--data", "cifar"], "unknown data 'cifar'"),

@@ -105,14 +105,14 @@ def test_what_cannot_be_hidden_is_refused(monkeypatch, tmp_path):
     if sys.platform != "linux" or module.platform.machine() != "x86_64":
         return
     with monkeypatch.context() as patch:
-        patch.setattr(module.shutil, "which", lambda name: None)
+        patch.setattr("shutil.which", lambda name: None)
         with pytest.raises(CourseError, match="no C compiler"):
             environment_without()
     broken = tmp_path / "broken.c"
     broken.write_text("int main(", encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr(module, "_SOURCE", broken)
-        patch.setattr(module.shutil, "which", lambda name: "/bin/false")
+        patch.setattr("shutil.which", lambda name: "/bin/false")
         with pytest.raises(CourseError, match="the compiler failed"):
             environment_without()
     silent = tmp_path / "silent.so"  # a library that hides nothing: as on a processor that cannot

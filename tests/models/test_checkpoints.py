@@ -374,3 +374,15 @@ def test_a_network_of_unknown_real_images_may_have_seen_the_official_test_part(f
 def test_a_network_trained_beside_the_official_test_part_may_be_scored_on_it():
     card = {"data_fingerprint": checkpoints.fingerprint(official_splits())}
     checkpoints.require_same_split(card, official_splits(), name="teacher_gtsrb")
+
+
+def test_a_checkpoint_is_found_by_name_or_path_and_an_unknown_name_is_answered_with_those_that_are_there(saved):
+    _, weights, card = saved
+    by_card, by_weights = checkpoints.load_named(card), checkpoints.load_named(str(weights))
+    for (name, tensor), (_, other) in zip(
+        by_card[0].state_dict().items(), by_weights[0].state_dict().items(), strict=True
+    ):
+        assert torch.equal(tensor, other), name
+    assert checkpoints.load_named("student_rendered")[1]["sha256"] == checkpoints.load("student_rendered")[1]["sha256"]
+    with pytest.raises(CourseError, match=r"no network nobody is here\. Mend: name one of alone_gtsrb, .*card"):
+        checkpoints.load_named("nobody")

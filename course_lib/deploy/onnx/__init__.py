@@ -4,6 +4,7 @@ from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, onnx_cou
 from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx
 from course_lib.deploy.onnx.names import shorten_names
 from course_lib.deploy.onnx.profile import node_times_ms
+from course_lib.deploy.onnx.reading import read_model
 from course_lib.deploy.onnx.session import open_session, run_session
 from course_lib.deploy.onnx.variant import onnx_variant, onnx_variants
 
@@ -18,6 +19,7 @@ __all__ = [
     "onnx_variant",
     "onnx_variants",
     "open_session",
+    "read_model",
     "run_session",
     "shorten_names",
 ]

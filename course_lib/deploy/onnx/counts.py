@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_lib.deploy.onnx.reading import MEND, read_model
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-MEND = "export the model again"
 _WEIGHT_INPUT = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "MatMulInteger": 1}
 _WEIGHT_INPUT |= {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 # Which inputs of a quantized operator are data; the others are scales and zero points.
@@ -61,7 +61,7 @@ def deployable_bytes(path: str | Path) -> int:
         raise CourseError("the file is missing", path=path, mend=MEND)
     if path.suffix != ".onnx":
         return path.stat().st_size
-    return _files_bytes(path, _load(path, external=False))
+    return _files_bytes(path, read_model(path, external=False))
 
 
 def onnx_counts(path: str | Path) -> OnnxCounts:
@@ -81,28 +81,13 @@ def onnx_counts(path: str | Path) -> OnnxCounts:
     """
     path = Path(path)
     size = deployable_bytes(path)
-    model = _load(path, external=True)
+    model = read_model(path)
     parameters = nonzeros = 0
     for tensor, zero_point in _weights(model.graph):
         values = _array(tensor)
         parameters += values.size
         nonzeros += int(np.count_nonzero(values if zero_point is None else values != zero_point))
     return OnnxCounts(parameters, nonzeros, _macs(model), size)
-
-
-def _load(path: Path, *, external: bool) -> ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(path, load_external_data=external)
-    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
-        if not path.is_file():
-            raise CourseError("the file is missing", path=path, mend=MEND) from error
-        raise CourseError(f"not a readable ONNX file ({error})", path=path, mend=MEND) from error
-    if not model.graph.node:
-        raise CourseError("not an ONNX model: it holds no graph", path=path, mend=MEND)
-    return model
 
 
 def _files_bytes(path: Path, model: ModelProto) -> int:

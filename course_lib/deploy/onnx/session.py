@@ -45,8 +45,8 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
 
     Args:
         session: its first input takes the images, its first output is the logits.
-        images: (N, 3, H, W).
-        batch_size: images of one call.
+        images: (N, 3, H, W), N ≥ 1.
+        batch_size: images of one call, unless the file has a fixed batch: its own then, the last one filled up.
 
     >>> import tempfile, onnx.parser
     >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
@@ -57,9 +57,12 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
     >>> run_session(session, np.array([[1.0], [2.0], [4.0]], np.float32), batch_size=2).tolist()
     [[2.0], [4.0], [8.0]]
     """
-    name = session.get_inputs()[0].name
-    parts = [
-        np.asarray(session.run(None, {name: np.ascontiguousarray(images[start : start + batch_size])})[0])
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts)
+    value = session.get_inputs()[0]
+    fixed = value.shape[0] if isinstance(value.shape[0], int) else None
+    size, parts = fixed or batch_size, []
+    for start in range(0, len(images), size):
+        some = np.ascontiguousarray(images[start : start + size])
+        if fixed and len(some) < fixed:
+            some = np.concatenate([some, np.repeat(some[-1:], fixed - len(some), 0)])
+        parts.append(np.asarray(session.run(None, {value.name: some})[0]))
+    return np.concatenate(parts)[: len(images)]

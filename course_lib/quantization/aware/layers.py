@@ -35,9 +35,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.quantization.affine import LEAST_SCALE, Affine, Codes, min_max
+from course_lib.quantization.affine import LEAST_SCALE, Affine, Codes, along, min_max
 from course_lib.quantization.aware.learned_step import LearnedStep, starting_step
-from course_lib.quantization.aware.quantizer import along, rounded
+from course_lib.quantization.aware.quantizer import rounded
 from course_lib.quantization.calibrated import LARGEST_BIAS
 from course_lib.training import Constraint
 
@@ -85,7 +85,7 @@ class QuantizedLayer(nn.Module):
         factor, mean = self._factor(), self.norm.running_mean
         assert mean is not None
         bias = (bias - mean) * factor
-        return weight * along(factor, weight, 0), bias if self.norm.bias is None else bias + self.norm.bias
+        return weight * along(factor, weight.ndim, 0), bias if self.norm.bias is None else bias + self.norm.bias
 
     def least_step(self, bias: Tensor, input_scale: Tensor) -> Tensor:
         """(C_out,) or (): the smallest weight step with which the bias still has a code that float32 holds exactly."""
@@ -111,7 +111,7 @@ class QuantizedLayer(nn.Module):
         """
         weight, bias = (part.detach().clone() for part in self.folded())
         quantizer, scale = self.quantizer, self.quantizer.scale(self.least_step(bias, input_scale))
-        codes = (weight * along(scale, weight, quantizer.axis).reciprocal()).round().clamp(*quantizer.ends)
+        codes = (weight * along(scale, weight.ndim, quantizer.axis).reciprocal()).round().clamp(*quantizer.ends)
         affine = Affine(quantizer.codes, scale.clone(), quantizer.zero_point.clone(), quantizer.axis)
         return weight.contiguous(), bias, affine, codes.to(torch.int32).contiguous()
 
@@ -127,9 +127,9 @@ class QuantizedLayer(nn.Module):
         assert self.norm is not None
         factor = self._factor()
         factor = torch.where(factor.abs() < LEAST_FACTOR, torch.full_like(factor, LEAST_FACTOR), factor)
-        sums = sums / along(factor, sums, 1)
+        sums = sums / along(factor, sums.ndim, 1)
         # The running mean is that of the layer's own sums, its bias included.
-        return self.norm(sums if self.layer.bias is None else sums + along(self.layer.bias, sums, 1))
+        return self.norm(sums if self.layer.bias is None else sums + along(self.layer.bias, sums.ndim, 1))
 
     def _applied(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer = self.layer

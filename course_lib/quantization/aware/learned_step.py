@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.quantization.affine import LEAST_SCALE, Affine
-from course_lib.quantization.aware.quantizer import Quantizer, along, at_least
+from course_lib.quantization.affine import LEAST_SCALE, Affine, along
+from course_lib.quantization.aware.quantizer import Quantizer, at_least
 
 
 class _LearnedStep(torch.autograd.Function):
@@ -92,7 +92,7 @@ class LearnedStep(Quantizer):
 
     def forward(self, x: Tensor, least: Tensor | float = LEAST_SCALE) -> Tensor:
         """Args: x: any shape with the axis of the steps. least: the smallest step that is used."""
-        step, (low, high) = along(self.scale(least), x, self.axis), self.ends
+        step, (low, high) = along(self.scale(least), x.ndim, self.axis), self.ends
         found = _LearnedStep.apply(x.float(), step, low, high, self.gradient_scale(x))
         assert isinstance(found, Tensor)
         return found

@@ -73,19 +73,6 @@ class FixedScale(Quantizer):
         return fake_quantize(x.float(), self.affine())
 
 
-def along(values: Tensor, x: Tensor, axis: int | None) -> Tensor:
-    """One value a channel, in a shape that broadcasts with x; a single value as it is.
-
-    >>> along(torch.ones(3), torch.ones(2, 3, 4), 1).shape
-    torch.Size([1, 3, 1])
-    """
-    if axis is None:
-        return values
-    shape = [1] * x.ndim
-    shape[axis] = -1
-    return values.view(shape)
-
-
 def at_least(value: Tensor, least: Tensor | float = LEAST_SCALE) -> Tensor:
     """max(value, least), whose gradient is the identity: a value that fell below can climb again.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_lib.quantization.affine import along
+
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
@@ -68,7 +70,7 @@ def _computed(node: NodeProto, inputs: list[Constant]) -> Constant | None:
     axis = int(attribute(node, "axis", 1))  # pyright: ignore[reportArgumentType]
     values, scale = inputs[0].values, inputs[1].values
     zero = inputs[2].values if len(inputs) > 2 else np.zeros((), np.uint8)
-    wide, middle = along(scale, values, axis), along(zero.astype(np.int64), values, axis)
+    wide, middle = _wide(scale, values, axis), _wide(zero.astype(np.int64), values, axis)
     if node.op_type == "QuantizeLinear":
         limits = np.iinfo(zero.dtype)
         return Constant(np.clip(np.rint(values / wide) + middle, limits.min, limits.max).astype(zero.dtype))
@@ -76,14 +78,6 @@ def _computed(node: NodeProto, inputs: list[Constant]) -> Constant | None:
     return Constant((codes * wide).astype(np.float32), codes, scale, axis)
 
 
-def along(scale: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
-    """The scale in a shape that broadcasts with values.
-
-    >>> along(np.ones(3), np.ones((2, 3, 4)), 1).shape
-    (1, 3, 1)
-    """
-    if scale.size == 1:
-        return scale.reshape(())
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    return scale.reshape(shape)
+def _wide(scale: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+    """The scale in a shape that broadcasts with values; one for all as it is."""
+    return scale.reshape(()) if scale.size == 1 else along(scale, values.ndim, axis)

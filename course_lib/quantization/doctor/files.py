@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from course_lib.deploy.onnx import export_onnx, open_session
+from course_lib.deploy.onnx import export_onnx, open_session, run_session
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.qdq import export_qdq
 
@@ -40,16 +40,7 @@ class Opened:
 
         Raises: ValueError: the model does not give one row of logits an image.
         """
-        value = self.session.get_inputs()[0]
-        fixed = isinstance(value.shape[0], int)
-        batch = value.shape[0] if fixed else BATCH
-        parts = []
-        for start in range(0, len(images), batch):
-            some = images[start : start + batch]
-            fill = np.repeat(some[-1:], batch - len(some), 0) if fixed else some[:0]
-            found = self.session.run(None, {value.name: np.concatenate([some, fill])})[0]
-            parts.append(np.asarray(found)[: len(some)])
-        logits = np.concatenate(parts)
+        logits = run_session(self.session, images, batch_size=BATCH)
         if logits.ndim != 2:
             raise ValueError(f"{self.title} must give logits (N, classes), got {list(logits.shape)}")
         return logits

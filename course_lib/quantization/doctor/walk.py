@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_lib.errors import CourseError
+from course_lib.deploy.onnx import read_model
 from course_lib.quantization.doctor.parts import Part, Unreadable, read_parts
 
 if TYPE_CHECKING:
@@ -32,15 +32,7 @@ class Walk:
     """
 
     def __init__(self, path: str | Path):
-        import onnx
-        from google.protobuf.message import DecodeError
-
-        try:
-            self.model: ModelProto = onnx.load(path)
-        except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise CourseError(f"not a readable ONNX file ({error})", path=path, mend="export it again") from error
-        if not self.model.graph.node:
-            raise CourseError("not an ONNX model: it holds no graph", path=path, mend="export it again")
+        self.model: ModelProto = read_model(path)
         one_pair_for_all_(self.model)
         self._parts: list[Part] | None = None
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}

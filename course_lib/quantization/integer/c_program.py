@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,18 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from course_lib.errors import CourseError
+from course_lib.measure.compiler import find_compiler, require_compiler, run_tool
 
 FLAGS = ("-O3", "-mcpu=native" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "-march=native")
 """For this very processor: the compiler then uses the widest vectors that it has."""
 FOR_SIZE = ("-Os",)
 """For small programs, on whatever processor the compiler makes code for."""
-TIMEOUT_S = 300
-"""Seconds for a compilation or for one run of a program."""
-
-
-def find_compiler() -> str | None:
-    """The path of cc, gcc or clang, the first one that is there."""
-    return next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 
 
 def compile_c(
@@ -51,9 +44,7 @@ def compile_c(
     Returns: the path of the compiled file.
     Raises: CourseError: there is no compiler, or it failed; its first words are told.
     """
-    command = compiler or find_compiler()
-    if command is None or shutil.which(command) is None:
-        raise CourseError(f"no C compiler here ({command or 'cc, gcc, clang'})", mend="install one (apt install gcc)")
+    command = require_compiler(compiler)
     shape = ("-DWITH_MAIN",) if program else ("-DWITH_FACTS", "-shared", "-fPIC")
     return _compiled(source, folder, [command, "-std=c99", *flags, *shape], "" if program else ".so")
 
@@ -63,29 +54,8 @@ def _compiled(source: str, folder: str | Path, command: list[str], suffix: str) 
     text, target = Path(folder) / f"network_{name}.c", Path(folder) / f"network_{name}{suffix or '.bin'}"
     text.parent.mkdir(parents=True, exist_ok=True)
     text.write_text(source, encoding="ascii")
-    _run([*command, "-o", str(target), str(text)], text)
+    run_tool([*command, "-o", str(target), str(text)], text)
     return target
-
-
-def _run(command: Sequence[str], path: Path, given: bytes = b"") -> bytes:
-    """Standard output. Raises: CourseError about ``path``: it failed, or took too long."""
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired as error:
-        raise CourseError(
-            f"{command[0]} was stopped after {TIMEOUT_S} s", path=path, mend="try a faster machine"
-        ) from error
-    except OSError as error:
-        raise CourseError(
-            f"cannot be run ({error.strerror})", path=command[0], mend="check that it fits this machine"
-        ) from error
-    if done.returncode:
-        words = [line for line in done.stderr.decode(errors="replace").splitlines() if "error" in line.lower()]
-        said = words[0] if words else "no words"
-        raise CourseError(
-            f"{command[0]} failed with {done.returncode}: {said}", path=path, mend="check compiler and flags"
-        )
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -189,7 +159,7 @@ def run_program(
     Raises: CourseError: it failed, or took too long.
     """
     given = to_bytes(codes, offsets[0]).tobytes()
-    written = np.frombuffer(_run([*runner, str(Path(path).resolve())], Path(path), given), np.uint8)
+    written = np.frombuffer(run_tool([*runner, str(Path(path).resolve())], Path(path), given), np.uint8)
     return _from_bytes(written.reshape(len(codes), -1), offsets[1])
 
 
@@ -219,7 +189,7 @@ def footprint(
     if command is None or size is None:
         raise CourseError(f"no {'C compiler' if command is None else 'size'} here", mend="apt install gcc binutils")
     path = _compiled(source, folder, [command, "-std=c99", *flags, "-c"], ".o")
-    rows = [line.split() for line in _run([size, "-A", "-d", str(path)], path).decode().splitlines()]
+    rows = [line.split() for line in run_tool([size, "-A", "-d", str(path)], path).decode().splitlines()]
     sections = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
     flash = sum(n for name, n in sections.items() if name.startswith((".text", ".rodata", ".data")))
     ram = sum(n for name, n in sections.items() if name.startswith((".bss", ".data")) and ".ro" not in name)

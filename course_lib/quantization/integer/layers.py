@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class IntegerWeighted(IntegerLayer):
                 f"{LARGEST:,} of 32 bits: use fewer bits, or a larger weight scale"
             )
 
-    @property
+    @cached_property
     def folded_bias(self) -> np.ndarray:
         """int64 (C_out,): b′ = b − Z_x·Σ q_w."""
         sums = self.weight.reshape(len(self.weight), -1).astype(np.int64).sum(1)

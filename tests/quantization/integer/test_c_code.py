@@ -521,7 +521,7 @@ def test_a_compilers_complaint_is_told(tmp_path):
 
 @needs_compiler
 def test_a_compiler_that_hangs_is_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr(c_program, "TIMEOUT_S", 0.001)
+    monkeypatch.setattr("course_lib.measure.compiler.TIMEOUT_S", 0.001)
     with pytest.raises(CourseError, match="stopped after"):
         compile_c(c_source(small_network("mixed", "hardware")), tmp_path)
 
