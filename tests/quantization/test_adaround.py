@@ -72,6 +72,19 @@ def test_a_small_layer_finds_nearly_the_best_of_all_roundings(seed):
     assert learned <= every[12]  # of 512
 
 
+def test_a_layer_that_learning_would_make_worse_keeps_its_nearest_codes(small):
+    images = small.as_images(small.image_bytes(40))
+    network = quantize_network(small.Residual(), images, weight_codes=Codes(6, restricted=True))
+    fits: list[Fit] = []
+    thrown = adaround(network, images, Rounding(steps=2, rate=50.0, patches=512, batch=8, warm=0.0), say=fits.append)
+    kept = [fit.layer for fit in fits if fit.flipped == 0]
+    assert len(kept) >= 3
+    for layer in network.graph.layers:
+        if isinstance(layer, Weighted) and layer.name in kept:
+            assert torch.equal(thrown.weight_codes(layer), network.weight_codes(layer))
+    assert all(fit.learned <= fit.nearest for fit in fits)
+
+
 def test_eight_bits_leave_nothing_to_gain_and_lose_nothing(small):
     images = small.as_images(small.image_bytes(60))
     network = quantize_network(small.Residual(), images, weight_codes=Codes(8, restricted=True))

@@ -145,6 +145,15 @@ def test_the_error_of_a_range_is_what_its_codes_do():
     assert observer.error(float(x.min()), float(x.max())) == pytest.approx(measured, rel=0.05)
 
 
+def test_few_bins_stand_for_their_middles():
+    x = torch.linspace(0, 0.999, 20_000)
+    observer = LeastSquares(Codes(8, signed=False), bins=64)
+    observer.update(x)
+    for end in (0.3, 0.6):  # clipping is nearly all of the error
+        clipped = float((x - x.clamp(max=end)).square().mean())
+        assert observer.error(0.0, end) == pytest.approx(clipped, rel=0.02)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_entropy_is_onnx_runtimes_on_the_same_counts(seed):
     from onnxruntime.quantization.calibrate import HistogramCollector

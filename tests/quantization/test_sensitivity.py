@@ -90,6 +90,11 @@ def test_a_step_that_gains_nothing_is_skipped():
     assert bits_for_budget(rows, 4) == {"a": 4}
 
 
+def test_bits_that_make_more_noise_are_not_bought():
+    rows = [Sensitivity("a", bits, noise, 0.0, None, bits) for bits, noise in ((2, 3.0), (3, 1.0), (4, 2.0))]
+    assert bits_for_budget(rows, 100) == {"a": 3}
+
+
 def test_a_budget_that_cannot_be_met_says_what_can():
     with pytest.raises(CourseError, match=r"take \d+ bytes, more than 5.*allow \d+ bytes"):
         bits_for_budget(random_rows(0), 5)
