@@ -6,12 +6,14 @@ changes, breaks or fills the cache asks for ``isolated_cache`` and gets an empty
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -56,6 +58,29 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """load_script("benchmarks/drift.py"): that file of the checkout as a module, a fresh one at each call.
+
+    No other test meets what is patched in it: it stays in ``sys.modules`` only while it is executed, since a dataclass
+    looks there for its types.
+    """
+
+    def load(path: str) -> ModuleType:
+        name = f"script_{Path(path).stem}"
+        spec = importlib.util.spec_from_file_location(name, ROOT / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[name]
+        return module
+
+    return load
 
 
 def ledger_times(ms: float) -> Times:

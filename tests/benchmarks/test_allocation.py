@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from course_lib.experiments.allocation_study import RULES, Score
-from course_lib.storage.files import ROOT
 
 
-def test_differences_are_paired_with_the_uniform_rule():
-    spec = importlib.util.spec_from_file_location("benchmark_allocation", ROOT / "benchmarks" / "allocation.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_differences_are_paired_with_the_uniform_rule(load_script):
+    module = load_script("benchmarks/allocation.py")
     scores = [
         Score(rule, seed, (4, 4), 0.5, 0.9 + 0.01 * i, 0.8 + 0.02 * i + seed / 1000, 0.95 - 0.01 * i + seed / 100)
         for seed in (1, 2, 3)

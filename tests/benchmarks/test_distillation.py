@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
 
 from course_lib.data import SignDataset, Splits
 from course_lib.experiments.distillation_study import SMALL, Score
-from course_lib.storage.files import ROOT
 
 
 @pytest.fixture
-def benchmark(monkeypatch, isolated_cache):
+def benchmark(load_script, monkeypatch, isolated_cache):
     """benchmarks/distillation.py with data, teachers and trainings that cost nothing; ``runs`` counts trainings."""
-    spec = importlib.util.spec_from_file_location("benchmark_distillation", ROOT / "benchmarks" / "distillation.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("benchmarks/distillation.py")
     module.runs, module.digest, module.stop_at = [], "1" * 64, None
     part = SignDataset(np.zeros((3, 3, 1, 1), np.uint8), np.arange(3))
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from course_lib.experiments.drift import ARMS, CONDITIONS, Plan, Row
-from course_lib.storage.files import ROOT
 
 
 @pytest.fixture
-def benchmark(monkeypatch, isolated_cache):
+def benchmark(load_script, monkeypatch, isolated_cache):
     """benchmarks/drift.py with streams and trainings that cost nothing; ``runs`` and ``begun`` count them."""
-    spec = importlib.util.spec_from_file_location("benchmark_drift", ROOT / "benchmarks" / "drift.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("benchmarks/drift.py")
     module.runs, module.begun, module.streams = [], [], []
 
     def run_arm(arm, plan, parts, start, seed):

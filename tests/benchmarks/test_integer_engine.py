@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -14,19 +12,13 @@ from course_lib.measure import BACK_TO_BACK, THIRTY_A_SECOND
 from course_lib.models import checkpoints
 from course_lib.quantization.calibrated import QuantizedNetwork, quantize_network
 from course_lib.quantization.integer import find_compiler
-from course_lib.storage.files import ROOT
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here (cc, gcc or clang)")
 
 
 @pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_engine", ROOT / "benchmarks" / "integer_engine.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_script):
+    return load_script("benchmarks/integer_engine.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 
 from course_lib.data import SignDataset, Splits
 from course_lib.experiments.pruning_study import ARMS, DENSE, PRUNING_RATIOS, Dense, Plan, Score
-from course_lib.storage.files import ROOT
 
 RUNS = len(DENSE) + len(PRUNING_RATIOS) * (len(ARMS) - len(DENSE))
 
 
 @pytest.fixture
-def benchmark(monkeypatch, isolated_cache):
+def benchmark(load_script, monkeypatch, isolated_cache):
     """benchmarks/pruning.py with data and trainings that cost nothing; ``runs`` and ``seeds`` count trainings."""
-    spec = importlib.util.spec_from_file_location("benchmark_pruning", ROOT / "benchmarks" / "pruning.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("benchmarks/pruning.py")
     module.runs, module.seeds, module.stop_at = [], [], None
     part = SignDataset(np.zeros((3, 3, 1, 1), np.uint8), np.arange(3))
 

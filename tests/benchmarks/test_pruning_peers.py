@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import copy
-import sys
 
 import pytest
 import torch
 
 from course_lib.pruning import dependency_graph
-from course_lib.storage.files import ROOT
 
 
 @pytest.fixture
-def peers(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import pruning_peers
-
-    yield pruning_peers
-    sys.modules.pop("pruning_peers")
+def peers(load_script):
+    return load_script("benchmarks/pruning_peers.py")
 
 
 @torch.no_grad()

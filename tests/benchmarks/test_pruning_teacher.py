@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -11,17 +9,14 @@ from course_lib.data import SignDataset
 from course_lib.experiments.pruning_study import Parts
 from course_lib.experiments.teacher_pruning import ARMS, BUDGETS
 from course_lib.models import SignTeacher
-from course_lib.storage.files import ROOT
 
 SIGNS = 40
 
 
 @pytest.fixture
-def benchmark(monkeypatch, isolated_cache):
+def benchmark(load_script, monkeypatch, isolated_cache):
     """benchmarks/pruning_teacher.py with trainings that cost nothing: the n-th arm is wrong on the first n images."""
-    spec = importlib.util.spec_from_file_location("benchmark_teacher", ROOT / "benchmarks" / "pruning_teacher.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("benchmarks/pruning_teacher.py")
     module.runs = []
 
     def run_arm(arm, plan, parts, start, table, seed):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -16,17 +14,11 @@ from course_lib.models import checkpoints
 from course_lib.quantization.affine import Codes
 from course_lib.quantization.calibrated import quantize_network
 from course_lib.quantization.qdq import export_qdq
-from course_lib.storage.files import ROOT
 
 
 @pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_quantization", ROOT / "benchmarks" / "quantization.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_script):
+    return load_script("benchmarks/quantization.py")
 
 
 def test_figures_compare_what_their_names_say(benchmark, tmp_path):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
 from course_lib.measure import Measurement
 from course_lib.quantization import fake_quantize
-from course_lib.storage.files import ROOT
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("quantization_speed")
+def bench(load_script):
+    return load_script("benchmarks/quantization_speed.py")
 
 
 @pytest.mark.parametrize("axis", [None, 0])

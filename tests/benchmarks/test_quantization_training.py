@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,20 +13,13 @@ from course_lib.experiments.pruning_study import Parts
 from course_lib.experiments.teacher_pruning import right_on
 from course_lib.models import SignStudent
 from course_lib.quantization.aware import AwareNetwork
-from course_lib.storage.files import ROOT
 
 SIGNS = 40
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    spec = importlib.util.spec_from_file_location(
-        "benchmark_quantization_training", ROOT / "benchmarks" / "quantization_training.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # its dataclass looks there for its types
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_script):
+    return load_script("benchmarks/quantization_training.py")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -84,14 +83,9 @@ def checkout(tmp_path, monkeypatch) -> tuple[Path, Callable]:
 
 
 @pytest.fixture(scope="session")
-def run_tests() -> ModuleType:
+def run_tests(load_script) -> ModuleType:
     """The module scripts/run_tests.py."""
-    spec = importlib.util.spec_from_file_location("run_tests", ROOT / "scripts" / "run_tests.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/run_tests.py")
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,15 @@ import torch
 from course_lib.exercises import Exercise
 from course_lib.exercises.engine.exercise import Mistake
 from course_lib.exercises.engine.judge import judge
-from course_lib.exercises.engine.registry import chapter
+from course_lib.exercises.engine.registry import chapter, chapters
 
-CHAPTERS = ("02", "04")
-EXERCISES = [exercise for number in CHAPTERS for exercise in chapter(number)[1]]
+EXERCISES = [exercise for number in chapters() for exercise in chapter(number)[1]]
 
 
 def _without_draws(exercise: Exercise) -> Exercise:
     """The exercise with its fixed cases alone; made once, so that the engine need not ask its mistakes again."""
     bare = copy.copy(exercise)
-    bare.inputs_fn, bare.trials = lambda rng: exercise.examples[0], 2
+    bare.trials = 0
     return bare
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import asdict, replace
 
@@ -165,19 +164,15 @@ def test_gains_are_differences_within_a_seed_that_both_arms_have():
     assert gains(found, "soft_targets", "alone") == pytest.approx([10.0, 5.0])
 
 
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_distillation", ROOT / "benchmarks" / "distillation.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def benchmark(load_script):
+    return load_script("benchmarks/distillation.py")
 
 
-def test_a_gain_whose_interval_includes_zero_is_recorded_with_that_reason():
+def test_a_gain_whose_interval_includes_zero_is_recorded_with_that_reason(benchmark):
     arm = {0: 0.9, 1: 0.9, 2: 0.95}
     tenth = scores("alone_tenth", dict.fromkeys(range(3), 0.3)) + scores("soft_targets_tenth", arm)
-    figures = benchmark().gain_figures(
-        scores("alone", {0: 0.9, 1: 0.91, 2: 0.89}) + scores("soft_targets", arm) + tenth
-    )
+    figures = benchmark.gain_figures(scores("alone", {0: 0.9, 1: 0.91, 2: 0.89}) + scores("soft_targets", arm) + tenth)
     full, small = figures["gain_points_full"], figures["gain_points_ten_percent"]
     assert full.value == pytest.approx(100 * (0 - 0.01 + 0.06) / 3, abs=1e-3)
     assert full.low < 0 < full.high
@@ -188,10 +183,10 @@ def test_a_gain_whose_interval_includes_zero_is_recorded_with_that_reason():
 
 
 @pytest.mark.parametrize("key", ["rendered", "gtsrb"])
-def test_recorded_gains_follow_from_the_recorded_trainings(key):
+def test_recorded_gains_follow_from_the_recorded_trainings(benchmark, key):
     recorded = json.loads((ROOT / "benchmarks" / "results" / f"distillation_{key}.json").read_text(encoding="utf-8"))
     found = [Score(**row) for row in recorded["scores"]]
-    again = benchmark().gain_figures(found, Study(**recorded["study"]), recorded.get("images_per_sign"))
+    again = benchmark.gain_figures(found, Study(**recorded["study"]), recorded.get("images_per_sign"))
     for name, figure in again.items():
         assert {k: recorded["figures"][name].get(k) for k in ("value", "low", "high", "n")} == {
             k: v for k, v in asdict(figure).items() if k in ("value", "low", "high", "n")

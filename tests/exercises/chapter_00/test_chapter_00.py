@@ -1,8 +1,6 @@
-"""Chapter 00's exercises: the references agree with the library and PyTorch, and no verdict is luck."""
+"""Chapter 00's exercises: the references agree with the library and PyTorch, and no draw lies near a tie."""
 
 from __future__ import annotations
-
-import copy
 
 import numpy as np
 import pytest
@@ -11,21 +9,7 @@ import torch
 from course_lib.exercises.chapter_00.eight_bits import ex as eight_bits
 from course_lib.exercises.chapter_00.eight_bits import round_trip
 from course_lib.exercises.chapter_00.ledger_rows import compare_rows
-from course_lib.exercises.chapter_00.ledger_rows import ex as ledger_rows
-from course_lib.exercises.engine.judge import judge
 from course_lib.measure import load_result
-
-EXERCISES = (ledger_rows, eight_bits)
-MISTAKES = [pytest.param(ex, mistake, id=f"{ex.id}-{mistake.name}") for ex in EXERCISES for mistake in ex.mistakes]
-
-
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
-def test_the_fixed_cases_alone_name_each_mistake(exercise, mistake):
-    fixed = copy.copy(exercise)
-    fixed.inputs_fn = lambda rng: exercise.examples[0]
-    verdict = judge(fixed, mistake.wrong)
-    assert verdict.state == "wrong"
-    assert verdict.message.startswith(mistake.message)
 
 
 @pytest.mark.parametrize("name", ["rendered", "gtsrb"])

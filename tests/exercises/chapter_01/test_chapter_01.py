@@ -1,8 +1,7 @@
-"""Chapter 01's exercises: the references agree with the library, and no verdict is luck."""
+"""Chapter 01's exercises: the references agree with the library."""
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 
@@ -16,27 +15,14 @@ from course_lib.exercises.chapter_01.interleaved_times import compare_times
 from course_lib.exercises.chapter_01.interleaved_times import ex as interleaved_times
 from course_lib.exercises.chapter_01.least_time import ex as least_time
 from course_lib.exercises.chapter_01.least_time import least_time_ms
-from course_lib.exercises.chapter_01.weight_bytes import ex as weight_size
 from course_lib.exercises.chapter_01.weight_bytes import weight_bytes
-from course_lib.exercises.engine.judge import judge
 from course_lib.measure import total_macs
 from course_lib.measure.roofline import achieved_gflops, attainable_gflops
 
-EXERCISES = (convolution_macs, interleaved_times, least_time, weight_size)
-MISTAKES = [pytest.param(ex, mistake, id=f"{ex.id}-{mistake.name}") for ex in EXERCISES for mistake in ex.mistakes]
 P95_METHODS = (
     "inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf hazen weibull linear "
     "median_unbiased normal_unbiased lower higher midpoint nearest"
 ).split()
-
-
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
-def test_the_fixed_cases_alone_name_each_mistake(exercise, mistake):
-    fixed = copy.copy(exercise)
-    fixed.inputs_fn = lambda rng: exercise.examples[0]
-    verdict = judge(fixed, mistake.wrong)
-    assert verdict.state == "wrong"
-    assert verdict.message.startswith(mistake.message)
 
 
 def _drawn(exercise, count: int) -> list:

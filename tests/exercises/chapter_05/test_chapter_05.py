@@ -1,8 +1,6 @@
-"""Chapter 05's exercises ask for what the library has, and their fixed cases leave no verdict to a draw."""
+"""Chapter 05's exercises ask for what the library has."""
 
 from __future__ import annotations
-
-import copy
 
 import numpy as np
 import pytest
@@ -16,19 +14,7 @@ from course_lib.exercises.chapter_05.distillation_loss import loss_with_t_and_al
 from course_lib.exercises.chapter_05.missing_labels import partly_labelled
 from course_lib.exercises.chapter_05.other_classes import kl_of_the_others
 from course_lib.exercises.chapter_05.pseudo_labels import pseudo_labels_of
-from course_lib.exercises.engine.judge import judge
-from course_lib.exercises.engine.registry import chapter, find
 from course_lib.training import Batch
-
-EXERCISES = chapter("05")[1]
-MISTAKES = [pytest.param(e, m, id=f"{e.id}-{m.name}") for e in EXERCISES for m in e.mistakes]
-
-
-def sets(id: str, draws: int = 20) -> list:
-    """The fixed cases of an exercise, and some draws."""
-    exercise = find(id)
-    assert exercise.inputs_fn is not None
-    return exercise.examples + [exercise.inputs_fn(np.random.default_rng(seed)) for seed in range(draws)]
 
 
 def assert_equal_with_gradient(one, other, student_logits):
@@ -42,7 +28,7 @@ def assert_equal_with_gradient(one, other, student_logits):
 
 
 @pytest.mark.parametrize(("id", "reference"), [("05.1", loss_with_t_and_alpha), ("05.2", partly_labelled)])
-def test_the_loss_is_the_librarys(id, reference):
+def test_the_loss_is_the_librarys(sets, id, reference):
     for student, teacher, labels, temperature, alpha in sets(id):
         assert_equal_with_gradient(
             lambda s, rest=(teacher, labels, temperature, alpha): reference(s, *rest),
@@ -51,7 +37,7 @@ def test_the_loss_is_the_librarys(id, reference):
         )
 
 
-def test_the_part_about_the_others_is_the_librarys():
+def test_the_part_about_the_others_is_the_librarys(sets):
     for student, teacher, labels, temperature in sets("05.5"):
         weights = {"temperature": temperature, "alpha": 0.0, "beta": 1.0 / temperature**2}
         assert_equal_with_gradient(
@@ -61,14 +47,14 @@ def test_the_part_about_the_others_is_the_librarys():
         )
 
 
-def test_pseudo_labels_are_those_of_the_librarys_table():
+def test_pseudo_labels_are_those_of_the_librarys_table(sets):
     for logits, view, indices in sets("05.4"):
         batch = Batch(torch.zeros(len(indices), 3, 1, 1), torch.zeros(len(indices), dtype=torch.int64), indices, view)
         table = TeacherTable(logits, augmentation=Augmentation())  # without one, all views would be the first
         assert torch.equal(pseudo_labels_of(logits, view, indices), table.rows(batch).argmax(1))
 
 
-def test_in_every_drawn_sweep_a_noisy_setting_has_the_best_mean_and_test_would_choose_another():
+def test_in_every_drawn_sweep_a_noisy_setting_has_the_best_mean_and_test_would_choose_another(sets):
     seeds = set()
     for validation, test in sets("05.3", draws=50)[-50:]:
         best, accuracy = choose_and_report(validation, test)
@@ -79,13 +65,3 @@ def test_in_every_drawn_sweep_a_noisy_setting_has_the_best_mean_and_test_would_c
         assert list(test) != list(validation)
         seeds.add(len(validation[best]))
     assert seeds == {3, 4, 5}
-
-
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
-def test_the_fixed_cases_alone_find_each_mistake(exercise, mistake):
-    """So that no draw decides a verdict."""
-    without_draws = copy.copy(exercise)
-    without_draws.trials = 0
-    verdict = judge(without_draws, mistake.wrong)
-    assert verdict.state == "wrong"
-    assert verdict.message.startswith(mistake.message)
