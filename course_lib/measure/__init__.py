@@ -32,7 +32,7 @@ from course_lib.measure.machine import (
     torch_threads,
     versions,
 )
-from course_lib.measure.records import Measurement, load_result, load_results, record
+from course_lib.measure.records import Measurement, add_figures, load_result, load_results, record
 from course_lib.measure.row import Row, Twin
 from course_lib.measure.sessions import pool_sessions
 from course_lib.measure.tables import quantity, ratio_text, three_digits
@@ -56,6 +56,7 @@ __all__ = [
     "Times",
     "Twin",
     "Variant",
+    "add_figures",
     "claim",
     "count_layers",
     "count_nonzeros",

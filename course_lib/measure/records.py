@@ -24,6 +24,8 @@ from course_lib.storage.files import RESULTS, read_json, write_json
 
 _TARGET = re.compile(r"(≤|≥|<|>)\s*(-?\d+(?:\.\d+)?)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+ADDED = "added"
+"""The key under which a record says which of its figures another command has measured."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def record(
 ) -> Path:
     """Write ``folder``/<name>.json with the figures, this machine, the versions, date, seeds and the command.
 
+    What other commands have added to that file (``add_figures``) stays.
+
     Args: name: lower case letters, digits, underscores; command: repeats the run; threads: used by the measurement;
         extra: further keys, such as a ledger's rows; by_processor: times decide, so write <name>__<processor>.json
         and leave other processors' files as they are.
@@ -133,25 +137,74 @@ def record(
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be lower case letters, digits and underscores, got {name!r}")
+    content = _content(command, figures, seeds, threads)
+    if taken := set(extra or {}) & {*content, ADDED}:
+        raise ValueError(f"extra must not hold the keys {sorted(taken)}")
+    processor = f"__{processor_key(content['machine'])}" if by_processor else ""
+    path = Path(folder) / f"{name}{processor}.json"
+    write_json(path, {**content, **(extra or {}), **_kept_additions(path, content)})
+    return path
+
+
+def add_figures(
+    name: str,
+    command: str,
+    figures: Mapping[str, Measurement],
+    *,
+    seeds: Sequence[int],
+    threads: int | None = None,
+    folder: str | Path = RESULTS,
+) -> Path:
+    """Add another command's figures to ``folder``/<name>.json; ``added`` there says which command, machine and date.
+
+    Args: as of ``record``; the command's own earlier figures are replaced.
+    Raises:
+        CourseError: there is no such record yet, or it is broken.
+        ValueError: no figures, a missed target without a note, or a figure that another command has measured.
+    """
+    path = Path(folder) / f"{name}.json"
+    recorded = read_json(path, mend=f"run the command that records {name} first")
+    own = _content(command, figures, seeds, threads)
+    others = [added for added in recorded.get(ADDED, []) if added["command"] != own["command"]]
+    mine = {key for added in recorded.get(ADDED, []) if added not in others for key in added["figures"]}
+    kept = {key: figure for key, figure in recorded["figures"].items() if key not in mine}
+    if taken := set(kept) & set(figures):
+        raise ValueError(f"another command has measured {sorted(taken)}")
+    recorded["figures"] = {**kept, **own["figures"]}
+    recorded[ADDED] = [*others, {**own, "figures": list(figures)}]
+    write_json(path, recorded)
+    return path
+
+
+def _content(
+    command: str, figures: Mapping[str, Measurement], seeds: Sequence[int], threads: int | None
+) -> dict[str, Any]:
+    """What every record says of its figures."""
     if not figures:
         raise ValueError("figures must hold at least one Measurement, got none")
     for key, figure in figures.items():
         if figure.met is False and not figure.note:
             raise ValueError(f"{key} = {figure.value:g} misses its target {figure.target}: give a note that says why")
-    machine = machine_summary(threads)
-    content = {
+    return {
         "command": f"{COMMAND} {command}" if os.environ.get(HIDDEN) else command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine,
+        "machine": machine_summary(threads),
         "versions": versions(),
         "seeds": list(seeds),
         "figures": {key: _as_json(figure) for key, figure in figures.items()},
     }
-    if taken := set(extra or {}) & set(content):
-        raise ValueError(f"extra must not hold the keys {sorted(taken)}")
-    path = Path(folder) / f"{name}{f'__{processor_key(machine)}' if by_processor else ''}.json"
-    write_json(path, {**content, **(extra or {})})
-    return path
+
+
+def _kept_additions(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """What other commands have added to the record that is written anew; a broken file holds nothing to keep."""
+    try:
+        old = read_json(path, mend="")
+    except CourseError:
+        return {}
+    mine = content["figures"]
+    others = [{**one, "figures": [key for key in one["figures"] if key not in mine]} for one in old.get(ADDED, [])]
+    added = {key: old["figures"][key] for one in others for key in one["figures"]}
+    return {"figures": {**mine, **added}, ADDED: [one for one in others if one["figures"]]} if added else {}
 
 
 def load_result(name: str, folder: str | Path = RESULTS) -> dict[str, Any]:
