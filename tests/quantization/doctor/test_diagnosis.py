@@ -17,6 +17,7 @@ from course_lib.quantization.affine import Codes, from_range
 from course_lib.quantization.calibrated import quantize_network
 from course_lib.quantization.doctor import Report, diagnose
 from course_lib.quantization.doctor.diagnosis import _runtime_findings
+from course_lib.quantization.doctor.finding import Finding
 from course_lib.quantization.qdq import export_qdq
 
 
@@ -260,6 +261,13 @@ def test_the_text_says_what_was_found_and_html_is_escaped(report):
     assert "Mend: give this layer 8 bits" in text
     assert "<sun>" not in page
     assert page.count("<li>") == len(report.findings)
+    wild = Finding("weights <b>", "wrong", "<img>", "1 < 2 & 3", 1.0, "</pre>")
+    page = replace(report, findings=(wild,), suspect="<script>")._repr_html_()
+    assert "weights &lt;b&gt;" in page
+    assert "&lt;img&gt;" in page
+    assert "1 &lt; 2 &amp; 3" in page
+    assert "&lt;script&gt;" in page
+    assert page.count("</pre>") == 1
 
 
 def test_slices_and_classes_add_up(report):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,20 @@ def test_notes_come_from_the_profile(file, monkeypatch):
     assert found["small layers"] == "3 of 5 operators take less than 5 µs"
     monkeypatch.setattr(speed, "node_times_ms", lambda *_, **__: {"a": ("Conv", 0.1), "b": ("Transpose", 0.001)})
     assert not {"reordering", "small layers"} & kinds(path).keys()
+
+
+def test_a_layer_that_misses_a_rounding_is_named_beside_signed_activations(file, monkeypatch):
+    path = file(activation_codes=Codes(8))
+    parts = Walk(path).parts
+    monkeypatch.setattr(speed, "cpu_features", features("x86_64", "avx_vnni"))
+    left = speed.Executed(("left", "right"), 4, 0, 9)
+    monkeypatch.setattr(speed, "executed", lambda *_: left)
+    alone = [one.kind for one in speed_findings(path, parts, IMAGE) if one.severity == "slow"]
+    assert alone == ["signed activations"]  # explains both
+    stripped = [replace(part, rounding=None) if part.name == "left" else part for part in parts]
+    found = [one for one in speed_findings(path, stripped, IMAGE) if one.kind == "operator in float"]
+    assert [one.where for one in found] == ["left"]
+    assert "not rounded to codes: its result" in found[0].evidence
+    monkeypatch.setattr(speed, "cpu_features", features("aarch64"))
+    named = [one.where for one in speed_findings(path, parts, IMAGE) if one.kind == "operator in float"]
+    assert named == ["left", "right"]  # nothing else is to blame there
