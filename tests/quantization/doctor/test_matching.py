@@ -21,7 +21,7 @@ LEFT, RIGHT = [[1.0, 0.0]], [[0.0, 1.0]]
 
 def test_branches_are_told_apart_by_their_weights_where_names_say_nothing():
     reference = [IMAGES, part("a", weight=LEFT), part("b", weight=RIGHT), part("sum", "sum", (1, 2))]
-    suspect = [IMAGES, part("x", weight=[[0.1, 9.0]]), part("y", weight=[[0.5, 0.1]]), part("z", "sum", (1, 2))]
+    suspect = [IMAGES, part("x", weight=[[2.0, 9.0]]), part("y", weight=[[0.5, 0.1]]), part("z", "sum", (1, 2))]
     assert [found.name for found in aligned(reference, suspect)] == ["images", "y", "x", "z"]
     assert aligned(reference, suspect)[3].sources == (2, 1)  # counted in the reference's order
 
