@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from course_lib.measure import Measurement, load_result
 from course_lib.measure.tables import markdown_table
@@ -49,12 +50,7 @@ def training_table(folder: str | Path = RESULTS) -> str:
         figures: Figures = recorded[key]["figures"]
         for bits, row in zip(BITS, rows, strict=True):
             row += [number_and_target(figures[f"w{bits}a{bits}_lsq_{what}"]) for what in ("accuracy", "drop_points")]
-    notes = [
-        f"{words[0].upper()}{words[1:]}: {len(recorded[key]['seeds'])} seeds, {recorded[key]['plan']['epochs']} epochs; "
-        f"shipped student {recorded[key]['figures']['shipped_accuracy'].value:.2f} %, in FP32 trained as long "
-        f"{number_and_target(recorded[key]['figures']['fp32_accuracy'])} %."
-        for key, words in DATA.items()
-    ]
+    notes = [_control(words, recorded[key]) for key, words in DATA.items()]
     return "\n".join([markdown_table(header, rows), "", " ".join(notes)])
 
 
@@ -65,9 +61,18 @@ def doctor_line(folder: str | Path = RESULTS) -> str:
     """
     figures: Figures = load_result("doctor", folder)["figures"]
     count = {name: round(figure.value) for name, figure in figures.items()}
+    everywhere = f"{count['faults_named_first_everywhere']} of {count['faults_seeded_everywhere']}"
     return (
         f"The doctor (`course diff A B`) named {count['faults_named_first']} of {count['faults_seeded']} seeded faults "
-        f"first, and {count['faults_named_first_everywhere']} of {count['faults_seeded_everywhere']} faults of one layer "
-        f"put into each convolution of two networks; false alarms on healthy pairs: {count['false_alarms']}. A report on "
-        f"the teacher took {figures['report_seconds'].value:.0f} s."
+        f"first, and {everywhere} faults of one layer put into each convolution of two networks; false alarms on "
+        f"healthy pairs: {count['false_alarms']}. A report on the teacher took {figures['report_seconds'].value:.0f} s."
     )
+
+
+def _control(words: str, result: Mapping[str, Any]) -> str:
+    """How long all arms trained, and what the network in float32 reached."""
+    figures: Figures = result["figures"]
+    shipped, control = figures["shipped_accuracy"].value, number_and_target(figures["fp32_accuracy"])
+    seeds, epochs = len(result["seeds"]), result["plan"]["epochs"]
+    words = words[:1].upper() + words[1:]
+    return f"{words}: {seeds} seeds, {epochs} epochs; student as shipped {shipped:.2f} %, FP32 so long {control} %."

@@ -64,9 +64,7 @@ def test_bits_stand_in_rows_data_in_columns_and_the_control_below(tmp_path):
     assert [line.split(" | ")[0] for line in lines[2:6]] == ["| 8", "| 4", "| 3", "| 2"]
     assert "| 94.00 | 4.00 [3.00, 5.00] (target ≤ 4.5: not established) |" in lines[3]
     assert "6.00 [5.00, 7.00] (target ≤ 4.5: missed)" in lines[5]
-    assert (
-        "Rendered signs: 3 seeds, 7 epochs; shipped student 98.50 %, in FP32 trained as long 98.25 [98.00" in lines[-1]
-    )
+    assert lines[-1].startswith("Rendered signs: 3 seeds, 7 epochs; student as shipped 98.50 %, FP32 so long 98.25 [98")
 
 
 def test_the_doctor_s_misses_and_alarms_are_told(tmp_path):
