@@ -4,6 +4,7 @@ from course_lib.quantization.affine import Affine, Codes, dequantize, from_range
 from course_lib.quantization.clipping import ClipError, clip_error, optimal_clip, sqnr_law_db
 from course_lib.quantization.fake import fake_quantize
 from course_lib.quantization.formats import BF16, E4M3, E5M2, FP16, FloatFormat, round_to, round_to_power_of_two
+from course_lib.quantization.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 
 __all__ = [
@@ -15,6 +16,10 @@ __all__ = [
     "ClipError",
     "Codes",
     "FloatFormat",
+    "Granularity",
+    "PerChannel",
+    "PerGroup",
+    "PerTensor",
     "calibration_images",
     "clip_error",
     "dequantize",
