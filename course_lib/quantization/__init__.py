@@ -5,7 +5,9 @@ from course_lib.quantization.clipping import ClipError, clip_error, optimal_clip
 from course_lib.quantization.fake import fake_quantize
 from course_lib.quantization.formats import BF16, E4M3, E5M2, FP16, FloatFormat, round_to, round_to_power_of_two
 from course_lib.quantization.granularity import Granularity, PerChannel, PerGroup, PerTensor
+from course_lib.quantization.linears import stored_bytes
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
+from course_lib.quantization.weight_only import WeightOnlyLinear, pack_int4, quantize_linears, unpack_int4
 
 __all__ = [
     "BF16",
@@ -20,6 +22,7 @@ __all__ = [
     "PerChannel",
     "PerGroup",
     "PerTensor",
+    "WeightOnlyLinear",
     "calibration_images",
     "clip_error",
     "dequantize",
@@ -27,10 +30,14 @@ __all__ = [
     "from_range",
     "min_max",
     "optimal_clip",
+    "pack_int4",
     "quantize",
+    "quantize_linears",
     "quantize_static_int8",
     "round_to",
     "round_to_power_of_two",
     "sqnr_db",
     "sqnr_law_db",
+    "stored_bytes",
+    "unpack_int4",
 ]
