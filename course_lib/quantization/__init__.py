@@ -2,6 +2,7 @@
 
 from course_lib.quantization.affine import Affine, Codes, dequantize, from_range, min_max, quantize, sqnr_db
 from course_lib.quantization.clipping import ClipError, clip_error, optimal_clip, sqnr_law_db
+from course_lib.quantization.dynamic import DynamicLinear, dynamic_affine, quantize_dynamic_linears
 from course_lib.quantization.fake import fake_quantize
 from course_lib.quantization.formats import BF16, E4M3, E5M2, FP16, FloatFormat, round_to, round_to_power_of_two
 from course_lib.quantization.granularity import Granularity, PerChannel, PerGroup, PerTensor
@@ -17,6 +18,7 @@ __all__ = [
     "Affine",
     "ClipError",
     "Codes",
+    "DynamicLinear",
     "FloatFormat",
     "Granularity",
     "PerChannel",
@@ -26,12 +28,14 @@ __all__ = [
     "calibration_images",
     "clip_error",
     "dequantize",
+    "dynamic_affine",
     "fake_quantize",
     "from_range",
     "min_max",
     "optimal_clip",
     "pack_int4",
     "quantize",
+    "quantize_dynamic_linears",
     "quantize_linears",
     "quantize_static_int8",
     "round_to",
