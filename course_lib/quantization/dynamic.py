@@ -100,7 +100,7 @@ class DynamicLinear(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(…, in) → (…, out). Raises: ValueError: NaN or infinite values."""
+        """(…, in) → (…, out). Raises: ValueError: NaN or infinite values, or a range that float32 cannot hold."""
         affine = dynamic_affine(x)
         centred = quantize(x, affine) - affine.zero_point
         sums = centred @ self.codes.to(torch.int32).T  # (…, out), int32

@@ -139,6 +139,16 @@ def test_the_weight_is_what_dequantize_says_and_the_layer_multiplies_by_it(bits,
     assert half(torch.randn(2, 48).bfloat16()).dtype == torch.bfloat16
 
 
+def test_the_layer_is_a_copy():
+    layer = linear()
+    own = WeightOnlyLinear(layer, bits=8, size=16)
+    x = torch.randn(2, 48)
+    before = own(x)
+    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.weight)
+    assert torch.equal(own(x), before)
+
+
 def test_the_gradient_reaches_what_lies_before():
     own = WeightOnlyLinear(linear(), bits=4, size=16)
     x = torch.randn(5, 48, requires_grad=True)
