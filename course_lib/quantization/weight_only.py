@@ -115,8 +115,8 @@ class WeightOnlyLinear(nn.Module):
     def weight(self) -> Tensor:
         """Ŵ = S·q: float32 (out, in), made anew at every access."""
         codes = unpack_int4(self.codes, self.out_features * self.in_features) if self.bits == 4 else self.codes
-        grouped = codes.view(*self.scale.shape, self.size)  # (out, in / size, size)
-        return (grouped * self.scale.float().unsqueeze(-1)).flatten(1)
+        grouped = codes.view(*self.scale.shape, self.size).float()  # (out, in / size, size)
+        return grouped.mul_(self.scale.float().unsqueeze(-1)).flatten(1)
 
     def affine(self) -> Affine:
         """The codes' scales, as ``quantize`` and ``dequantize`` take them."""
