@@ -56,13 +56,10 @@ STEP: Answers = {
     "rounded_gradient": lambda w, x, y, s, r: w - r * (s * torch.round((w - training_step(w, x, y, s, r)) / r / s)),
     "halves_of_the_step": lambda w, x, y, s, r: (w + training_step(w, x, y, s, r)) / 2,
     "mean_over_weights_too": lambda w, x, y, s, r: w + (training_step(w, x, y, s, r) - w) / len(w),
-    "rounded_down": lambda w, x, y, s, r: (
-        w + training_step((w / s).floor() * s, x, y, s, r) - (w / s).floor() * s
-    ),
+    "rounded_down": lambda w, x, y, s, r: w + training_step((w / s).floor() * s, x, y, s, r) - (w / s).floor() * s,
     "sign_alone": lambda w, x, y, s, r: w + r * torch.sign(training_step(w, x, y, s, r) - w),
     "inputs_rounded": lambda w, x, y, s, r: training_step(w, torch.round(x), y, s, r),
-    "outputs_rounded": lambda w, x, y, s, r: w
-    - r * 2 / len(y) * x.T @ (torch.round(x @ (s * torch.round(w / s))) - y),
+    "outputs_rounded": lambda w, x, y, s, r: w - r * 2 / len(y) * x.T @ (torch.round(x @ (s * torch.round(w / s))) - y),
     "first_image": lambda w, x, y, s, r: training_step(w, x[:1], y[:1], s, r) if len(y) > 1 else w,
     "absolute_errors": lambda w, x, y, s, r: w - r / len(y) * x.T @ torch.sign(x @ (s * torch.round(w / s)) - y),
 }
@@ -96,8 +93,8 @@ LSQ: Answers = {
     "over_the_step": lambda x, s, low, high, g: step_gradient(x, s, low, high, g) / s,
     "upper_end_for_both": lambda x, s, low, high, g: step_gradient(x.abs(), s, -high, high, g),
     "rounded_down": lambda x, s, low, high, g: (
-        (g * torch.where(x / s <= low, low, torch.where(x / s >= high, high, (x / s).floor() - x / s))).sum()
-    ),
+        g * torch.where(x / s <= low, low, torch.where(x / s >= high, high, (x / s).floor() - x / s))
+    ).sum(),
     "clipped_before": lambda x, s, low, high, g: step_gradient(x.clamp(s * low, s * high) * 0.999, s, low, high, g),
     "first_row": lambda x, s, low, high, g: step_gradient(x[:1], s, low, high, g[:1]),
     "zero": lambda x, s, low, high, g: torch.tensor(0.0),

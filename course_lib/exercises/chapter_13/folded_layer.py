@@ -29,9 +29,7 @@ ex = Exercise(
 
 
 @ex.reference
-def fold(
-    w: Tensor, b: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float
-) -> Answer:
+def fold(w: Tensor, b: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float) -> Answer:
     """(weights of the shape of w, bias (C_out,)) of the layer that does what layer and BatchNorm did.
 
     w has two axes or more, the output channel first; b, gamma, beta, mean and variance are (C_out,), mean and variance

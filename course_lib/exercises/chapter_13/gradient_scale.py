@@ -17,7 +17,7 @@ ex = Exercise(
     "The gradient's scale",
     points=2,
     hints=[
-        "Count n first. Weights with a step for each channel: a channel's own weights. Activations: one image's values.",
+        "Count n first. Weights with a step for each channel: a channel's own. Activations: one image's values.",
         "Q_P is the largest code: 2^b − 1 without a sign, 2^(b−1) − 1 with one.",
         "1 / math.sqrt(n · Q_P).",
     ],

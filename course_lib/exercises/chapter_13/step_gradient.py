@@ -120,7 +120,7 @@ def clipped_left_out(x: Tensor, step: float, low: int, high: int, gradient: Tens
     return _sum(gradient, (v.round() - v) * ((v > low) & (v < high)))
 
 
-@ex.mistake("Beyond the ends you go on with round(v) − v. There x̂ = step · low or step · high, and that is low or high.")
+@ex.mistake("Beyond the ends you go on with round(v) − v. There x̂ is step · low or step · high: low or high.")
 def never_clipped(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
     v = x / step
     return _sum(gradient, v.round() - v)

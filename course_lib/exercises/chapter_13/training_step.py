@@ -20,7 +20,7 @@ ex = Exercise(
         "Return w − rate · gradient: w itself, not the rounded one, moves.",
     ],
     explanation="""
-        Two sets of weights, one gradient: taken where the deployed network will stand, at the rounded weights, and given
+        Two sets of weights, one gradient: taken where the deployed network stands, at the rounded weights, and given
         to the weights in full. Those remember steps that are too small to reach the next code; moved and rounded at
         once they would be forgotten, and nothing would ever change.
     """,
