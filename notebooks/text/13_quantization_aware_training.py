@@ -39,16 +39,16 @@ from course_lib.quantization import Affine, Codes, fake_quantize, min_max
 splits = load(size=32)
 student, _ = checkpoints.load(f"student_{splits.train.name}")
 
+# %% [markdown]
+# All trainings on this page are short: a sixteenth of the training signs, two epochs. Some other training images choose the better epoch; validation is the score.
 
+
+# %% tags=["nbval-ignore-output"]
 def part(dataset, count, first=0):
     """About ``count`` images, evenly spread."""
     return dataset.subset(np.arange(first, len(dataset), max(1, len(dataset) // count)))
 
 
-# %% [markdown]
-# All trainings on this page are short: a sixteenth of the training signs, two epochs. Some other training images choose the better epoch; validation is the score.
-
-# %% tags=["nbval-ignore-output"]
 train, choosing = part(splits.train, 1800), part(splits.train, 400, first=5)
 validation = part(splits.validation, 1200)
 images, labels = train.batch(np.arange(len(train)))  # (N, 3, 32, 32), (N,)
@@ -79,13 +79,14 @@ def accuracy_of(quantized):
 def after_training(bits):
     """Ranges by min-max, with as many bits for each tensor as training below will have."""
     plan = prepare(student, calibration, BitWidths(bits, bits)).converted()
-    found = {8: quantize_network(student, calibration)}
-    found[bits] = found[8] if bits == 8 else quantize_network(
+    eight = quantize_network(student, calibration)
+    few = eight if bits == 8 else quantize_network(
         student, calibration, weight_codes=Codes(bits), activation_codes=Codes(bits, signed=False))
-    tensors = {name: found[codes.codes.bits].activations[name] for name, codes in plan.activations.items()}
-    weights = {name: found[min(bits, codes.codes.bits) if codes.codes.bits == bits else 8].weights[name]
-               for name, codes in plan.weights.items()}
-    return replace(found[8], activations=tensors, weights=weights)
+    tensors = {name: (few if affine.codes.bits == bits else eight).activations[name]
+               for name, affine in plan.activations.items()}
+    weights = {name: (few if affine.codes.bits == bits else eight).weights[name]
+               for name, affine in plan.weights.items()}
+    return replace(eight, activations=tensors, weights=weights)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -98,7 +99,8 @@ rows = [[f"W{bits}A{bits}", *(f"{100 * found[bits]:.1f} %" for found in post.val
 print(text_table(["after training", *post], rows))
 
 # %%
-claim("8 bits cost less than 2 points; 2 bits leave less than half of the answers right, even with AdaRound.",
+claim("8 bits cost less than 2 points; 2 bits leave less than half of the answers right, "
+      "even with AdaRound.",
       whole - post["min-max"][8] < 0.02 and max(found[2] for found in post.values()) < 0.5)
 
 # %% [markdown]
@@ -172,10 +174,11 @@ plots.swinging_figure(kept, used, 0.3)
 ends = [descend(start)[1] for start in np.linspace(0.2, 0.8, 200)]
 better = np.mean([found[-1] == 0 for found in ends])
 mean_used = np.mean([found[100:].mean() for found in ends])
-print(f"from 200 starts: {100 * better:.0f} % end on the better code; mean of the weight used: {mean_used:.2f}")
+print(f"from 200 starts: {100 * better:.0f} % end on the better code; "
+      f"mean of the weight used: {mean_used:.2f}")
 
 # %%
-claim("More than 10 % of the runs end on the worse of two codes; on average they use what was asked for, 0.3.",
+claim("More than 10 % of the runs end on the worse of two codes; on average they use what was asked for.",
       better < 0.9 and abs(mean_used - 0.3) < 0.05)
 
 # %% [markdown]
@@ -213,16 +216,15 @@ def forward_on_codes(x):
     return fake_quantize(x, logit_codes)
 
 
+# %% tags=["nbval-ignore-output"]
 optimizer = torch.optim.Adam([*conv.parameters(), *linear.parameters()], lr=3e-3)
-losses, gradients = [], None
-for batch in torch.randperm(len(images)).split(128):
+batches, losses, gradients = torch.randperm(len(images)).split(128), [], []
+for batch in batches:
     loss = F.cross_entropy(forward_on_codes(images[batch]), labels[batch])
     optimizer.zero_grad()
     loss.backward()
-    first = gradients is None
-    gradients = [conv.weight.grad.clone(), linear.weight.grad.clone()] if first else gradients
-    first_batch = batch if first else first_batch
-    optimizer.step()
+    gradients.append([conv.weight.grad.clone(), linear.weight.grad.clone()])
+    optimizer.step()  # moves the weights in full
     losses.append(loss.item())
 print(f"loss of the first batch {losses[0]:.3f}, of the last {losses[-1]:.3f}")
 
@@ -231,12 +233,13 @@ print(f"loss of the first batch {losses[0]:.3f}, of the last {losses[-1]:.3f}")
 
 # %%
 aware.train()
-library_loss = F.cross_entropy(aware(images[first_batch]), labels[first_batch])
+library_loss = F.cross_entropy(aware(images[batches[0]]), labels[batches[0]])
 library_loss.backward()
 theirs = [aware.layer(name).layer.weight.grad for name in ("0", "4")]
 alike = [F.cosine_similarity(a.flatten(), b.flatten(), dim=0).item()
-         for a, b in zip(gradients, theirs, strict=True)]
-claim("The library has the same loss within 0.001, and weight gradients of the same direction (cosine > 0.99).",
+         for a, b in zip(gradients[0], theirs, strict=True)]
+claim("The library has the same loss within 0.001, and weight gradients of the same direction "
+      "(cosine > 0.99).",
       abs(library_loss.item() - losses[0]) < 1e-3 and min(alike) > 0.99)
 
 # %% [markdown]
@@ -306,32 +309,36 @@ check("13.3", fold)
 
 
 # %%
+def in_three_bits(weight, axis):
+    codes = Codes(3, restricted=True)
+    return fake_quantize(weight, min_max(weight.detach(), codes, symmetric=True, axis=axis))
+
+
+# %%
 class RoundedConv(nn.Module):
-    """A convolution and its BatchNorm; the weights get 3 bits. fold: "none", "batch" or "running"."""
+    """A convolution and its BatchNorm, weights in 3 bits; fold: "none", "batch" or "running"."""
 
     def __init__(self, conv, norm, fold, axis=None):
         super().__init__()
         self.conv, self.norm, self.fold, self.axis = conv, norm, fold, axis
 
-    def sums(self, x, weight, rounds=True):
-        if rounds:
-            codes = Codes(3, restricted=True)
-            weight = fake_quantize(weight, min_max(weight.detach(), codes, symmetric=True, axis=self.axis))
+    def sums(self, x, weight):
         return F.conv2d(x, weight, None, self.conv.stride, self.conv.padding)
 
     def forward(self, x):
-        w, norm, mean, variance = self.conv.weight, self.norm, self.norm.running_mean, self.norm.running_var
+        w, norm = self.conv.weight, self.norm
+        mean, variance = norm.running_mean, norm.running_var
         if self.fold == "none":
-            return norm(self.sums(x, w))
+            return norm(self.sums(x, in_three_bits(w, self.axis)))
         if self.fold == "batch" and norm.training:
-            plain = self.sums(x, w, rounds=False)
+            plain = self.sums(x, w)
             norm(plain)  # the running statistics move
             mean, variance = plain.mean((0, 2, 3)), plain.var((0, 2, 3), unbiased=False)
-        f = (norm.weight / (variance + norm.eps).sqrt()).view(-1, 1, 1)  # (C_out, 1, 1)
-        sums = self.sums(x, w * f.unsqueeze(1))
+        f = norm.weight / (variance + norm.eps).sqrt()  # (C_out,)
+        sums = self.sums(x, in_three_bits(w * f.view(-1, 1, 1, 1), self.axis))
         if self.fold == "running" and norm.training:
-            return norm(sums / f)
-        return sums + norm.bias.view(-1, 1, 1) - mean.view(-1, 1, 1) * f
+            return norm(sums / f.view(-1, 1, 1))
+        return sums + (norm.bias - mean * f).view(-1, 1, 1)
 
 
 # %% [markdown]
@@ -357,7 +364,8 @@ ways = {"not folded": ("none", 1), "batch statistics": ("batch", 0), "batch, the
 folding = {}
 for way, (fold_of, frozen) in ways.items():
     axis = 0 if "channel" in way else None
-    networks = [trained(with_rounded_convs(fold_of, axis), seed, rate=1e-3, frozen=frozen) for seed in (0, 1)]
+    networks = [trained(with_rounded_convs(fold_of, axis), seed, rate=1e-3, frozen=frozen)
+                for seed in (0, 1)]
     folding[way] = [[model_accuracy(n, validation) for n in networks],
                     [model_accuracy(deployed(n), validation) for n in networks]]
 rows = [[way, *(f"{100 * a:.1f} and {100 * b:.1f} %" for a, b in found)] for way, found in folding.items()]
@@ -365,8 +373,8 @@ print(text_table(["two seeds each", "trained", "deployed"], rows))
 
 # %%
 gap = {way: np.mean(inside) - np.mean(outside) for way, (inside, outside) in folding.items()}
-claim("Not folded, with one scale a layer, the deployed network has more than 10 points less than training says; "
-      "folded in training, or with a scale a channel, less than 2.",
+claim("Not folded, one scale a layer: the deployed network has more than 10 points less than training says. "
+      "Folded in training, or with a scale a channel: less than 2.",
       gap["not folded"] > 0.1 and max(g for way, g in gap.items() if way != "not folded") < 0.02)
 
 # %% tags=["nbval-ignore-output"]
@@ -446,9 +454,10 @@ rows = [[name, f"{one:.2f}", f"{other:.0f}"] for name, (one, other) in ratios.it
 print(text_table(["(step's) / (weights')", "with g", "without g"], rows))
 
 # %%
-claim("In every layer but at most one the step moves at most 10 times as fast as the weights with g; without, "
-      "more than 10 times in most.",
-      sum(one > 10 for one, _ in ratios.values()) <= 1 and np.median([other for _, other in ratios.values()]) > 10)
+claim("With g the step moves at most 10 times as fast as the weights, in every layer but at most one; "
+      "without, more than 10 times in most.",
+      sum(one > 10 for one, _ in ratios.values()) <= 1
+      and np.median([other for _, other in ratios.values()]) > 10)
 
 # %% [markdown]
 # Adam divides every gradient by its own size: $g$ cancels, and each parameter moves by about the learning rate. For a step of 0.01 and a rate of 0.003 that is a third. So the library's parameter is $S$ *relative* to its first value.
@@ -498,23 +507,23 @@ check("13.6", clip_gradient)
 from course_lib.errors import CourseError
 from course_lib.measure import load_result
 
-
-def recorded(name):
-    """The figures of the study, None where it was not recorded."""
+studies = {}
+for name in ("rendered", "gtsrb"):
     try:
-        return load_result(f"quantization_training_{name}")["figures"]
-    except (CourseError, FileNotFoundError, ValueError):
-        return None
+        studies[name] = load_result(f"quantization_training_{name}")["figures"]
+    except CourseError as error:
+        print(error)
 
 
+# %% tags=["nbval-ignore-output"]
 def line(found):
     """bits, value, low, high."""
     rights = [found[f"w{bits}a{bits}_lsq_accuracy"] for bits in WIDTHS]
-    return (WIDTHS, [r["value"] for r in rights], [r["low"] for r in rights], [r["high"] for r in rights])
+    return (WIDTHS, [r.value for r in rights], [r.low for r in rights], [r.high for r in rights])
 
 
-studies = {name: found for name in ("rendered", "gtsrb") if (found := recorded(name))}
-panels = {name: (found["fp32_accuracy"]["value"], {"trained": line(found)}) for name, found in studies.items()}
+panels = {name: (found["fp32_accuracy"].value, {"trained": line(found)})
+          for name, found in studies.items()}
 here = "rendered" if splits.train.name == "rendered" else "gtsrb"
 ours = panels.setdefault(here, (100 * whole, {}))[1]
 for method, found in post.items():
@@ -523,7 +532,7 @@ for method, found in post.items():
 plots.low_bits_figure(panels)
 
 # %% tags=["nbval-ignore-output"]
-rows = [[f"{name}, W{bits}A{bits}", f"{drop['value']:.2f} ({drop['low']:.2f} … {drop['high']:.2f})"]
+rows = [[f"{name}, W{bits}A{bits}", f"{drop.value:.2f} ({drop.low:.2f} … {drop.high:.2f})"]
         for name, found in studies.items() for bits in WIDTHS
         for drop in [found[f"w{bits}a{bits}_lsq_drop_points"]]]
 print(text_table(["points lost to float32, trained as long", "with 95 % interval"], rows)
@@ -550,7 +559,8 @@ rows = [[f"T = {T}", f"{bare:.2e}", f"{kept:.2e}"] for T, (bare, kept) in pulls.
 print(text_table(["gradient of the soft term", "without T²", "with T²"], rows))
 
 # %%
-claim("From T = 20 to 80 the gradient falls to about 1/16 without T², and stays within a factor of 2 with it.",
+claim("From T = 20 to 80 the gradient falls to about 1/16 without T², and stays within a factor of 2 "
+      "with it.",
       10 < pulls[20][0] / pulls[80][0] < 22 and 0.5 < pulls[20][1] / pulls[80][1] < 2)
 
 # %% [markdown]
@@ -583,7 +593,8 @@ rows = [[f"{2**bits} codes, T = {T}", f"{kl:.3f}", f"{step:.2f}", f"{over_t:.2f}
 print(text_table(["logits on", "least T²·KL", "step", "step / T", "first place shared"], rows))
 
 # %%
-claim("With four codes the least T²·KL at T = 20 is more than 10 times that at T = 1; with 256 it stays below 0.05.",
+claim("With four codes the least T²·KL at T = 20 is more than 10 times that at T = 1; with 256 it stays "
+      "below 0.05.",
       reached[2, 20][0] > 10 * reached[2, 1][0] and max(reached[8, T][0] for T in (1, 4, 20)) < 0.05)
 
 # %% [markdown]
@@ -602,8 +613,8 @@ teachers = {"labels alone": None, "T = 4": soft(4.0), "T = 20": soft(20.0)}
 taught = {}
 for ends_bits in (2, 8):
     for name, loss in teachers.items():
-        networks = [trained(prepare(student, calibration, BitWidths(2, 2, ends=ends_bits)), seed, loss=loss)
-                    for seed in (0, 1)]
+        widths = BitWidths(2, 2, ends=ends_bits)
+        networks = [trained(prepare(student, calibration, widths), seed, loss=loss) for seed in (0, 1)]
         taught[ends_bits, name] = [accuracy_of(network.converted()) for network in networks]
 rows = [[f"last layer {bits} bits, {name}", *(f"{100 * right:.1f} %" for right in found)]
         for (bits, name), found in taught.items()]
@@ -611,8 +622,8 @@ print(text_table(["W2A2", "seed 0", "seed 1"], rows))
 
 # %%
 heat = {bits: np.mean(taught[bits, "T = 20"]) - np.mean(taught[bits, "T = 4"]) for bits in (2, 8)}
-claim("From T = 4 to T = 20 the student with four codes for its logits loses, on average, more than 3 points more "
-      "than the one with 256.", heat[8] - heat[2] > 0.03)
+claim("From T = 4 to T = 20 the student with four codes for its logits loses, on average, more than "
+      "3 points more than the one with 256.", heat[8] - heat[2] > 0.03)
 
 # %% [markdown]
 # So the trap is not low bits as such but few codes *for the logits*. Keep those at 8 bits, and the temperature is a matter of taste: two seeds of a short training say nothing about differences of a point or two.
@@ -637,18 +648,19 @@ agreement = np.mean(run_session(sessions["W2A2"], pixels.numpy()).argmax(1) == o
 one = {"images": pixels[:1].numpy()}
 calls = {name: lambda session=session: session.run(None, one) for name, session in sessions.items()}
 times = measure.latency(calls, warmup=20, repeats=20, threads=1, seed=0, cadence=measure.BACK_TO_BACK)
-packed = sum(-(-affine.codes.bits * layer.weight.numel() // 8) for layer in two_bits.converted().graph.layers
-             if (affine := two_bits.converted().weights.get(layer.name)))
+packed = sum(-(-layer.quantizer.codes.bits * layer.layer.weight.numel() // 8)
+             for layer in two_bits.layers.values())
 for name, path in files.items():
     print(f"{name:8} {path.stat().st_size:,} bytes, {times.p50(name):.3f} ms")
 print(f"same class as in training: {100 * agreement:.2f} %; the weights' codes, packed: {packed:,} bytes")
 
 # %%
-display(claim("The file gives the trained network's class for at least 99 % of the images.", agreement >= 0.99))
+same = "The file gives the trained network's class for at least 99 % of the images."
+display(claim(same, agreement >= 0.99))
 claim("2-bit codes are not faster than 8-bit ones", times.ratio("W2A2", "W8A8").low > 0.95, hardware=True)
 
 # %% [markdown]
-# A 2-bit code travels in a byte of its own, so the file is no smaller than W8A8's; and because fewer codes need a clip of their own, the runtime computes those layers in floats. What few bits buy depends on packed storage ([chapter 14] comes to it) and on hardware that multiplies them.
+# A 2-bit code travels in a byte of its own, so the file is no smaller than W8A8's. And activations of fewer codes need a clip of their own, which keeps this runtime from using its integer kernels: it computes those layers in floats. What few bits buy depends on packed storage and on hardware that multiplies them.
 #
 # ## What decides is the distribution
 #
@@ -714,10 +726,12 @@ spoiled_gru.weight_ih_l0.data /= factor
 for name, network, scale in (("kind", gru, torch.ones(96)), ("one wide feature", spoiled_gru, factor)):
     with torch.no_grad():
         found = [right(network(x_new * scale)[0][:, -1])]
-        found += [right(gru_on_codes(network, x_new * scale, input_codes(x[::8] * scale, bits), bits))
-                  for bits in (8, 4)]
+    for bits in (8, 4):
+        codes = input_codes(x[::8] * scale, bits)
+        found.append(right(gru_on_codes(network, x_new * scale, codes, bits)))
     table["GRU", name] = found
 
+# %% tags=["nbval-ignore-output"]
 spoiled_student = copy.deepcopy(student)
 for block, following in zip(spoiled_student.features[:4], spoiled_student.features[1:], strict=True):
     block[1].weight.data[3] *= 100
@@ -734,8 +748,10 @@ rows = [[f"{model}: {name}", *(f"{100 * value:.1f} %" for value in found)]
 print(text_table(["right", "float", "8 bits", "4 bits"], rows))
 
 # %%
-pairs = [[found for (model, _), found in table.items() if model == name] for name in ("forest", "GRU", "student")]
-claim("At 8 bits each of the three loses less than 3 points on its kind distribution, and more than 10 on the other.",
+pairs = [[found for (model, _), found in table.items() if model == name]
+         for name in ("forest", "GRU", "student")]
+claim("At 8 bits each of the three loses less than 3 points on its kind distribution, and more than 10 "
+      "on the other.",
       all(kind[0] - kind[1] < 0.03 and spoiled[0] - spoiled[1] > 0.1 for kind, spoiled in pairs))
 
 # %% [markdown]
@@ -761,11 +777,11 @@ def percent(fraction):
 
 
 display(Markdown(f"""
-1. After training, W2A2 leaves {percent(post["min-max"][2])} right (AdaRound {percent(post["AdaRound"][2])}); the
-   first learned-step codes {percent(untrained)}, two short epochs of training on them {percent(gained)}; float32
-   {percent(whole)}.
-2. The straight-through gradient is that of the staircase's mean. One weight with two codes swings: of 200 runs
-   {100 * better:.0f} % end on the better one.
+1. After training, W2A2 leaves {percent(post["min-max"][2])} right (AdaRound
+   {percent(post["AdaRound"][2])}); LSQ's first steps {percent(untrained)}, two short epochs of training with
+   them {percent(gained)}; float32 {percent(whole)}.
+2. The straight-through gradient is that of the staircase's mean. One weight with two codes swings: of 200
+   runs {100 * better:.0f} % end on the better one.
 3. Rounding $w$ and folding later: training says {percent(np.mean(folding["not folded"][0]))}, deployed are
    {percent(np.mean(folding["not folded"][1]))}. Folded in training, then frozen:
    {percent(np.mean(folding["running, then frozen"][1]))}, in both.
