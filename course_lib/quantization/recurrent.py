@@ -48,19 +48,21 @@ def gru_on_codes(gru: nn.GRU, x: Tensor, codes: Affine, bits: int) -> Tensor:
         raise ValueError(f"gru must have one layer, one direction, batch_first and biases, got {gru}")
     if not 2 <= bits <= 8:
         raise ValueError(f"bits must be in 2 … 8, got {bits}")
-    rounded = [
-        fake_quantize(weight, min_max(weight, Codes(bits, restricted=True), symmetric=True, axis=0))
-        for weight in (gru.weight_ih_l0.detach(), gru.weight_hh_l0.detach())
-    ]
+    own = {name.removesuffix("_l0"): value.detach() for name, value in gru.named_parameters()}
+    rounded = {
+        name: fake_quantize(weight, min_max(weight, Codes(bits, restricted=True), symmetric=True, axis=0))
+        for name, weight in own.items()
+        if name.startswith("weight")
+    }
     one = torch.tensor(1.0)
     of_state = from_range(-one, one, Codes(bits, restricted=True), symmetric=True)
     with torch.inference_mode():
-        inputs = F.linear(fake_quantize(x, codes), rounded[0], gru.bias_ih_l0)  # (B, steps, 3·hidden)
+        inputs = F.linear(fake_quantize(x, codes), rounded["weight_ih"], own["bias_ih"])  # (B, steps, 3·hidden)
         state = x.new_zeros(len(x), gru.hidden_size)
         for step in inputs.unbind(1):
             r_in, z_in, n_in = step.chunk(3, dim=1)
-            r_own, z_own, n_own = F.linear(state, rounded[1], gru.bias_hh_l0).chunk(3, dim=1)
-            z = torch.sigmoid(z_in + z_own)
-            n = torch.tanh(n_in + torch.sigmoid(r_in + r_own) * n_own)
+            r_state, z_state, n_state = F.linear(state, rounded["weight_hh"], own["bias_hh"]).chunk(3, dim=1)
+            z = torch.sigmoid(z_in + z_state)
+            n = torch.tanh(n_in + torch.sigmoid(r_in + r_state) * n_state)
             state = fake_quantize((1 - z) * n + z * state, of_state)
     return state

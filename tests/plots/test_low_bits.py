@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from course_lib import plots
+from course_lib.plots.low_bits import METHODS
 from course_lib.quantization import Codes
 
 LINE = [2, 4, 8], [80.0, 95.0, 98.0], [78.0, 94.0, 97.5], [82.0, 96.0, 98.5]
@@ -53,7 +54,7 @@ def test_a_weight_that_swings_is_told_with_its_mean():
 def test_methods_keep_their_colour_and_show_their_intervals():
     left, right = FIGURES["bits"]().axes
     named = {container.get_label(): container for axes in (left, right) for container in axes.containers}
-    assert set(named) == set(plots.low_bits.METHODS.values())
+    assert set(named) == set(METHODS.values())
     assert len({container[0].get_color() for container in named.values()}) == 3
     segments = named["trained on codes (LSQ)"][2][0].get_segments()
     assert [[round(y, 6) for _, y in segment] for segment in segments] == [[78, 82], [94, 96], [97.5, 98.5]]

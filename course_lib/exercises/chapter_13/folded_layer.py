@@ -78,7 +78,8 @@ def random_layer(rng: np.random.Generator) -> Question:
     shape = [(3, 2), (2, 3), (2, 2, 1, 2)][int(rng.integers(3))]
     parts = [rng.normal(0, 1, shape)] + [rng.normal(0, 1, shape[0]) for _ in range(4)]
     parts.append(rng.uniform(0.05, 4, shape[0]))
-    return *(torch.tensor(part.round(2), dtype=torch.float32) for part in parts), 0.01
+    w, b, gamma, beta, mean, variance = (torch.tensor(part.round(2), dtype=torch.float32) for part in parts)
+    return w, b, gamma, beta, mean, variance, 0.01
 
 
 Parts = Tensor

@@ -86,7 +86,8 @@ def random_step(rng: np.random.Generator) -> Question:
     w = (rng.integers(-2, 3, count) + rng.choice([-1, 1], count) * rng.uniform(0.1, 0.4, count)) * scale
     x = rng.normal(0, 1, (3, count)).round(1)
     y = rng.normal(0, 1, 3).round(1)
-    return *(torch.tensor(part, dtype=torch.float32) for part in (w, x, y)), scale, 0.1
+    weights, inputs, targets = (torch.tensor(part, dtype=torch.float32) for part in (w, x, y))
+    return weights, inputs, targets, scale, 0.1
 
 
 @ex.mistake("You moved the rounded weights. Steps smaller than half a code are then lost: w itself moves.")

@@ -55,8 +55,8 @@ def test_the_folded_layer_is_the_librarys(sets):
     for w, b, gamma, beta, mean, variance, epsilon in sets("13.3", draws=20):
         layer = nn.Linear(w.shape[1], len(w)) if w.ndim == 2 else nn.Conv2d(w.shape[1], len(w), w.shape[2:])
         norm = (nn.BatchNorm1d if w.ndim == 2 else nn.BatchNorm2d)(len(w), eps=epsilon)
-        for own, given in ((layer.weight, w), (layer.bias, b), (norm.weight, gamma), (norm.bias, beta)):
-            own.data = given.clone()
+        layer.load_state_dict({"weight": w, "bias": b})
+        norm.load_state_dict({"weight": gamma, "bias": beta}, strict=False)
         norm.running_mean, norm.running_var = mean.clone(), variance.clone()
         torch.testing.assert_close(
             fold(w, b, gamma, beta, mean, variance, epsilon), QuantizedLayer(layer, norm, Codes(8)).folded()
