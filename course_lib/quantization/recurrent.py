@@ -56,7 +56,7 @@ def gru_on_codes(gru: nn.GRU, x: Tensor, codes: Affine, bits: int) -> Tensor:
     }
     one = torch.tensor(1.0)
     of_state = from_range(-one, one, Codes(bits, restricted=True), symmetric=True)
-    with torch.inference_mode():
+    with torch.no_grad():
         inputs = F.linear(fake_quantize(x, codes), rounded["weight_ih"], own["bias_ih"])  # (B, steps, 3·hidden)
         state = x.new_zeros(len(x), gru.hidden_size)
         for step in inputs.unbind(1):
