@@ -23,7 +23,7 @@ METHODS = {
 
 
 @styled
-def staircase_figure(step: float, codes: Codes, width: float = 4.0) -> CourseFigure:
+def staircase_figure(step: float, codes: Codes, width: float = 5.5) -> CourseFigure:
     """x̂ over x, and beside it what is taken for its derivatives by x and by the step.
 
     Args: step: > 0; codes: zero point 0; width: x is drawn from −width to width, > 0.
@@ -47,7 +47,7 @@ def staircase_figure(step: float, codes: Codes, width: float = 4.0) -> CourseFig
     middle.plot(x, by_x, color=COLOURS[1])
     middle.set(xlabel="x", ylabel="∂x̂/∂x", title="straight through", ylim=(-0.1, 1.2))
     right.plot(x, by_step, color=COLOURS[2])
-    right.set(xlabel="x", ylabel="∂x̂/∂s", title="by the step (LSQ)")
+    right.set(xlabel="x", ylabel="∂x̂/∂S", title="by the step (LSQ)")
     return finish(
         figure,
         alt=f"{codes.bits} bits, step {step:g}: x̂ is a staircase from {ends[0]:g} to {ends[1]:g}. Its derivative by x "
@@ -63,13 +63,13 @@ def swinging_figure(weights: ArrayLike, used: ArrayLike, target: float) -> Cours
     Args: weights, used: (K,); target: what the loss asks for.
     """
     kept, rounded = floats(weights), floats(used)
-    figure, axes = new_figure(7.5, 3.0)
+    figure, axes = new_figure(7.5, 3.3)
     axes.plot(kept, color=COLOURS[0], label="weight in full")
     axes.plot(rounded, color=COLOURS[1], linestyle="", marker=".", markersize=4, label="weight as it is used")
     axes.axhline(target, color="#777777", linestyle="--", linewidth=1, label=f"asked for: {target:g}")
     axes.axhline(0.5, color="#777777", linestyle=":", linewidth=1, label="threshold between the codes")
     axes.set(xlabel="step of gradient descent", ylabel="weight", ylim=(-0.15, 1.15))
-    figure.legend(loc="outside upper center", ncols=4)
+    figure.legend(loc="outside upper center", ncols=2)
     tail = rounded[len(rounded) // 2 :]
     return finish(
         figure,
@@ -92,19 +92,22 @@ def low_bits_figure(panels: Mapping[str, tuple[float, Mapping[str, Line]]]) -> C
     figure, drawn = new_figure(9.0, 3.8, columns=max(1, len(panels)))
     told, handles = [], dict[str, Artist]()
     for axes, (name, (whole, lines)) in zip(np.atleast_1d(drawn), panels.items(), strict=True):
-        axes.axhline(whole, color="#000000", linestyle="--", linewidth=1, label="float32, trained as long")
+        axes.axhline(whole, color="#000000", linestyle="--", linewidth=1, label="float32")
+        widths = sorted({float(b) for bits, *_ in lines.values() for b in floats(bits)})
+        places = {b: place for place, b in enumerate(widths)}
         for method, (bits, values, low, high) in lines.items():
             place, points = list(METHODS).index(method), floats(values)
             spread = np.clip([points - floats(low), floats(high) - points], 0, None)
             shift = 0.06 * (place - 1)  # so that no interval hides another
+            places_of = [places[float(b)] + shift for b in floats(bits)]
             axes.errorbar(
-                floats(bits) + shift, points, spread, color=COLOURS[place], marker=MARKERS[place], markersize=5,
-                capsize=3, label=METHODS[method],
+                places_of, points, spread, color=COLOURS[place], marker=MARKERS[place], markersize=5, capsize=3,
+                label=METHODS[method],
             )  # fmt: skip
             shown = ", ".join(f"{p:.1f} at {b:g}" for b, p in zip(floats(bits), points, strict=True))
             told.append(f"{name}, {METHODS[method]}: {shown}")
         axes.set(xlabel="bits of weights and activations", ylabel="accuracy, %", title=name, ylim=(0, 103))
-        axes.set_xticks(sorted({float(b) for bits, *_ in lines.values() for b in floats(bits)}))
+        axes.set_xticks(range(len(widths)), [f"{b:g}" for b in widths])
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2)
