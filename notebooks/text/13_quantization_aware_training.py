@@ -60,7 +60,7 @@ print(f"{len(train)} images to train on; the student in float32: {100 * whole:.1
 # %% [markdown]
 # ## What rounding after training leaves
 #
-# *W4A4* means weights and activations of 4 bits. First and last layer, image and logits keep 8, as in most papers. `quantize_network` takes ranges from training images; AdaRound then *learns* for each weight whether to round up or down, layer by layer, so that the layer's output changes least; here in few steps.
+# *W4A4* means weights and activations of 4 bits. First and last layer, image and logits keep 8, as in most papers (those weights use 7 of them: chapter 11). `quantize_network` takes ranges from training images; AdaRound then *learns* for each weight whether to round up or down, layer by layer, so that the layer's output changes least; here in few steps.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.adaround import Rounding, adaround
@@ -402,7 +402,7 @@ factors = [(norm.weight / (norm.running_var + norm.eps).sqrt()).abs().detach()
 print("largest f over smallest, layer by layer:", ", ".join(f"{f.max() / f.min():.1f}" for f in factors))
 
 # %% [markdown]
-# The last row is the control. A channel's own scale absorbs $f$: $Q(w f) = Q(w)\,f$ for $f > 0$, so nothing is lost by folding late. The fault needs factors that differ *within* one scale, and these do. Between the two kinds of statistics the table decides nothing by itself; what freezing brought shows in the second and third row.
+# The last row is the control. A channel's own scale absorbs $f$: $Q(w f) = Q(w)\,f$ for $f > 0$, so nothing is lost by folding late. The fault needs factors that differ *within* one scale, and these do. Rows 2 and 3 differ in the frozen epoch alone, rows 3 and 4 in the statistics alone; two seeds of a short training are thin evidence for small differences.
 #
 # ## LSQ: learn the step
 #
@@ -609,7 +609,7 @@ claim("With four codes the least T²·KL at T = 20 is more than 10 times that at
       reached[2, 20][0] > 10 * reached[2, 1][0] and max(reached[8, T][0] for T in (1, 4, 20)) < 0.05)
 
 # %% [markdown]
-# At $T = 1$ only the first few classes matter, and four codes nearly do. A high temperature asks for *all* logits, in squared error; four codes cannot give them, and the loss keeps pulling at what cannot be had. Does training suffer from it? W2A2, two seeds, 90 % soft target; once with 2 bits for the logits, and as control with 8. Nothing else differs.
+# At $T = 1$ only the first few classes matter, and four codes nearly do. A high temperature asks for *all* logits, in squared error ([chapter 04](04_kl_and_cross_entropy.ipynb)); four codes cannot give them, and the loss keeps pulling at what cannot be had. Does training suffer from it? W2A2, two seeds, 90 % soft target; once with 2 bits for the logits, and as control with 8. Nothing else differs.
 
 # %% tags=["nbval-ignore-output"]
 def soft(temperature):
@@ -710,7 +710,7 @@ log_normal = table["forest", "values in codes"]
 reveal("13.p2", 100 * (log_normal[0] - log_normal[1]))
 
 # %% [markdown]
-# The very same forest: only where the codes lie differs. Next a GRU that reads a sign row by row, trained here, and spoiled by one input feature that is 100 times as large, with weights that are 100 times as small; and the student, where one channel of each of the first four layers is 100 times as large, and the next layer's weights for it 100 times as small.
+# The very same forest: only where the codes lie differs. Next a GRU that reads a sign row by row; trained here for a few seconds, it is a weak network, but one with something to lose. It is spoiled by one input feature that is 300 times as large, with weights that are 300 times as small. And the student, where one channel of each of the first four layers is 100 times as large, and the next layer's weights for it 100 times as small.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.recurrent import gru_on_codes, input_codes
@@ -725,7 +725,7 @@ def rows_of(dataset):
 (x, y), (x_new, y_new) = rows_of(part(splits.train, 4000)), rows_of(validation)
 torch.manual_seed(0)
 gru, head = nn.GRU(96, 96, batch_first=True), nn.Linear(96, student.classifier.out_features)
-optimizer = torch.optim.Adam([*gru.parameters(), *head.parameters()], lr=3e-3)
+optimizer = torch.optim.Adam([*gru.parameters(), *head.parameters()], lr=4e-3)
 for epoch in range(7):
     for batch in torch.randperm(len(x)).split(64):
         loss = F.cross_entropy(head(gru(x[batch])[0][:, -1]), y[batch])
@@ -740,7 +740,7 @@ def right(states):
 
 
 spoiled_gru, factor = copy.deepcopy(gru), torch.ones(96)
-factor[7] = 100
+factor[7] = 300
 spoiled_gru.weight_ih_l0.data /= factor
 for name, network, scale in (("kind", gru, torch.ones(96)), ("one wide feature", spoiled_gru, factor)):
     with torch.no_grad():
