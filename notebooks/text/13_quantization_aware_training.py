@@ -645,7 +645,8 @@ heat = {bits: means[bits, "T = 20"] - means[bits, "T = 4"] for bits in (2, 8)}
 dearest = min(means[8, name] - means[2, name] for name in teachers)
 print(f"from T = 4 to T = 20: {100 * heat[2]:+.1f} points with 4 codes for the logits, "
       f"{100 * heat[8]:+.1f} with 256")
-claim("Whatever the teacher says, four codes for the logits cost more than 20 points beside 256.", dearest > 0.2)
+claim("Whatever the teacher says, four codes for the logits cost more than 20 points beside 256.",
+      dearest > 0.2)
 
 # %% [markdown]
 # So the trap is first of all few codes *for the logits*: keep those at 8 bits. What a high temperature adds to it, the line above tells for two seeds of a short training, which also differ among themselves by points: look at the table before you believe in a difference of a few. At 256 codes the temperature is a matter of taste here.
@@ -731,7 +732,7 @@ def rows_of(dataset):
 torch.manual_seed(0)
 gru, head = nn.GRU(96, 96, batch_first=True), nn.Linear(96, student.classifier.out_features)
 optimizer = torch.optim.Adam([*gru.parameters(), *head.parameters()], lr=4e-3)
-for epoch in range(7):
+for _ in range(7):
     for batch in torch.randperm(len(x)).split(64):
         loss = F.cross_entropy(head(gru(x[batch])[0][:, -1]), y[batch])
         optimizer.zero_grad()
