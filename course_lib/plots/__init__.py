@@ -35,6 +35,7 @@ from course_lib.plots.latency import (
     speedups_figure,
 )
 from course_lib.plots.ledger import ledger_figure
+from course_lib.plots.low_bits import low_bits_figure, staircase_figure, swinging_figure
 from course_lib.plots.main_job import budget_figure, recorded_figure
 from course_lib.plots.pruning import (
     layers_figure,
@@ -91,6 +92,7 @@ __all__ = [
     "learning_rate_figure",
     "ledger_figure",
     "likeness_figure",
+    "low_bits_figure",
     "macs_and_time_figure",
     "mean_shift_figure",
     "new_figure",
@@ -117,10 +119,12 @@ __all__ = [
     "speedups_figure",
     "split_figure",
     "square_law_figure",
+    "staircase_figure",
     "storage_figure",
     "stream_figure",
     "styled",
     "sweep_figure",
+    "swinging_figure",
     "temperature_figure",
     "terms_figure",
     "threshold_figure",

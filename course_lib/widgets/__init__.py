@@ -14,6 +14,7 @@ from course_lib.widgets.relations import relations_explorer, relations_figure
 from course_lib.widgets.roofline import layer_roofline_figure, roofline_explorer
 from course_lib.widgets.ruler import ruler_explorer
 from course_lib.widgets.signs import sign_explorer
+from course_lib.widgets.steps import step_explorer
 from course_lib.widgets.temperature import temperature_explorer
 from course_lib.widgets.threshold import pruning_explorer
 
@@ -37,6 +38,7 @@ __all__ = [
     "rounding_explorer",
     "ruler_explorer",
     "sign_explorer",
+    "step_explorer",
     "temperature_explorer",
     "threshold_explorer",
     "weights_figure",
