@@ -15,6 +15,7 @@ from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_f
 
 OBSERVERS = ("min-max", "moving average", "percentile", "least squares", "entropy")
 """In the order of the chapter."""
+_HATCHES = ("", "//", "..", "xx")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)))
 
 
@@ -105,22 +106,26 @@ def draws_figure(images: Sequence[int], panels: Mapping[str, Mapping[str, ArrayL
 
 
 @styled
-def shifts_figure(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> CourseFigure:
-    """How far each channel's mean is from the FP32 one, before and after bias correction, one panel a layer.
+def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> CourseFigure:
+    """How far the channels' means are from the FP32 ones, bars side by side for each layer.
 
-    Args: before, after: layer → (C,), in units of the channels' typical spread.
+    Args:
+        layers: names, from the image on.
+        shifts: what was measured → (layers,), in standard deviations of a layer's values.
     """
-    figure, panels = new_figure(10.0, 3.2, columns=len(before))
+    figure, axes = new_figure(9.0, 3.4)
+    places, width = np.arange(len(layers)), 0.8 / len(shifts)
     told = []
-    for axes, (layer, values) in zip(np.atleast_1d(panels), before.items(), strict=True):
-        for i, (label, shifts) in enumerate({"before": floats(values), "after": floats(after[layer])}.items()):
-            axes.plot(np.sort(shifts), linestyle="", marker=MARKERS[i], color=COLOURS[i], markersize=4, label=label)
-        axes.axhline(0, color="#000000", linewidth=1)
-        axes.set(xlabel="channels, in order", ylabel="shift of the mean", title=layer)
-        root = [float(np.sqrt(np.mean(np.square(shifts)))) for shifts in (floats(values), floats(after[layer]))]
-        told.append(f"{layer} {root[0]:.3f} to {root[1]:.3f}")
-    figure.legend(*np.atleast_1d(panels)[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return finish(figure, alt=f"Root mean square shift of the channels' means, before to after: {'; '.join(told)}.")
+    for i, (label, values) in enumerate(shifts.items()):
+        found = floats(values)
+        place = places + width * (i - (len(shifts) - 1) / 2)
+        axes.bar(place, found, 0.95 * width, color=COLOURS[i], hatch=_HATCHES[i % 4], label=label)
+        told.append(f"{label}: " + ", ".join(f"{v:.3f}" for v in found))
+    axes.set_xticks(places, layers)
+    axes.set(xlabel="layer", ylabel="shift of means / standard deviation")
+    axes.grid(visible=False, axis="x")
+    figure.legend(loc="outside upper center", ncols=2)
+    return finish(figure, alt=f"Shift of the channels' means in {', '.join(layers)}. {'; '.join(told)}.")
 
 
 @styled
