@@ -23,9 +23,7 @@ def range_figure(x: Tensor, low: float, high: float, bits: int) -> CourseFigure:
         bits: 2 … 8.
     Raises: ValueError: a tensor without a finite value other than 0, or ends that do not enclose 0.
     """
-    values = x.detach().flatten().float()
-    if values.numel() == 0 or not bool(values.isfinite().all()) or not bool(values.any()):
-        raise ValueError("x must hold finite values that are not all 0")
+    values = _checked(x)
     if not low <= 0 <= high or low == high:
         raise ValueError(f"low and high must enclose 0, got {low} and {high}")
     affine = from_range(torch.tensor(low).float(), torch.tensor(high).float(), Codes(bits, signed=False))
@@ -50,12 +48,13 @@ def range_explorer(tensors: Mapping[str, Tensor], bits: int = 4) -> ipywidgets.V
     if not tensors:
         raise ValueError("tensors must hold at least one, got none")
 
+    for x in tensors.values():
+        _checked(x)
+
     def draw(tensor: str, bits: int, lower: float, upper: float) -> CourseFigure:
         x = tensors[tensor]
         return range_figure(x, lower * min(float(x.min()), 0.0), upper * max(float(x.max()), 0.0), bits)
 
-    for name in tensors:
-        draw(name, bits, 1.0, 1.0)  # refuses what cannot be drawn before anything is shown
     return figure_panel(
         draw,
         tensor=ipywidgets.Dropdown(
@@ -65,3 +64,10 @@ def range_explorer(tensors: Mapping[str, Tensor], bits: int = 4) -> ipywidgets.V
         lower=slider("lower end, × min", 1.0, 0.05, 1.0, 0.05),
         upper=slider("upper end, × max", 1.0, 0.05, 1.0, 0.05),
     )
+
+
+def _checked(x: Tensor) -> Tensor:
+    values = x.detach().flatten().float()
+    if values.numel() == 0 or not bool(values.isfinite().all()) or not bool(values.any()):
+        raise ValueError("x must hold finite values that are not all 0")
+    return values

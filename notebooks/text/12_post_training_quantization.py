@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Post-training quantization: how do I choose ranges without training?
 #
-# A network comes from somewhere, trained. You cannot train it: no time, no recipe, no labels. You have some hundred images of the kind that it will see. Every tensor needs a scale and a zero point, so it needs a *range*. Which number at each end?
+# A network comes from somewhere, trained. You cannot train it: no time, no recipe, no labels. You have some hundred images of the kind that it will see. Every tensor needs a *range*, from which scale and zero point follow. Which number at each end?
 #
 # **You will be able to**
 #
@@ -39,7 +39,7 @@ graph = layer_graph(student)  # BatchNorm is folded: each convolution has it in 
 calibration = torch.from_numpy(calibration_images(splits.train, 512))  # (512, 3, 32, 32), in [0, 1]
 
 # %% [markdown]
-# The patient is the course's *student*, five convolutions and a classifier. Three sets of images, and none serves two ends: ranges come from *training* images; where this page chooses between ways, it looks at one half of the validation signs; all accuracies below are those of the *other* half. (A sign was filmed many times: the halves share no sign.) The test part stays closed.
+# The network is the course's *student*, five convolutions and a classifier. Ranges come from *training* images; what is chosen is chosen on one half of the *validation* signs; accuracies are those of the *other* half. (A sign was filmed many times: the halves share no sign.) The test part stays closed.
 
 # %% tags=["nbval-ignore-output"]
 validation = splits.validation
@@ -57,6 +57,7 @@ scored, scored_labels = images_of(signs[1::2])
 in_floats = graph(scored)  # (N, classes)
 
 
+# %% tags=["nbval-ignore-output"]
 def accuracy(logits):
     return (logits.argmax(1) == scored_labels).double().mean().item()
 
@@ -75,7 +76,7 @@ print(f"FP32: {100 * whole:.1f} % of {len(scored)} images right; "
 # ## Predict first
 #
 # 1. Ranges are taken from the smallest and largest value on 512 images, and one of these was not divided by 255. With 8 bits everywhere, accuracy falls by (a) less than 1 point, (b) 1 to 20, (c) more?
-# 2. Weights in 4 bits, each rounded to its nearest code. Others choose for each weight the code above or below, not always the nearer one. The noise in the logits is then (a) not smaller, (b) smaller, (c) less than half?
+# 2. Weights in 4 bits, each rounded to its nearest code. Others choose for each weight the code above or below, not always the nearer one. The noise in the logits is then (a) not smaller, (b) smaller, but more than half, (c) less than half?
 
 # %% tags=["nbval-ignore-output"]
 outlier_guess = None  # "a", "b" or "c"; the chapter comes back to both
@@ -95,7 +96,7 @@ for images in calibration.split(64):  # (64, 3, 32, 32)
         highest[name] = max(highest.get(name, 0.0), tensor.max().item())
 
 # %% [markdown]
-# That is calibration. Both ends begin at 0, because a range must hold it. The library has the loop as `observe`, and `quantize_network` makes scales of the ranges, for weights too (here 8 bits, one scale an output channel):
+# That is calibration. Both ends begin at 0, because a range must hold it. The library's loop is `observe`; `quantize_network` makes scales of ranges, of weights' too (here 8 bits, one scale an output channel):
 
 # %%
 weights_in_8 = Codes(8, restricted=True)
@@ -119,7 +120,7 @@ at_8_bits, decibels_at_8 = score(quantized)
 print(f"8 bits: {100 * at_8_bits:.1f} % right, logits {decibels_at_8:.1f} dB; FP32: {100 * whole:.1f} %")
 
 # %% [markdown]
-# With 8 bits nothing is left to mend. Differences show in fewer bits, so that is where we look; what helps there is a margin at 8 bits.
+# With 8 bits nothing is left to mend. Differences show in fewer bits, so that is where we look.
 #
 # ## Which range?
 #
@@ -148,7 +149,7 @@ def with_ranges(seen, bits):
 
 
 # %% tags=["nbval-ignore-output"]
-all_bits = (8, 6, 5, 4)
+all_bits = (8, 6, 4)
 seen = {(name, bits): observe(graph, calibration, make, batch_size=32)
         for bits in all_bits for name, make in observers(bits).items()}
 watched = convolutions[3]
@@ -166,18 +167,20 @@ for name in observers(4):
         affine = seen[name, bits][watched].affine(Codes(bits, signed=False))
         cells.append(f"{sqnr_db(fresh, fake_quantize(fresh, affine)):.1f}")
     rows.append([name, f"{ends[name]:.2f}", *cells])
-print(text_table([f"{called[watched]}, SQNR in dB", "end (4 bits)", *(f"{bits} bits" for bits in all_bits)], rows))
+header = [f"{called[watched]}, SQNR in dB", "end (4 bits)", *(f"{bits} bits" for bits in all_bits)]
+print(text_table(header, rows))
 
 # %% tags=["nbval-ignore-output"]
 right = {name: [score(with_ranges(seen[name, bits], bits)) for bits in all_bits] for name in observers(4)}
-plots.observers_figure(all_bits, {name: [share for share, _ in found] for name, found in right.items()}, whole)
+shares = {name: [share for share, _ in found] for name, found in right.items()}
+plots.observers_figure(all_bits, shares, whole)
 
 # %%
 claim("Least squares keeps 8 bits within 2 points of FP32, and at 4 bits has more SQNR than min-max.",
       right["least squares"][0][0] > whole - 0.02 and right["least squares"][-1][1] > right["min-max"][-1][1])
 
 # %% [markdown]
-# No range is best at all widths: with 8 bits min-max loses next to nothing, with 4 the steps are so coarse that clipping pays. Least squares asks for the bits, and moves. Drag the ends yourself; the picture shows the whole range at 4 bits:
+# No range is best at all widths: with 8 bits min-max loses next to nothing, with 4 the steps are so coarse that clipping pays. Least squares knows the bits, and moves its ends with them. Drag the ends yourself; the picture shows the whole range at 4 bits:
 
 # %%
 some_tensors = {called[name]: graph.tensors(calibration[:64])[name] for name in (watched, convolutions[0])}
@@ -216,11 +219,11 @@ claim("One such image of 512 costs min-max more than 20 points; a moving average
       lost_points > 20 and right["moving average"][0][0] - with_outlier["moving average"] < 0.03)
 
 # %% [markdown]
-# Least squares does not protect: an error of 100 counts 10,000 times an error of 1, so few outliers outweigh everything. A percentile protects as long as the outliers are fewer than it leaves out. The moving average is saved by its slowness, and by the outlier not being in its first batch: it depends on the order of the images, and no other one here does. Entropy's range even grew, for a reason of its own: see below.
+# Least squares does not protect: an error of 100 counts 10,000 times an error of 1, so few outliers outweigh everything. A percentile protects as long as the outliers are fewer than it leaves out. The moving average is saved by its slowness, and by the outlier not being in its first batch: it alone depends on the order of the images. Entropy is a case of its own: see below.
 #
 # ### Counting without keeping
 #
-# Percentile, least squares and entropy need the whole distribution. Keeping all values would need gigabytes, and a histogram needs its range in advance. Unless the bins may grow: their width is a power of two, and when a value lies beyond the last bin the width *doubles*, and neighbours are added in pairs. Bins $2k$ and $2k+1$ *are* bin $k$ of the wider grid, so nothing is estimated. **By hand,** four bins of ¼ (values from 0 on), eight values in two batches:
+# The last three observers need the whole distribution. Keeping all values takes gigabytes, and a histogram needs its range in advance. Unless its bins may grow: their width is a power of two, and when a value lies beyond the last bin the width *doubles*, and neighbours are added in pairs. Bins $2k$ and $2k+1$ *are* bin $k$ of the wider grid, so nothing is estimated. **By hand,** four bins of ¼ (values from 0 on), eight values in two batches:
 
 # %%
 from course_lib.quantization.histogram import Histogram
@@ -229,7 +232,8 @@ eight = torch.tensor([0.1, 0.3, 0.35, 0.9, 1.5, 0.2, 3.2, 0.6])
 histogram = Histogram(8)  # four bins on each side of 0
 for batch in eight.split(4):
     histogram.update(batch)
-    print(f"{[round(value, 2) for value in batch.tolist()]}: width {histogram.width}, counts {histogram.counts[4:].tolist()}")
+    shown = ", ".join(f"{value:g}" for value in batch.tolist())
+    print(f"{shown}: width {histogram.width}, counts {histogram.counts[4:].tolist()}")
 
 # %%
 others = []
@@ -303,8 +307,9 @@ print("8 bits:", ", ".join(f"{name} {100 * share:.1f} % right" for name, share i
 # What the control changes, the zeros explain. A zero needs no precision: it is always a code. Is it our mistake? ONNX Runtime's calibrator on the same counts, of two numbers of bins, with the zeros and without:
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.quantization.entropy import shape_divergences
 from onnxruntime.quantization.calibrate import HistogramCollector
+
+from course_lib.quantization.entropy import shape_divergences
 
 reach, apart = values.max().item(), []
 for label, some in {"all": values.numpy(), "zeros left out": values[values != 0].numpy()}.items():
@@ -323,14 +328,14 @@ claim("Both end in the same bin or its neighbour (ONNX Runtime rounds shared cou
       max(apart) < 1.5)
 
 # %% [markdown]
-# With the zeros, look where the range ends: at or near the narrowest candidate that there is, and so the number of bins decides.
+# With the zeros, look where the range ends: at the narrowest candidate or not far above, so the number of bins decides.
 #
 # ## How many images?
 #
-# Draw $n$ training images, calibrate, 4 bits for activations; four draws for each $n$.
+# Draw $n$ training images, calibrate, 4 bits for activations; three draws for each $n$.
 
 # %% tags=["nbval-ignore-output"]
-amounts, draws, watched_makers = (1, 4, 16, 64, 256, 512), 4, ("min-max", "least squares")
+amounts, draws, watched_makers = (1, 4, 16, 64, 256, 512), 3, ("min-max", "least squares")
 few, few_floats = choosing[::3], graph(choosing[::3])
 found = {key: {name: np.zeros((len(amounts), draws)) for name in watched_makers}
          for key in (f"upper end of {called[watched]}", "SQNR of the logits, dB", "same answer as FP32, %")}
@@ -360,7 +365,7 @@ claim("From 64 images to 512 the mean SQNR with least squares moves by less than
       np.ptp(decibels["least squares"][3:].mean(1)) < 1.5)
 
 # %% [markdown]
-# No label was needed: the FP32 network is the reference, for SQNR and for answers. Calibrate on more and more images until neither moves. Min-max has no such end: the largest of more values is larger, and every rare peak makes the steps coarser. Here more images made it *worse*, as the middle panel shows.
+# No label was needed: FP32's own logits and answers are the reference. Calibrate on more images until neither moves. Min-max has no such end: the largest of more values is larger, and every rare peak makes the steps coarser. Here more images made it *worse*, as the middle panel shows.
 #
 # ## Equal channels
 #
@@ -388,7 +393,7 @@ def equalized(first, bias, second):
 check("12.3", equalized)
 
 # %% [markdown]
-# The student's channels differ little. Depthwise networks, MobileNets above all, are known for channels that differ a hundredfold (Nagel et al. 2019, figure 2); none is shipped with this course. So I *spoil the student on purpose*, with factors between 0.1 and 10: it computes the same, and is as hard to quantize. Its trained form is the honest second row.
+# Depthwise networks, MobileNets above all, are known for channels that differ a hundredfold (Nagel et al. 2019, figure 2). None is shipped with this course, and the student's channels differ little. So I *spoil it on purpose*, with factors between 0.1 and 10: it computes the same, and is hard to quantize. How much equalization helps a network as it was *trained*, the first two rows show.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.equalization import equalize, equalized_pairs
@@ -413,7 +418,8 @@ kinds = {"8 bits, tensor": (8, False), "8 bits, channel": (8, True), "4 bits, te
 equal = {name: [score(quantize_network(network, calibration, weight_codes=Codes(bits, restricted=True),
                                        per_channel=by_channel)) for bits, by_channel in kinds.values()]
          for name, network in networks.items()}
-rows = [[name, *(f"{100 * share:.1f} %, {db:.0f} dB" for share, db in cells)] for name, cells in equal.items()]
+rows = [[name, *(f"{100 * share:.1f} %, {db:.0f} dB" for share, db in cells)]
+        for name, cells in equal.items()]
 print(text_table(["a weight scale for each", *kinds], rows))
 
 # %%
@@ -421,7 +427,7 @@ claim("Spoiled, one scale a tensor: less than half are right; equalized, all but
       equal["spoiled"][0][0] < 0.5 and equal["spoiled, equalized"][0][0] > whole - 0.02)
 
 # %% [markdown]
-# A scale for each channel is the control: spoiled weights cost it far less. It cannot save everything, since the *activations* are spoiled, too, and they have one scale a tensor. On the trained student there is little to gain, until the bits get few: compare its two rows in the last column, and in the columns with a scale for each channel.
+# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. On the trained student there is little to gain, until the bits get few: compare its two rows in the last column, and in the columns with a scale for each channel.
 #
 # ## Bias correction
 #
@@ -454,7 +460,11 @@ check("12.4", corrected_bias)
 # $\varphi$ and $\Phi$ being density and distribution of the standard Gaussian. How good is that guess?
 
 # %% tags=["nbval-ignore-output"]
-from course_lib.quantization.bias_correction import correct_biases, correct_biases_without_data, expected_input
+from course_lib.quantization.bias_correction import (
+    correct_biases,
+    correct_biases_without_data,
+    expected_input,
+)
 
 tensors = graph.tensors(calibration)
 for layer in graph.layers[1:]:
@@ -462,7 +472,7 @@ for layer in graph.layers[1:]:
         guessed = expected_input(graph, layer)  # (C,), equation (3)
         real = tensors[layer.inputs[0]].transpose(0, 1).flatten(1).mean(1)  # (C,)
         off = (guessed - real).square().mean().sqrt() / real.square().mean().sqrt()
-        print(f"what {called[layer.name]:10} reads: equation (3) is off by {100 * off:.0f} % (root mean square)")
+        print(f"what {called[layer.name]:10} reads: (3) is off by {100 * off:.0f} % (root mean square)")
 
 # %% tags=["nbval-ignore-output"]
 corrected = {}
@@ -472,7 +482,8 @@ for label, (bits, by_channel) in kinds.items():
     analytic, left_out = correct_biases_without_data(rounded)
     corrected[label] = {"nearest": rounded, "analytic": analytic,
                         "empirical": correct_biases(rounded, calibration[:256])}
-biased = {label: {name: score(network) for name, network in ways.items()} for label, ways in corrected.items()}
+biased = {label: {name: score(network) for name, network in ways.items()}
+          for label, ways in corrected.items()}
 rows = [[label, *(f"{100 * share:.1f} %, {db:.1f} dB" for share, db in ways.values())]
         for label, ways in biased.items()]
 print(text_table(["weights", *biased["8 bits, tensor"]], rows))
@@ -505,7 +516,7 @@ claim("At 3 bits, one scale a tensor, empirical correction wins back more than 1
       three_bits["empirical"][0] > three_bits["nearest"][0] + 0.1)
 
 # %% [markdown]
-# With 8 bits there is hardly a shift to take back; the fewer codes, the larger it is. The sums' means are right afterwards, up to what differs between training and validation images. *Behind* the ReLU they need not be: it cuts the noise, too, and noise that is cut on one side has a mean.
+# With 8 bits there is hardly a shift to take back. The sums' means are right afterwards, up to what differs between training and validation images. *Behind* the ReLU they need not be: it cuts the noise, too, and noise that is cut on one side has a mean.
 #
 # ## To which neighbour?
 #
@@ -582,7 +593,7 @@ reveal("12.p2", noise_left)
 claim("AdaRound leaves less than 80 % of the noise that nearest makes.", noise_left < 0.8)
 
 # %% [markdown]
-# These are few steps, on few images. Correcting biases on top makes it worse here: the directions were learned for the biases as they were.
+# These are few steps, on few images. See the last row before you correct biases on top: AdaRound has fitted what comes out of the ReLU, and correction moves the sums before it.
 #
 # <!-- RECORDED: w4a8_adaround_drop_points from quantization_<data>.json and the rows of quantization_peers.json go here -->
 #
@@ -597,12 +608,15 @@ options = (2, 3, 4, 5, 6, 8)
 rows = sensitivity(graph, choosing[::2], options, choosing_labels[::2])
 of = {(row.layer, row.bits): row for row in rows}
 weighted = [layer for layer in graph.layers if hasattr(layer, "weight")]
-table = [[called[layer.name], *(f"{of[layer.name, bits].sqnr_db:.0f} dB, {100 * of[layer.name, bits].accuracy:.0f} %"
-                                for bits in (2, 3, 4, 8)), f"{weight_bytes(layer, 4):,}"] for layer in weighted]
+table = []
+for layer in weighted:
+    told = [of[layer.name, bits] for bits in (2, 3, 4, 8)]
+    cells = [f"{one.sqnr_db:.0f} dB, {100 * one.accuracy:.0f} %" for one in told]
+    table.append([called[layer.name], *cells, f"{weight_bytes(layer, 4):,}"])
 print(text_table(["alone in", "2 bits", "3 bits", "4 bits", "8 bits", "bytes at 4 bits"], table))
 
 # %% [markdown]
-# Noises of independent layers add up. So: choose each layer's bits so that the sum of noises is least and the bytes fit. Tempting is to start everywhere at the fewest bits, and to give again and again to the layer that gains most for a byte. It can get stuck: small layers spend what a large one needs for its next step. With a few layers, all choices can be compared.
+# Noises of independent layers add up. So: choose each layer's bits so that the sum of noises is least and the bytes fit. Giving bits step by step to the layer that gains most for a byte can get stuck: small layers spend what a large one needs for its next step. With a few layers, all choices can be compared.
 #
 # **Exercise 12.6.** The best of all.
 
@@ -612,7 +626,7 @@ def best_bits(noise, sizes, budget):
     """For each layer the column of its choice, a list of L integers: the least sum of noise that fits.
 
     noise and sizes: (L, K), of each layer at each of K numbers of bits; L ≤ 5, K ≤ 4. The sum of the chosen
-    sizes must be ≤ budget; at least one choice fits. No two choices that fit have the same noise.
+    sizes must be ≤ budget; at least one choice fits, and no other one has the least sum, too.
     """
     ...
 
@@ -642,7 +656,8 @@ while len(by_chance) < 10:
         by_chance.append(in_mixed_bits(drawn))
 mixed = {"4 bits everywhere": in_mixed_bits(uniform), "chosen": in_mixed_bits(best),
          "by chance, the best of 10": max(by_chance, key=lambda one: one[1])}
-print("chosen:", ", ".join(f"{called[name]} {bits}" for name, bits in best.items()), f"({bytes_of(best):,} bytes)")
+print("chosen:", ", ".join(f"{called[name]} {bits}" for name, bits in best.items()),
+      f"({bytes_of(best):,} of {budget:,} bytes)")
 for name, (share, db) in mixed.items():
     print(f"{name:26} {100 * share:.1f} % right, logits {db:.1f} dB")
 
@@ -652,11 +667,11 @@ claim("Chosen bits have at least the SQNR of 4 bits everywhere, within half a dB
       and mixed["chosen"][1] > mixed["by chance, the best of 10"][1] - 0.5)
 
 # %% [markdown]
-# The sum is a model, since layers disturb one another. So the choice was measured as a whole, on images that had no say in it.
+# Layers disturb one another, so the sum is a model, and the choice was measured as a whole, on images that had no say in it.
 #
 # ## Static or dynamic?
 #
-# All ranges so far are *static*: fixed before the first image. A *dynamic* range is computed at run time from the tensor itself, smallest and largest value of this very call (ONNX: DynamicQuantizeLinear). It costs a pass over the tensor, and needs no calibration. It pays where ranges change with the input: sentences, audio, or here an exposure that calibration has not seen.
+# All ranges so far are *static*: fixed before the first image. A *dynamic* range is the smallest and largest value of this very call, found at run time (ONNX: DynamicQuantizeLinear). It costs a pass over the tensor and needs no calibration. It pays where ranges change with the input, as with sentences, audio, or an exposure that calibration has not seen:
 
 # %% tags=["nbval-ignore-output"]
 bits_4 = Codes(4, signed=False)
@@ -670,37 +685,42 @@ for light in (1.0, 0.5, 0.2):
 # %% [markdown]
 # ## The doctor
 #
-# Somebody brings a quantized network that is wrong, or slow. `diagnose` takes a network that is right and the suspect, feeds each layer of the suspect with what the right one reads, and names the layers that are wrong *then*. Make a patient yourself: put another fault from the list into the first line.
+# A quantized network is wrong, or slow. `diagnose` takes it and a network that is right, feeds each of its layers with what the right one reads, and names the layers that are wrong *then*. Make a patient yourself: put another fault from the list into the first line of the second cell.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.experiments import quantization_faults as faults
 from course_lib.experiments.quantization_patients import healthy, named_first
 from course_lib.quantization.doctor import diagnose
 
-fault = faults.range_too_small
-print("faults:", ", ".join(one.__name__ for one in faults.FAULTS))
 folder = tempfile.TemporaryDirectory()
 well = healthy(student, calibration[:256], Path(folder.name))
-patient = fault(well)
-fed = choosing[:256] if patient.feed is None else patient.feed(choosing[:256])
-report = diagnose(patient.reference, patient.suspect, choosing[:256], choosing_labels[:256], suspect_images=fed)
-print(f"\n{fault.__doc__}\n")
-print(report)
+shown, shown_labels = choosing[:256], choosing_labels[:256]
+
+
+def examine(fault):
+    """Put a fault into the healthy network: the patient, and the doctor's report."""
+    patient = fault(well)
+    fed = shown if patient.feed is None else patient.feed(shown)
+    return patient, diagnose(patient.reference, patient.suspect, shown, shown_labels, suspect_images=fed)
+
+
+# %% tags=["nbval-ignore-output"]
+fault = faults.range_too_small
+patient, report = examine(fault)
+print("faults:", *(f"{one.__name__}," for one in faults.FAULTS), end="\n\n")
+print(fault.__doc__, report, sep="\n\n")
 
 # %% [markdown]
 # *Alone* is a layer that reads what the healthy network gives; *together*, what its own network gives. Damage done by one layer stays visible together in all that follow, and alone in that one only. And "why is INT8 not faster here?" Six patients, the last one with the weights of one layer left in float:
 
 # %% tags=["nbval-ignore-output"]
-named, first_words = {}, {}
+named = {}
 for fault in (faults.images_divided_twice, faults.wrong_zero_point, faults.swapped_channel_scales,
               faults.norm_not_folded, faults.weights_in_4_bits, faults.operator_in_float):
-    patient = fault(well)
-    fed = choosing[:256] if patient.feed is None else patient.feed(choosing[:256])
-    report = diagnose(patient.reference, patient.suspect, choosing[:256], choosing_labels[:256],
-                      suspect_images=fed)
+    patient, report = examine(fault)
     named[fault.__name__] = named_first(patient, report)
-    first = report.findings[0]
-    print(f"{fault.__name__}: {report.answers.all.flipped} answers flipped\n  {first}\n")
+    print(f"{fault.__name__}: {report.answers.all.flipped} of {len(shown)} answers flipped")
+    print(f"  {report.findings[0]}\n")
 
 # %%
 claim("The doctor's first finding names the fault and its layer, in all six.", all(named.values()))
@@ -711,10 +731,10 @@ claim("The doctor's first finding names the fault and its layer, in all six.", a
 # ## Pitfalls
 #
 # * **Calibration images prepared otherwise** than at run time: one of 512 is enough. Print the ranges.
-# * **Calibration on test images:** a leak. On labels' favourites: a range for them only.
+# * **Calibration on test images:** a leak.
 # * **Min-max on ever more images.**
 # * **Least squares taken for robust.**
-# * **Entropy because a tutorial has it;** clipped mass put into both distributions, or into none; zeros counted.
+# * **Entropy with the clipped mass in both distributions,** or in none, or with the zeros counted.
 # * **A moving average merged** from two machines, or begun with the outlier.
 # * **Equalization across a sum,** where both branches need the same factor.
 # * **The sign of the correction;** a mean over images that forgets positions.
@@ -737,15 +757,16 @@ display(Markdown(f"""
 2. One image of 512 not divided by 255: min-max falls to {percent(with_outlier["min-max"])}, least squares to
    {percent(with_outlier["least squares"])}, percentile {percent(with_outlier["percentile"])}, moving average
    {percent(with_outlier["moving average"])}.
-3. Least squares is within half a dB of its end from {settled} images on; from 64 to 512 images min-max went from
-   {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
+3. Least squares is within half a dB of its end from {settled} images on; from 64 to 512 images min-max went
+   from {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
 4. Channels spoiled up to a hundredfold: {percent(spoil[0][0])} right with one weight scale a tensor,
    {percent(equal["spoiled, equalized"][0][0])} equalized, {percent(spoil[1][0])} with one a channel.
 5. 3-bit weights, one scale a tensor: {percent(three["nearest"][0])} right, biases corrected
    {percent(three["empirical"][0])}, without data {percent(three["analytic"][0])}.
 6. 4-bit weights: nearest {percent(ways["nearest"][0])} and {ways["nearest"][1]:.1f} dB, AdaRound
    {percent(ways["AdaRound"][0])} and {ways["AdaRound"][1]:.1f} dB: {percent(noise_left)} of the noise.
-7. Bits by budget: {mixed["chosen"][1]:.1f} dB, the same bytes everywhere {mixed["4 bits everywhere"][1]:.1f} dB.
+7. Bits by budget: {mixed["chosen"][1]:.1f} dB; 4 bits everywhere, the same bytes:
+   {mixed["4 bits everywhere"][1]:.1f} dB.
 8. The doctor named {sum(named.values())} of {len(named)} faults first.
 """))
 

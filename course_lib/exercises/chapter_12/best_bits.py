@@ -33,8 +33,8 @@ def best_bits(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
     """For each layer the column of its choice, a list of L integers: the least sum of noise that fits.
 
     noise: (L, K), float64, and sizes: (L, K), int64, of each layer at each of K numbers of bits, from the fewest to the
-    most; L ≤ 5, K ≤ 4. The sum of the chosen sizes must be ≤ budget; at least one choice fits. No two choices that fit
-    have the same noise.
+    most; L ≤ 5, K ≤ 4. The sum of the chosen sizes must be ≤ budget; at least one choice fits, and no other
+    one has the least sum, too.
     """
     return _least(noise, sizes, budget, sum)
 

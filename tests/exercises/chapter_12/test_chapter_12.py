@@ -116,11 +116,11 @@ def test_the_bits_are_the_librarys(sets):
         assert best_bits.best_bits(noise, sizes, budget) == list(bits_for_budget(rows, budget).values())
 
 
-def test_no_two_choices_that_fit_have_the_same_noise(sets):
+def test_one_choice_alone_has_the_least_noise(sets):
     for noise, sizes, budget in sets("12.6", draws=40):
-        fitting = [
+        fitting = sorted(
             sum(noise[i, k] for i, k in enumerate(choice))
             for choice in itertools.product(range(noise.shape[1]), repeat=len(noise))
             if sum(sizes[i, k] for i, k in enumerate(choice)) <= budget
-        ]
-        assert len(np.unique(np.round(fitting, 9))) == len(fitting)
+        )
+        assert fitting[:1] == fitting or fitting[1] > fitting[0] + 1e-6
