@@ -122,7 +122,7 @@ def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> Cou
         axes.bar(place, found, 0.95 * width, color=COLOURS[i], hatch=_HATCHES[i % 4], label=label)
         told.append(f"{label}: " + ", ".join(f"{v:.3f}" for v in found))
     axes.set_xticks(places, layers)
-    axes.set(xlabel="layer", ylabel="shift of means / standard deviation")
+    axes.set(xlabel="layer", ylabel="shift / standard deviation")
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside upper center", ncols=2)
     return finish(figure, alt=f"Shift of the channels' means in {', '.join(layers)}. {'; '.join(told)}.")

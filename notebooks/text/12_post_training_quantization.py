@@ -180,9 +180,9 @@ claim("Least squares keeps 8 bits within 2 points of FP32, and at 4 bits has mor
       right["least squares"][0][0] > whole - 0.02 and right["least squares"][-1][1] > right["min-max"][-1][1])
 
 # %% [markdown]
-# No range is best at all widths: with 8 bits min-max loses next to nothing, with 4 the steps are so coarse that clipping pays. Least squares knows the bits, and moves its ends with them. Drag the ends yourself; the picture shows the whole range at 4 bits:
+# No range is best at all widths: with 8 bits min-max loses next to nothing, with 4 the steps are so coarse that clipping pays. Least squares knows the bits, and moves its ends with them. Drag the ends yourself:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 some_tensors = {called[name]: graph.tensors(calibration[:64])[name] for name in (watched, convolutions[0])}
 widgets.range_figure(some_tensors[called[watched]], 0.0, highest[watched], 4)
 
@@ -268,7 +268,7 @@ check("12.1", add_to_histogram)
 # For a candidate range that ends with bin $r$ of a histogram (values from 0 on),
 #
 # * $P$: the counts of the bins up to $r$; *all that lies beyond is added to the last of them*, because clipping puts it there;
-# * $Q$: the counts up to $r$ *without* what lies beyond, put into as many groups of neighbouring bins as there are codes; each group's sum is spread evenly over those of its bins that are not empty in $P$. That is what the codes can still tell.
+# * $Q$: the counts up to $r$ *without* what lies beyond, put into as many groups of neighbouring bins as there are codes; each group's sum is spread evenly over those of its bins that are not empty in $P$. That is what codes can still tell.
 #
 # Both are divided by their sums, and the $r$ with the least $\mathrm{KL}(P\,\Vert\,Q) = \sum_i P_i \ln (P_i / Q_i)$ wins. Put the clipped mass into both, or into neither, and clipping costs nothing: the narrowest range, with one bin a code, has $Q = P$ and wins always. **By hand,** counts 6, 2, 0, 4 up to $r$, 4 beyond, two codes: $P \propto (6, 2, 0, 8)$ and $Q \propto (4, 4, 0, 4)$. So $\mathrm{KL} = \frac{6}{16}\ln\frac{6/16}{1/3} + \frac{2}{16}\ln\frac{2/16}{1/3} + \frac{8}{16}\ln\frac{8/16}{1/3} = 0.124$ nats.
 #
@@ -365,7 +365,7 @@ claim("From 64 images to 512 the mean SQNR with least squares moves by less than
       np.ptp(decibels["least squares"][3:].mean(1)) < 1.5)
 
 # %% [markdown]
-# No label was needed: FP32's own logits and answers are the reference. Calibrate on more images until neither moves. Min-max has no such end: the largest of more values is larger, and every rare peak makes the steps coarser. Here more images made it *worse*, as the middle panel shows.
+# No label was needed: FP32's own logits are the reference. Calibrate on more images until the SQNR no longer moves. Counting answers is coarser: in the right panel draws scatter as widely as the means move, and one calibration image may look as good as 512. Min-max has no such end: the largest of more values is larger, and every rare peak makes the steps coarser. Here more images made it *worse*, as the middle panel shows.
 #
 # ## Equal channels
 #
@@ -568,7 +568,7 @@ check("12.5", best_rounding)
 #
 # $$\tilde W = S \cdot \mathrm{clip}\bigl(\lfloor W / S \rfloor + h(V),\, q_l,\, q_h\bigr), \qquad h(V) = \mathrm{clip}\bigl(1.2\,\sigma(V) - 0.1,\, 0,\, 1\bigr), \tag{4}$$
 #
-# with the logistic function $\sigma$. Gradient steps make the error of the layer's outputs small (behind the ReLU: what it cuts need not be right), plus $\lambda \sum (1 - |2 h(V) - 1|^\beta)$, which is 0 only where $h$ is 0 or 1; $\beta$ falls, and pulls harder and harder. At the end each weight has gone down or up. Only codes change: the file is as large and as fast as before. Weights in 4 bits, activations in 8:
+# with the logistic function $\sigma$. Gradient steps make the error of the layer's outputs small (behind the ReLU: what it cuts need not be right), plus $\lambda \sum (1 - |2 h(V) - 1|^\beta)$, which is 0 only where $h$ is 0 or 1; $\beta$ falls, and pulls harder and harder. At the end each weight has gone down or up. Only codes change, not the file's size or speed. Weights in 4 bits, activations in 8:
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.adaround import Rounding, adaround
@@ -599,7 +599,7 @@ claim("AdaRound leaves less than 80 % of the noise that nearest makes.", noise_l
 #
 # ## Which layer hurts?
 #
-# One layer at a time in few bits, all others in FP32; no labels are needed for the SQNR, and those of the choosing half give the accuracy.
+# One layer at a time in few bits, all others in FP32, on the choosing half; the SQNR needs no labels.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.quantization.sensitivity import bits_for_budget, in_bits, sensitivity, weight_bytes
@@ -779,6 +779,4 @@ display(Markdown(f"""
 # * M. Nagel et al. (2020). *Up or down? Adaptive rounding for post-training quantization.* [arXiv:2004.10568](https://arxiv.org/abs/2004.10568): eq. 21 to 25.
 # * M. Nagel et al. (2021). *A white paper on neural network quantization.* [arXiv:2106.08295](https://arxiv.org/abs/2106.08295), section 3.
 # * S. Migacz (2017). *8-bit inference with TensorRT.* GTC, slides 32 to 38: entropy.
-# * R. Krishnamoorthi (2018). *Quantizing deep convolutional networks for efficient inference.* [arXiv:1806.08342](https://arxiv.org/abs/1806.08342), section 3.1.
-# * H. Wu et al. (2020). *Integer quantization for deep learning inference.* [arXiv:2004.09602](https://arxiv.org/abs/2004.09602), section 3.1: ranges.
 # * Z. Dong et al. (2019). *HAWQ: Hessian aware quantization.* [arXiv:1905.03696](https://arxiv.org/abs/1905.03696): bits by sensitivity.

@@ -223,7 +223,7 @@ def with_scipy(counts: np.ndarray, reach: int, levels: int) -> float:
     used = np.array_split(p > 0, levels)
     sums = [part.sum() for part in np.array_split(counts[:reach], levels)]
     q = np.concatenate([flags * total / max(1, flags.sum()) for flags, total in zip(used, sums, strict=True)])
-    return entropy(p, q)
+    return float(entropy(p, q))
 
 
 @ex.alternative
