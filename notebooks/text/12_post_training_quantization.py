@@ -253,9 +253,10 @@ claim("The counts are the same in whatever order and batches the values come.",
 def add_to_histogram(counts, width, values):
     """(counts, width) after some values more: a new int64 array (K,), and a float.
 
-    Bin k counts the values in k·width ≤ x < (k + 1)·width. counts: (K,), K even; values: (N,), float64,
-    ≥ 0, N may be 0. Where a value is not below K·width, the width doubles, as often as needed and no
-    oftener; the new bin k is the old bins 2k and 2k + 1, and the upper half of the new bins is empty.
+    Bin k counts the values in k·width ≤ x < (k + 1)·width. counts: (K,), int64, K even; width: a power of
+    two; values: (N,), float64, ≥ 0, N may be 0. Where a value is not below K·width, the width doubles, as
+    often as needed and no oftener; the new bin k is the old bins 2k and 2k + 1, and the upper half of the
+    new bins is empty.
     """
     ...
 
