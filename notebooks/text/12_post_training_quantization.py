@@ -333,7 +333,7 @@ claim("Both end in the same bin or its neighbour (ONNX Runtime rounds shared cou
 #
 # ## How many images?
 #
-# Draw $n$ training images, calibrate, 4 bits for activations; three draws for each $n$.
+# Draw $n$ training images, calibrate, 4 bits for activations; three draws for each $n$, seen on images of the choosing half.
 
 # %% tags=["nbval-ignore-output"]
 amounts, draws, watched_makers = (1, 4, 16, 64, 256, 512), 3, ("min-max", "least squares")
@@ -686,7 +686,7 @@ for light in (1.0, 0.5, 0.2):
 # %% [markdown]
 # ## The doctor
 #
-# A quantized network is wrong, or slow. `diagnose` takes it and a network that is right, feeds each of its layers with what the right one reads, and names the layers that are wrong *then*. Make a patient yourself: put another fault from the list into the first line of the second cell.
+# A quantized network is wrong, or slow. `diagnose` takes it and a network that is right, feeds each of its layers with what the right one reads, and names the layers that are wrong *then* (here on images of the choosing half). Make a patient yourself: put another fault from the list into the first line of the second cell.
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.experiments import quantization_faults as faults
