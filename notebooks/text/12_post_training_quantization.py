@@ -39,7 +39,7 @@ graph = layer_graph(student)  # BatchNorm is folded: each convolution has it in 
 calibration = torch.from_numpy(calibration_images(splits.train, 512))  # (512, 3, 32, 32), in [0, 1]
 
 # %% [markdown]
-# The network is the course's *student*, five convolutions and a classifier. Ranges come from *training* images; what is chosen is chosen on one half of the *validation* signs; accuracies are those of the *other* half. (A sign was filmed many times: the halves share no sign.) The test part stays closed.
+# The network is the course's *student*, a chain of convolutions and a classifier. Ranges come from *training* images; what is chosen is chosen on one half of the *validation* signs; accuracies are those of the *other* half. (A sign was filmed many times: the halves share no sign.) The test part stays closed.
 
 # %% tags=["nbval-ignore-output"]
 validation = splits.validation
