@@ -513,7 +513,7 @@ plots.shifts_figure(list(next(iter(shifts.values()))),
 
 # %%
 total = {way: sum(shifts[way, False].values()) for way in ("nearest", "empirical")}
-claim("Summed over the layers, empirical correction takes away more than half of the shift of the sums' means.",
+claim("Over all layers, empirical correction takes away more than half of the sums' shift.",
       total["empirical"] < 0.5 * total["nearest"])
 
 # %% [markdown]
