@@ -46,6 +46,7 @@ from course_lib.plots.pruning import (
 )
 from course_lib.plots.pushes import push_figure
 from course_lib.plots.quantization import bits_figure, channel_ranges_figure, clip_figure, noise_figure, ruler_figure
+from course_lib.plots.ranges import chosen_range_figure, draws_figure, ends_figure, observers_figure, shifts_figure
 from course_lib.plots.relations import points_figure, similarity_figure
 from course_lib.plots.roofline import roofline_figure
 from course_lib.plots.signs import answer_figure, picture_grid, top_answers_figure
@@ -70,6 +71,7 @@ __all__ = [
     "bits_figure",
     "budget_figure",
     "channel_ranges_figure",
+    "chosen_range_figure",
     "clip_figure",
     "code_price_figure",
     "confusion_figure",
@@ -78,7 +80,9 @@ __all__ = [
     "criteria_figure",
     "cut_figure",
     "distribution_figure",
+    "draws_figure",
     "drift_figure",
+    "ends_figure",
     "entropy_figure",
     "estimates_figure",
     "finish",
@@ -97,6 +101,7 @@ __all__ = [
     "mean_shift_figure",
     "new_figure",
     "noise_figure",
+    "observers_figure",
     "parting_figure",
     "picture_grid",
     "points_figure",
@@ -112,6 +117,7 @@ __all__ = [
     "schedules_figure",
     "selection_figure",
     "sensitivity_figure",
+    "shifts_figure",
     "shrinkage_figure",
     "similarity_figure",
     "slice_figure",

@@ -5,10 +5,11 @@ layers adds up, so it can be summed. *Accuracy* is what counts, and says nothing
 the second judges (``sensitivity`` gives both).
 
 **Mixed precision.** Given the noise that each layer makes at each number of bits, choose the bits so that the sum of
-the noises is least while the weights fit a budget of bytes. Every layer starts at the fewest bits; again and again that
-layer gets more bits which takes most noise away for a byte (``bits_for_budget``). Steps that skip a number of bits are
-weighed, too: a layer that gains nothing from 3 bits may gain much from 4. The sum is a model: layers disturb one
-another, so the chosen network must be measured as a whole.
+the noises is least while the weights fit a budget of bytes (``bits_for_budget``). Layer by layer, every choice so far
+that no other one beats in bytes and noise is kept: the best of the last layer's list is the least sum there is. (Giving
+bits step by step to the layer with the most noise for a byte is shorter, and fails where the small layers have spent
+what a large one needs for its next step.) The sum is a model: layers disturb one another, so the chosen network must be
+measured as a whole.
 
 Dong et al. 2019, arXiv:1905.03696 (bits by sensitivity); Nagel et al. 2021, arXiv:2106.08295, section 3.7 (one layer at
 a time).
@@ -24,6 +25,9 @@ from torch import Tensor
 from course_lib.errors import CourseError
 from course_lib.quantization.affine import Codes, dequantize, min_max, quantize, sqnr_db
 from course_lib.quantization.graph import LayerGraph, Weighted
+
+CHOICES = 10_000
+"""So many choices of bits for the layers so far are kept, at most."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,10 @@ def in_bits(layer: Weighted, bits: int) -> Weighted:
 
 
 def bits_for_budget(rows: Sequence[Sensitivity], budget_bytes: int) -> dict[str, int]:
-    """Bits of each layer's weights: the least sum of noises found whose bytes are within the budget.
+    """Bits of each layer's weights: the least sum of noises whose bytes are within the budget.
+
+    The sum is the least there is as long as no more than ``CHOICES`` choices must be kept at a layer; from there on it
+    is the least up to noise for a ``CHOICES``-th of the budget a layer.
 
     Args: rows: as ``sensitivity`` gives them: every layer with the same numbers of bits.
     Raises:
@@ -112,28 +119,38 @@ def bits_for_budget(rows: Sequence[Sensitivity], budget_bytes: int) -> dict[str,
     {'a': 4, 'b': 2}
     """
     table = _table(rows)
-    chosen = {layer: min(options) for layer, options in table.items()}
-    spent = sum(table[layer][bits].bytes for layer, bits in chosen.items())
-    if spent > budget_bytes:
+    needed = sum(min(option.bytes for option in options.values()) for options in table.values())
+    if needed > budget_bytes:
         raise CourseError(
-            f"with the fewest bits the weights take {spent:,} bytes, more than {budget_bytes:,}",
-            mend=f"allow {spent:,} bytes, or fewer bits",
+            f"with the fewest bits the weights take {needed:,} bytes, more than {budget_bytes:,}",
+            mend=f"allow {needed:,} bytes, or fewer bits",
         )
-    while True:
-        steps = [
-            ((now.noise - option.noise) / max(1, option.bytes - now.bytes), layer, option)
-            for layer, options in table.items()
-            for now in [options[chosen[layer]]]
+    kept: list[_Choice] = [(0, 0.0, ())]
+    for options in table.values():
+        needed -= min(option.bytes for option in options.values())  # by the layers still to come
+        longer = [
+            (size + option.bytes, noise + option.noise, (*bits, option.bits))
+            for size, noise, bits in kept
             for option in options.values()
-            if option.bytes > now.bytes
-            and option.noise < now.noise
-            and spent + option.bytes - now.bytes <= budget_bytes
+            if size + option.bytes + needed <= budget_bytes
         ]
-        if not steps:
-            return chosen
-        _, layer, option = max(steps, key=lambda step: step[0])
-        spent += option.bytes - table[layer][chosen[layer]].bytes
-        chosen[layer] = option.bits
+        kept = _unbeaten(longer, budget_bytes)
+    return dict(zip(table, kept[-1][2], strict=True))
+
+
+_Choice = tuple[int, float, tuple[int, ...]]
+"""Bytes, sum of noises, and the bits of the layers so far."""
+
+
+def _unbeaten(choices: list[_Choice], budget_bytes: int) -> list[_Choice]:
+    """Those with less noise than all that take no more bytes; if too many, the best of each slice of the budget."""
+    found: list[_Choice] = []
+    for choice in sorted(choices):
+        if not found or choice[1] < found[-1][1]:
+            found.append(choice)
+    if len(found) > CHOICES:
+        found = list({CHOICES * choice[0] // max(1, budget_bytes): choice for choice in found}.values())
+    return found
 
 
 def _table(rows: Sequence[Sensitivity]) -> Mapping[str, Mapping[int, Sensitivity]]:

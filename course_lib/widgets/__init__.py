@@ -10,6 +10,7 @@ from course_lib.widgets.latency import benchmark_explorer, benchmark_figure
 from course_lib.widgets.main_job import budget_explorer
 from course_lib.widgets.panel import figure_panel
 from course_lib.widgets.pushes import push_explorer
+from course_lib.widgets.ranges import range_explorer, range_figure
 from course_lib.widgets.relations import relations_explorer, relations_figure
 from course_lib.widgets.roofline import layer_roofline_figure, roofline_explorer
 from course_lib.widgets.ruler import ruler_explorer
@@ -31,6 +32,8 @@ __all__ = [
     "layer_roofline_figure",
     "pruning_explorer",
     "push_explorer",
+    "range_explorer",
+    "range_figure",
     "relations_explorer",
     "relations_figure",
     "rescaled_figure",

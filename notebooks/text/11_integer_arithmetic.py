@@ -743,7 +743,7 @@ display(Markdown(f"""
 """))
 
 # %% [markdown]
-# Next: quantization after training with better ranges than smallest and largest. That chapter is not written yet; the [README](../README.md) says what is planned.
+# Next: [12 · post-training quantization](12_post_training_quantization.ipynb). All ranges here came from smallest and largest values: what are better ones?
 #
 # ## References
 #

@@ -1,0 +1,783 @@
+# %% [markdown]
+# # 12 · Post-training quantization: how do I choose ranges without training?
+#
+# A network comes from somewhere, trained. You cannot train it: no time, no recipe, no labels. You have some hundred images of the kind that it will see. Every tensor needs a *range*, from which scale and zero point follow. Which number at each end?
+#
+# **You will be able to**
+#
+# * write the calibration loop, and say what five kinds of ranges do with an outlier;
+# * find out without labels how many images are enough;
+# * make the ranges of channels equal without changing the network;
+# * move the rounding errors of weights into biases, and choose roundings whose errors cancel;
+# * give bits to the layers that need them;
+# * find the fault in a quantized network.
+#
+# **Before:** chapter [10](10_affine_quantization.ipynb) (scales, SQNR), [04](04_kl_and_cross_entropy.ipynb) (KL divergence). **Time:** 150 min to work through; the cells take about 2 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+
+# %% tags=["nbval-ignore-output"]
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from course_lib import plots, widgets
+from course_lib.data import load
+from course_lib.exercises import check, hint, predict, progress, reveal, solution
+from course_lib.measure import claim
+from course_lib.measure.tables import text_table
+from course_lib.models import checkpoints
+from course_lib.quantization import Codes, calibration_images, fake_quantize, from_range, min_max, sqnr_db
+from course_lib.quantization.calibrated import observe, quantize_network, simulate, simulated_logits
+from course_lib.quantization.graph import layer_graph
+
+splits = load(size=32)
+student, _ = checkpoints.load(f"student_{splits.train.name}")
+graph = layer_graph(student)  # BatchNorm is folded: each convolution has it in weights and bias
+calibration = torch.from_numpy(calibration_images(splits.train, 512))  # (512, 3, 32, 32), in [0, 1]
+
+# %% [markdown]
+# The network is the course's *student*, a chain of convolutions and a classifier. Ranges come from *training* images; what is chosen is chosen on one half of the *validation* signs; accuracies are those of the *other* half. (A sign was filmed many times: the halves share no sign.) The test part stays closed.
+
+# %% tags=["nbval-ignore-output"]
+validation = splits.validation
+signs = np.random.default_rng(0).permutation(np.unique(validation.groups))
+
+
+def images_of(some_signs, most=1200):
+    """About ``most`` validation images of some signs: images (N, 3, 32, 32), labels (N,)."""
+    places = np.flatnonzero(np.isin(validation.groups, some_signs))
+    return validation.batch(places[:: -(-len(places) // most)])
+
+
+choosing, choosing_labels = images_of(signs[::2])
+scored, scored_labels = images_of(signs[1::2])
+in_floats = graph(scored)  # (N, classes)
+
+
+# %% tags=["nbval-ignore-output"]
+def accuracy(logits):
+    return (logits.argmax(1) == scored_labels).double().mean().item()
+
+
+def score(network):
+    """Accuracy on the scored images, and the SQNR of their logits in dB."""
+    logits = simulated_logits(network, scored)
+    return accuracy(logits), sqnr_db(in_floats, logits)
+
+
+whole = accuracy(in_floats)
+print(f"FP32: {100 * whole:.1f} % of {len(scored)} images right; "
+      f"one point is {len(scored) / 100:.0f} images: read nothing into tenths")
+
+# %% [markdown]
+# ## Predict first
+#
+# 1. Ranges are taken from the smallest and largest value on 512 images, and one of these was not divided by 255. With 8 bits everywhere, accuracy falls by (a) less than 1 point, (b) 1 to 20, (c) more?
+# 2. Weights in 4 bits, each rounded to its nearest code. Others choose for each weight the code above or below, not always the nearer one. The noise in the logits is then (a) not smaller, (b) smaller, but more than half, (c) less than half?
+
+# %% tags=["nbval-ignore-output"]
+outlier_guess = None  # "a", "b" or "c"; the chapter comes back to both
+rounding_guess = None
+display(predict("12.p1", outlier_guess, sure=None), predict("12.p2", rounding_guess, sure=None))
+
+# %% [markdown]
+# ## The calibration loop
+#
+# The weights are there: their ranges can be read off. What flows between layers exists only while images run. So let some run, and remember the ends:
+
+# %%
+lowest, highest = {}, {}
+for images in calibration.split(64):  # (64, 3, 32, 32)
+    for name, tensor in graph.tensors(images).items():  # all tensors, the images among them
+        lowest[name] = min(lowest.get(name, 0.0), tensor.min().item())
+        highest[name] = max(highest.get(name, 0.0), tensor.max().item())
+
+# %% [markdown]
+# That is calibration. Both ends begin at 0, because a range must hold it. The library's loop is `observe`; `quantize_network` makes scales of ranges, of weights' too (here 8 bits, one scale an output channel):
+
+# %%
+weights_in_8 = Codes(8, restricted=True)
+quantized = quantize_network(graph, calibration, weight_codes=weights_in_8)
+by_hand = {name: from_range(torch.tensor(lowest[name]), torch.tensor(highest[name]), Codes(8, signed=False))
+           for name in lowest if name != "images"}  # a camera's byte is its own code: scale 1/255
+
+# %%
+claim("The loop gives the library's scale and zero point of every tensor.",
+      all(torch.equal(mine.scale, quantized.activations[name].scale)
+          and torch.equal(mine.zero_point, quantized.activations[name].zero_point)
+          for name, mine in by_hand.items()))
+
+# %% tags=["nbval-ignore-output"]
+called = {layer.name: layer.name for layer in graph.layers}
+convolutions = [layer.name for layer in graph.layers if layer.name.startswith("features")]
+called |= {name: f"conv {i}" for i, name in enumerate(convolutions, 1)}
+for name in by_hand:
+    print(f"{called[name]:10} {lowest[name]:7.2f} … {highest[name]:5.2f}")
+at_8_bits, decibels_at_8 = score(quantized)
+print(f"8 bits: {100 * at_8_bits:.1f} % right, logits {decibels_at_8:.1f} dB; FP32: {100 * whole:.1f} %")
+
+# %% [markdown]
+# With 8 bits nothing is left to mend. Differences show in fewer bits, so that is where we look.
+#
+# ## Which range?
+#
+# A wide range has coarse steps; a narrow one clips. Five ways to weigh the two, called *observers* because they look on while images run:
+#
+# * **min-max:** nothing is clipped.
+# * **moving average:** each batch moves the ends 1 % of the way to its own ends; the first batch sets them.
+# * **percentile:** 0.1 % of the values may be clipped.
+# * **least squares:** the ends with the least mean of $(\hat x - x)^2$, rounding and clipping together (chapter 10), found by trying ends narrower and narrower.
+# * **entropy:** the range whose codes keep the *shape* of the distribution, by KL divergence; see below.
+
+# %%
+from course_lib.quantization.entropy import Entropy
+from course_lib.quantization.observers import LeastSquares, MinMax, MovingAverage, Percentile
+
+
+def observers(bits):
+    return {"min-max": MinMax, "moving average": MovingAverage, "percentile": lambda: Percentile(99.9),
+            "least squares": lambda: LeastSquares(Codes(bits, signed=False)), "entropy": Entropy}
+
+
+def with_ranges(seen, bits):
+    """The quantized network with what observers say, activations in so many bits; images stay bytes."""
+    found = {name: one.affine(Codes(bits, signed=False)) for name, one in seen.items()}
+    return replace(quantized, activations={**found, "images": quantized.activations["images"]})
+
+
+# %% tags=["nbval-ignore-output"]
+all_bits = (8, 6, 4)
+seen = {(name, bits): observe(graph, calibration, make, batch_size=32)
+        for bits in all_bits for name, make in observers(bits).items()}
+watched = convolutions[3]
+values = graph.tensors(calibration)[watched].flatten()
+ends = {name: seen[name, 4][watched].ends()[1].item() for name in observers(4)}
+counts, edges = np.histogram(values.numpy(), bins=120)
+plots.ends_figure(counts, edges, ends, f"{called[watched]}, 512 training images, ranges for 4 bits")
+
+# %% tags=["nbval-ignore-output"]
+fresh = graph.tensors(choosing)[watched]
+rows = []
+for name in observers(4):
+    cells = []
+    for bits in all_bits:
+        affine = seen[name, bits][watched].affine(Codes(bits, signed=False))
+        cells.append(f"{sqnr_db(fresh, fake_quantize(fresh, affine)):.1f}")
+    rows.append([name, f"{ends[name]:.2f}", *cells])
+header = [f"{called[watched]}, SQNR in dB", "end (4 bits)", *(f"{bits} bits" for bits in all_bits)]
+print(text_table(header, rows))
+
+# %% tags=["nbval-ignore-output"]
+right = {name: [score(with_ranges(seen[name, bits], bits)) for bits in all_bits] for name in observers(4)}
+shares = {name: [share for share, _ in found] for name, found in right.items()}
+plots.observers_figure(all_bits, shares, whole)
+
+# %%
+claim("Least squares keeps 8 bits within 2 points of FP32, and at 4 bits has more SQNR than min-max.",
+      right["least squares"][0][0] > whole - 0.02 and right["least squares"][-1][1] > right["min-max"][-1][1])
+
+# %% [markdown]
+# No range is best at all widths: with 8 bits min-max loses next to nothing, with 4 the steps are so coarse that clipping pays. Least squares knows the bits, and moves its ends with them. Drag the ends yourself:
+
+# %% tags=["nbval-ignore-output"]
+some_tensors = {called[name]: graph.tensors(calibration[:64])[name] for name in (watched, convolutions[0])}
+widgets.range_figure(some_tensors[called[watched]], 0.0, highest[watched], 4)
+
+# %% tags=["nbval-ignore-output"]
+widgets.range_explorer(some_tensors)
+
+# %% [markdown]
+# ### An outlier
+#
+# Now a mistake in the data: one image of the 512 was not divided by 255. (`quantize_network` would refuse it and name the range; `observe` takes what comes.)
+
+# %% tags=["nbval-ignore-output"]
+spoiled = calibration.clone()
+spoiled[300] *= 255
+try:
+    quantize_network(graph, spoiled)
+except ValueError as error:
+    print("ValueError:", error)
+rows, with_outlier = [], {}
+for name, make in observers(8).items():
+    disturbed = observe(graph, spoiled, make, batch_size=32)
+    with_outlier[name] = score(with_ranges(disturbed, 8))[0]
+    ends_of = [one[watched].ends()[1].item() for one in (seen[name, 8], disturbed)]
+    rows.append([name, *(f"{end:.1f}" for end in ends_of), f"{100 * right[name][0][0]:.1f} %",
+                 f"{100 * with_outlier[name]:.1f} %"])
+print(text_table(["8 bits", f"end of {called[watched]}", "with outlier", "right", "with outlier"], rows))
+
+# %% tags=["nbval-ignore-output"]
+lost_points = 100 * (right["min-max"][0][0] - with_outlier["min-max"])
+reveal("12.p1", lost_points)
+
+# %%
+claim("One such image of 512 costs min-max more than 20 points; a moving average loses less than 3.",
+      lost_points > 20 and right["moving average"][0][0] - with_outlier["moving average"] < 0.03)
+
+# %% [markdown]
+# Least squares does not protect: an error of 100 counts 10,000 times an error of 1, so few outliers outweigh everything. A percentile protects as long as the outliers are fewer than it leaves out. The moving average is saved by its slowness, and by the outlier not being in its first batch: it alone depends on the order of the images. Entropy is a case of its own: see below.
+#
+# ### Counting without keeping
+#
+# The last three observers need the whole distribution. Keeping all values takes gigabytes, and a histogram needs its range in advance. Unless its bins may grow: their width is a power of two, and when a value lies beyond the last bin the width *doubles*, and neighbours are added in pairs. Bins $2k$ and $2k+1$ *are* bin $k$ of the wider grid, so nothing is estimated. **By hand,** four bins of ¼ (values from 0 on), eight values in two batches:
+
+# %%
+from course_lib.quantization.histogram import Histogram
+
+eight = torch.tensor([0.1, 0.3, 0.35, 0.9, 1.5, 0.2, 3.2, 0.6])
+histogram = Histogram(8)  # four bins on each side of 0
+for batch in eight.split(4):
+    histogram.update(batch)
+    shown = ", ".join(f"{value:g}" for value in batch.tolist())
+    print(f"{shown}: width {histogram.width}, counts {histogram.counts[4:].tolist()}")
+
+# %%
+others = []
+for order in (eight, eight.flip(0), eight.sort().values):
+    for size in (1, 3, 8):
+        others.append(Histogram(8))
+        for batch in order.split(size):
+            others[-1].update(batch)
+claim("The counts are the same in whatever order and batches the values come.",
+      all(np.array_equal(other.counts, histogram.counts) for other in others))
+
+# %% [markdown]
+# **Exercise 12.1.** Write the update, for values that are not negative.
+
+
+# %%
+def add_to_histogram(counts, width, values):
+    """(counts, width) after some values more: a new int64 array (K,), and a float.
+
+    Bin k counts the values in k·width ≤ x < (k + 1)·width. counts: (K,), int64, K even; width: a power of
+    two; values: (N,), float64, ≥ 0, N may be 0. Where a value is not below K·width, the width doubles, as
+    often as needed and no oftener; the new bin k is the old bins 2k and 2k + 1, and the upper half of the
+    new bins is empty.
+    """
+    ...
+
+
+check("12.1", add_to_histogram)
+
+# %% [markdown]
+# ### Entropy: which distribution against which?
+#
+# For a candidate range that ends with bin $r$ of a histogram (values from 0 on),
+#
+# * $P$: the counts of the bins up to $r$; *all that lies beyond is added to the last of them*, because clipping puts it there;
+# * $Q$: the counts up to $r$ *without* what lies beyond, put into as many groups of neighbouring bins as there are codes; each group's sum is spread evenly over those of its bins that are not empty in $P$. That is what codes can still tell.
+#
+# Both are divided by their sums, and the $r$ with the least $\mathrm{KL}(P\,\Vert\,Q) = \sum_i P_i \ln (P_i / Q_i)$ wins. Put the clipped mass into both, or into neither, and clipping costs nothing: the narrowest range, with one bin a code, has $Q = P$ and wins always. **By hand,** counts 6, 2, 0, 4 up to $r$, 4 beyond, two codes: $P \propto (6, 2, 0, 8)$ and $Q \propto (4, 4, 0, 4)$. So $\mathrm{KL} = \frac{6}{16}\ln\frac{6/16}{1/3} + \frac{2}{16}\ln\frac{2/16}{1/3} + \frac{8}{16}\ln\frac{8/16}{1/3} = 0.124$ nats.
+#
+# **Exercise 12.2.** For one candidate.
+
+
+# %%
+def shape_divergence(counts, reach, levels):
+    """KL(P ‖ Q) in nats, a float, of the range that ends with the first ``reach`` bins, as above.
+
+    counts: (K,), integers ≥ 0, not all 0 in the first ``reach`` bins; levels: groups, divides reach ≤ K.
+    Bins with P = 0 add nothing; if some bin has P > 0 and Q = 0 the result is inf.
+    """
+    ...
+
+
+check("12.2", shape_divergence)
+
+# %% [markdown]
+# On this network entropy clips hard, and loses points even with 8 bits. Is it because a ReLU makes so many values exactly 0, one bin that outweighs all others? The control leaves the zeros out of the counts, and nothing else:
+
+# %% tags=["nbval-ignore-output"]
+class EntropyWithoutZeros(Entropy):
+    def update(self, x):
+        super().update(x[x != 0])
+
+
+without_zeros = observe(graph, calibration, EntropyWithoutZeros)
+zero_share = (values == 0).double().mean().item()
+shares = {"entropy": right["entropy"][0][0], "zeros left out": score(with_ranges(without_zeros, 8))[0]}
+print(f"{100 * zero_share:.0f} % of {called[watched]}'s values are 0; its range ends at "
+      f"{seen['entropy', 8][watched].ends()[1]:.2f}, zeros left out {without_zeros[watched].ends()[1]:.2f}")
+print("8 bits:", ", ".join(f"{name} {100 * share:.1f} % right" for name, share in shares.items()))
+
+# %% [markdown]
+# What the control changes, the zeros explain. A zero needs no precision: it is always a code. Is it our mistake? ONNX Runtime's calibrator on the same counts, of two numbers of bins, with the zeros and without:
+
+# %% tags=["nbval-ignore-output"]
+from onnxruntime.quantization.calibrate import HistogramCollector
+
+from course_lib.quantization.entropy import shape_divergences
+
+reach, apart = values.max().item(), []
+for label, some in {"all": values.numpy(), "zeros left out": values[values != 0].numpy()}.items():
+    for bins in (513, 2049):
+        counts, edges = np.histogram(some, bins, (-reach, reach))
+        collector = HistogramCollector("entropy", True, bins, 128, 99.9, None)
+        seen_by_it = counts, edges, np.float32(-reach), np.float32(reach)
+        theirs = float(collector.get_entropy_threshold(seen_by_it, 128)[1])
+        ours = edges[bins // 2 + 1 + int(np.argmin(shape_divergences(counts, 128))) + 64]
+        apart.append(abs(theirs - ours) / (edges[1] - edges[0]))
+        print(f"{label:15} {bins:4} bins: ONNX Runtime ends at {theirs:.2f}, the library at {ours:.2f}, "
+              f"the narrowest candidate at {edges[bins // 2 + 1 + 64]:.2f}")
+
+# %%
+claim("Both end in the same bin or its neighbour (ONNX Runtime rounds shared counts to whole numbers).",
+      max(apart) < 1.5)
+
+# %% [markdown]
+# With the zeros, look where the range ends: at the narrowest candidate or not far above, so the number of bins decides.
+#
+# ## How many images?
+#
+# Draw $n$ training images, calibrate, 4 bits for activations; three draws for each $n$, seen on images of the choosing half.
+
+# %% tags=["nbval-ignore-output"]
+amounts, draws, watched_makers = (1, 4, 16, 64, 256, 512), 3, ("min-max", "least squares")
+few, few_floats = choosing[::3], graph(choosing[::3])
+found = {key: {name: np.zeros((len(amounts), draws)) for name in watched_makers}
+         for key in (f"upper end of {called[watched]}", "SQNR of the logits, dB", "same answer as FP32, %")}
+for name in watched_makers:
+    for i, amount in enumerate(amounts):
+        for draw in range(draws):
+            images = torch.from_numpy(calibration_images(splits.train, amount, seed=10 + draw))
+            drawn = observe(graph, images, observers(4)[name])
+            logits = simulated_logits(with_ranges(drawn, 4), few)
+            same = (logits.argmax(1) == few_floats.argmax(1)).double().mean().item()
+            told = drawn[watched].ends()[1].item(), sqnr_db(few_floats, logits), 100 * same
+            for key, value in zip(found, told, strict=True):
+                found[key][name][i, draw] = value
+plots.draws_figure(amounts, found)
+
+# %% tags=["nbval-ignore-output"]
+decibels = found["SQNR of the logits, dB"]
+for i, amount in enumerate(amounts):
+    print(f"{amount:3} images: " + "; ".join(
+        f"{name} {d[i].mean():.1f} dB, draws differ by {np.ptp(d[i]):.1f}" for name, d in decibels.items()))
+settled = next(amount for i, amount in enumerate(amounts)
+               if decibels["least squares"][i].mean() > decibels["least squares"][-1].mean() - 0.5)
+print(f"least squares is within half a dB of its end from {settled} images on")
+
+# %%
+claim("From 64 images to 512 the mean SQNR with least squares moves by less than 1.5 dB.",
+      np.ptp(decibels["least squares"][3:].mean(1)) < 1.5)
+
+# %% [markdown]
+# No label was needed: FP32's own logits are the reference. Calibrate on more images until the SQNR no longer moves. Counting answers is coarser: in the right panel draws scatter as widely as the means move, and one calibration image may look as good as 512. Min-max has no such end: the largest of more values is larger, and every rare peak makes the steps coarser. Here more images made it *worse*, as the middle panel shows.
+#
+# ## Equal channels
+#
+# One weight scale for a whole tensor serves the widest channel. ReLU lets a positive factor through, $\mathrm{relu}(s x) = s\,\mathrm{relu}(x)$: so channel $i$ of one layer, weights and bias, may be divided by $s_i > 0$, and the next layer's weights that read it multiplied by $s_i$. The network computes the same. Which $s_i$?
+#
+# Let $r^1_i$ be the largest $|w|$ of channel $i$ in the first layer, $r^2_i$ of what reads it in the second. A channel's *precision* is its share of the tensor's range: $p^1_i = (r^1_i / s_i) / \max_j (r^1_j / s_j)$, and $p^2_i = r^2_i s_i / \max_j (r^2_j s_j)$. Make $\sum_i p^1_i p^2_i$ large. In the numerator $s_i$ cancels, so make the product of both maxima small. It is at least $(r^1_j / s_j)(r^2_j s_j) = r^1_j r^2_j$ for every $j$, and reaches the largest of these where
+#
+# $$\frac{r^1_i}{s_i} = r^2_i s_i = \sqrt{r^1_i r^2_i}, \qquad s_i = \frac{\sqrt{r^1_i r^2_i}}{r^2_i} . \tag{1}$$
+#
+# **By hand,** $r^1 = (8, ½)$ and $r^2 = (½, 8)$: $s = (4, ¼)$, and all four ranges become 2.
+#
+# **Exercise 12.3.** For two convolutions.
+
+
+# %%
+def equalized(first, bias, second):
+    """(first, bias, second), new arrays, after (1): the ranges of each channel are equal in both.
+
+    first: (C, A, k, k), weights that give C channels, and bias: (C,); second: (D, C, k, k) reads them.
+    A channel whose weights are all 0 on one of the sides keeps its weights and its bias: s = 1.
+    """
+    ...
+
+
+check("12.3", equalized)
+
+# %% [markdown]
+# Depthwise networks, MobileNets above all, are known for channels that differ a hundredfold (Nagel et al. 2019, figure 2). None is shipped with this course, and the student's channels differ little. So I *spoil it on purpose*, with factors between 0.1 and 10: it computes the same, and is hard to quantize. How much equalization helps a network as it was *trained*, the first two rows show.
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.quantization.equalization import equalize, equalized_pairs
+
+layers, rng = {layer.name: layer for layer in graph.layers}, np.random.default_rng(0)
+for first, second in equalized_pairs(graph):
+    one, other = layers[first], layers[second]
+    s = torch.from_numpy(10 ** rng.uniform(-1, 1, len(one.bias))).float()  # (C,)
+    layers[first] = replace(one, weight=one.weight / s.view(-1, 1, 1, 1), bias=one.bias / s)
+    layers[second] = replace(other, weight=other.weight * s.view(1, -1, *[1] * (other.weight.ndim - 2)))
+networks = {"trained": graph, "trained, equalized": equalize(graph)}
+networks |= {"spoiled": graph.changed(layers), "spoiled, equalized": equalize(graph.changed(layers))}
+moved = max((network(scored) - in_floats).abs().max().item() for network in networks.values())
+
+# %%
+claim("Before quantization no logit moves by more than a ten-thousandth of the largest.",
+      moved <= 1e-4 * in_floats.abs().max().item())
+
+# %% tags=["nbval-ignore-output"]
+kinds = {"8 bits, tensor": (8, False), "8 bits, channel": (8, True), "4 bits, tensor": (4, False),
+         "4 bits, channel": (4, True), "3 bits, tensor": (3, False)}
+equal = {name: [score(quantize_network(network, calibration, weight_codes=Codes(bits, restricted=True),
+                                       per_channel=by_channel)) for bits, by_channel in kinds.values()]
+         for name, network in networks.items()}
+rows = [[name, *(f"{100 * share:.1f} %, {db:.0f} dB" for share, db in cells)]
+        for name, cells in equal.items()]
+print(text_table(["a weight scale for each", *kinds], rows))
+
+# %%
+claim("Spoiled, one scale a tensor: less than half are right; equalized, all but 2 points of FP32.",
+      equal["spoiled"][0][0] < 0.5 and equal["spoiled, equalized"][0][0] > whole - 0.02)
+
+# %% [markdown]
+# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. On the trained student there is little to gain, until the bits get few: compare its two rows in the last column, and in the columns with a scale for each channel.
+#
+# ## Bias correction
+#
+# Replace $W$ by rounded weights $\hat W$, and every sum moves by $(\hat W - W)x$. Over many images that is a constant, $(\hat W - W)\,\mathrm{E}[x]$, and noise around it. The constant can be taken out:
+#
+# $$b' = b - (\hat W - W)\,\mathrm{E}[x] . \tag{2}$$
+#
+# **By hand,** $w = (0.4, 1.3)$, rounded $(0, 1)$; two images with $x = (2, 1)$ and $(4, 3)$, so $\mathrm{E}[x] = (3, 2)$. Errors $-1.1$ and $-2.5$, their mean $-0.4 \cdot 3 - 0.3 \cdot 2 = -1.8$. With $b' = b + 1.8$ they are $0.7$ and $-0.7$.
+#
+# **Exercise 12.4.** Equation (2), for a convolution of 1×1 pixels.
+
+
+# %%
+def corrected_bias(bias, weight, restored, x):
+    """The bias (D,) of equation (2), for a convolution with a kernel of 1×1.
+
+    bias: (D,); weight and restored: (D, C), as trained and as its codes say; x: (N, C, H, W), what the
+    layer reads. E[x] is the mean of each channel over images and positions.
+    """
+    ...
+
+
+check("12.4", corrected_bias)
+
+# %% [markdown]
+# Where does $\mathrm{E}[x]$ come from? *Empirically*: from calibration images, layer by layer, which also counts what the layers before have done. *Analytically*, without any image: BatchNorm knew the mean $\beta$ and the spread $|\gamma|$ of what it gave. Behind a ReLU a Gaussian has the mean
+#
+# $$\mathrm{E}[\mathrm{relu}(x)] = \int_0^\infty \frac{x}{|\gamma|}\,\varphi\Bigl(\frac{x - \beta}{|\gamma|}\Bigr) dx = \beta\,\Phi\Bigl(\frac{\beta}{|\gamma|}\Bigr) + |\gamma|\,\varphi\Bigl(\frac{\beta}{|\gamma|}\Bigr), \tag{3}$$
+#
+# $\varphi$ and $\Phi$ being density and distribution of the standard Gaussian. How good is that guess?
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.quantization.bias_correction import (
+    correct_biases,
+    correct_biases_without_data,
+    expected_input,
+)
+
+tensors = graph.tensors(calibration)
+for layer in graph.layers[1:]:
+    if hasattr(layer, "weight"):
+        guessed = expected_input(graph, layer)  # (C,), equation (3)
+        real = tensors[layer.inputs[0]].transpose(0, 1).flatten(1).mean(1)  # (C,)
+        off = (guessed - real).square().mean().sqrt() / real.square().mean().sqrt()
+        print(f"what {called[layer.name]:10} reads: (3) is off by {100 * off:.0f} % (root mean square)")
+
+# %% tags=["nbval-ignore-output"]
+corrected = {}
+for label, (bits, by_channel) in kinds.items():
+    rounded = quantize_network(graph, calibration, weight_codes=Codes(bits, restricted=True),
+                               per_channel=by_channel)
+    analytic, left_out = correct_biases_without_data(rounded)
+    corrected[label] = {"nearest": rounded, "analytic": analytic,
+                        "empirical": correct_biases(rounded, calibration[:256])}
+biased = {label: {name: score(network) for name, network in ways.items()}
+          for label, ways in corrected.items()}
+rows = [[label, *(f"{100 * share:.1f} %, {db:.1f} dB" for share, db in ways.values())]
+        for label, ways in biased.items()]
+print(text_table(["weights", *biased["8 bits, tensor"]], rows))
+print("no analytic correction of:", ", ".join(called[name] for name in left_out))
+
+# %% tags=["nbval-ignore-output"]
+def mean_shifts(network, relu):
+    """Root mean square, over channels, of the shift of their means, in standard deviations of the layer."""
+    restored, shifts = simulate(network, scored), {}
+    for layer in (layer for layer in network.graph.layers if hasattr(layer, "weight")):
+        original = next(one for one in graph.layers if one.name == layer.name)
+        affine = network.activations[layer.inputs[0]]
+        read = (restored[layer.inputs[0]] - affine.zero_point) * affine.scale
+        got = network.on_codes(replace(layer, relu=relu and layer.relu))(read)
+        wanted = replace(original, relu=relu and original.relu)(graph.tensors(scored)[layer.inputs[0]])
+        by_channel = (got - wanted).transpose(0, 1).flatten(1).mean(1)  # (C,)
+        shifts[called[layer.name]] = (by_channel / wanted.std()).square().mean().sqrt().item()
+    return shifts
+
+
+shifts = {(way, relu): mean_shifts(corrected["4 bits, tensor"][way], relu)
+          for relu in (False, True) for way in ("nearest", "empirical")}
+titles = {(way, relu): f"{way}, {'behind the ReLU' if relu else 'sums'}" for way, relu in shifts}
+plots.shifts_figure(list(next(iter(shifts.values()))),
+                    {titles[key]: list(found.values()) for key, found in shifts.items()})
+
+# %%
+total = {way: sum(shifts[way, False].values()) for way in ("nearest", "empirical")}
+claim("Over all layers, empirical correction takes away more than half of the sums' shift.",
+      total["empirical"] < 0.5 * total["nearest"])
+
+# %% [markdown]
+# With 8 bits there is hardly a shift to take back. With few bits, read the table before you trust it: a mean that is right is no promise of right answers. The sums' means are right afterwards, up to what differs between training and validation images. *Behind* the ReLU they need not be: it cuts the noise, too, and noise that is cut on one side has a mean.
+#
+# ## To which neighbour?
+#
+# Two weights of 0.4 steps read $x = (1, 1)$. Both rounded to nearest, to 0: the sum is wrong by −0.8. One down and one up: by +0.2. *Errors of rounding add up or cancel, and nearest does not ask.* The nine weights with which a filter of the first layer reads green, in 4 bits, on all windows of 128 images, and all $2^9$ ways to round them:
+
+# %% tags=["nbval-ignore-output"]
+first = graph.layers[0]  # weight (16, 3, 3, 3)
+steps = min_max(first.weight, Codes(4, restricted=True), symmetric=True, axis=0).scale.double()
+windows = torch.nn.functional.unfold(calibration[:128, 1:2], 3).transpose(1, 2).reshape(-1, 9).double()
+moments = windows.T @ windows / len(windows)  # (9, 9), the mean of x xᵀ: an error e costs eᵀ (x xᵀ) e
+directions = torch.tensor(np.indices([2] * 9).reshape(9, -1).T)  # (512, 9): 0 is down, 1 is up
+left, better = [], []
+for w, step in zip(first.weight[:, 1].flatten(1).double(), steps, strict=True):
+    errors = (torch.floor(w / step) + directions) * step - w  # (512, 9)
+    costs = (errors @ moments * errors).sum(1)
+    nearest = torch.round(w / step) * step - w
+    cost = nearest @ moments @ nearest
+    left.append(float(costs.min() / cost))
+    better.append(int((costs < cost).sum()))
+print(f"{len(left)} filters; error of the best rounding / of nearest: "
+      f"{min(left):.3f} … {max(left):.3f}, in the middle {np.median(left):.3f}")
+print(f"of 512 roundings are better than nearest: {min(better)} … {max(better)}")
+
+# %%
+claim("In the middle, the best rounding of the nine weights makes less than half of nearest's error.",
+      np.median(left) < 0.5)
+
+# %% [markdown]
+# Neighbouring pixels are alike: what counts is the *sum* of the nine errors, and nearest leaves it to chance.
+
+# %% [markdown]
+# **Exercise 12.5.** Find it.
+
+
+# %%
+def best_rounding(weights, scale, x):
+    """Codes (K,), int64, whose output differs least from that of the weights, in the mean square over x.
+
+    weights: (K,), K ≤ 10; scale > 0; x: (N, K). Every code is floor(w / scale) or that plus 1, also where
+    w / scale is a whole number; no code is clipped. The output of codes q is x @ (scale · q).
+    """
+    ...
+
+
+check("12.5", best_rounding)
+
+# %% [markdown]
+# A layer has thousands of weights, not ten. *AdaRound* learns the directions: each weight gets a number $V$, and
+#
+# $$\tilde W = S \cdot \mathrm{clip}\bigl(\lfloor W / S \rfloor + h(V),\, q_l,\, q_h\bigr), \qquad h(V) = \mathrm{clip}\bigl(1.2\,\sigma(V) - 0.1,\, 0,\, 1\bigr), \tag{4}$$
+#
+# with the logistic function $\sigma$. Gradient steps make the error of the layer's outputs small (behind the ReLU: what it cuts need not be right), plus $\lambda \sum (1 - |2 h(V) - 1|^\beta)$, which is 0 only where $h$ is 0 or 1; $\beta$ falls, and pulls harder and harder. At the end each weight has gone down or up. Only codes change, not the file's size or speed. Weights in 4 bits, activations in 8:
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.quantization.adaround import Rounding, adaround
+
+fits, w4a8 = [], corrected["4 bits, channel"]["nearest"]
+settings = Rounding(steps=200, rate=0.03, patches=2048, batch=128)
+learned = adaround(w4a8, calibration[:256], settings, say=fits.append)
+for fit in fits:
+    print(f"{called[fit.layer]:10} error {fit.nearest:.4f} → {fit.learned:.4f}; "
+          f"{100 * fit.flipped:.0f} % of the weights not at their nearest code")
+ways = {"nearest": biased["4 bits, channel"]["nearest"], "AdaRound": score(learned),
+        "bias correction": biased["4 bits, channel"]["empirical"],
+        "AdaRound, then bias correction": score(correct_biases(learned, calibration[:256]))}
+for name, (share, db) in ways.items():
+    print(f"{name:31} {100 * share:.1f} % right, logits {db:.1f} dB")
+
+# %% tags=["nbval-ignore-output"]
+noise_left = 10 ** ((ways["nearest"][1] - ways["AdaRound"][1]) / 10)
+reveal("12.p2", noise_left)
+
+# %%
+claim("AdaRound leaves less than 80 % of the noise that nearest makes.", noise_left < 0.8)
+
+# %% [markdown]
+# These are few steps, on few images. See the last row before you correct biases on top: AdaRound has fitted what comes out of the ReLU, and correction moves the sums before it.
+#
+# <!-- RECORDED: w4a8_adaround_drop_points from quantization_<data>.json and the rows of quantization_peers.json go here -->
+#
+# ## Which layer hurts?
+#
+# One layer at a time in few bits, all others in FP32, on the choosing half; the SQNR needs no labels.
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.quantization.sensitivity import bits_for_budget, in_bits, sensitivity, weight_bytes
+
+options = (2, 3, 4, 5, 6, 8)
+rows = sensitivity(graph, choosing[::2], options, choosing_labels[::2])
+of = {(row.layer, row.bits): row for row in rows}
+weighted = [layer for layer in graph.layers if hasattr(layer, "weight")]
+table = []
+for layer in weighted:
+    told = [of[layer.name, bits] for bits in (2, 3, 4, 8)]
+    cells = [f"{one.sqnr_db:.0f} dB, {100 * one.accuracy:.0f} %" for one in told]
+    table.append([called[layer.name], *cells, f"{weight_bytes(layer, 4):,}"])
+print(text_table(["alone in", "2 bits", "3 bits", "4 bits", "8 bits", "bytes at 4 bits"], table))
+
+# %% [markdown]
+# Noises of independent layers add up. So: choose each layer's bits so that the sum of noises is least and the bytes fit. Giving bits step by step to the layer that gains most for a byte can get stuck: small layers spend what a large one needs for its next step. With a few layers, all choices can be compared.
+#
+# **Exercise 12.6.** The best of all.
+
+
+# %%
+def best_bits(noise, sizes, budget):
+    """For each layer the column of its choice, a list of L integers: the least sum of noise that fits.
+
+    noise and sizes: (L, K), of each layer at each of K numbers of bits; L ≤ 5, K ≤ 4. The sum of the chosen
+    sizes must be ≤ budget; at least one choice fits, and no other one has the least sum, too.
+    """
+    ...
+
+
+check("12.6", best_bits)
+
+# %% [markdown]
+# `bits_for_budget` does that for many layers: it keeps, layer by layer, only the choices that no other one beats in bytes *and* noise. The budget: what 4 bits everywhere take. Controls: other choices of the same bytes, by chance.
+
+# %% tags=["nbval-ignore-output"]
+def in_mixed_bits(bits):
+    logits = graph.changed({layer.name: in_bits(layer, bits[layer.name]) for layer in weighted})(scored)
+    return accuracy(logits), sqnr_db(in_floats, logits)
+
+
+def bytes_of(bits):
+    return sum(weight_bytes(layer, bits[layer.name]) for layer in weighted)
+
+
+uniform = {layer.name: 4 for layer in weighted}
+budget = bytes_of(uniform)
+best = bits_for_budget(rows, budget)
+by_chance = []
+while len(by_chance) < 10:
+    drawn = {layer.name: int(rng.choice(options)) for layer in weighted}
+    if 0.95 * budget <= bytes_of(drawn) <= budget:
+        by_chance.append(in_mixed_bits(drawn))
+mixed = {"4 bits everywhere": in_mixed_bits(uniform), "chosen": in_mixed_bits(best),
+         "by chance, the best of 10": max(by_chance, key=lambda one: one[1])}
+print("chosen:", ", ".join(f"{called[name]} {bits}" for name, bits in best.items()),
+      f"({bytes_of(best):,} of {budget:,} bytes)")
+for name, (share, db) in mixed.items():
+    print(f"{name:26} {100 * share:.1f} % right, logits {db:.1f} dB")
+
+# %%
+claim("Chosen bits have at least the SQNR of 4 bits everywhere, within half a dB, and of ten random choices.",
+      mixed["chosen"][1] > mixed["4 bits everywhere"][1] - 0.5
+      and mixed["chosen"][1] > mixed["by chance, the best of 10"][1] - 0.5)
+
+# %% [markdown]
+# Layers disturb one another, so the sum is a model, and the choice was measured as a whole, on images that had no say in it.
+#
+# ## Static or dynamic?
+#
+# All ranges so far are *static*: fixed before the first image. A *dynamic* range is the smallest and largest value of this very call, found at run time (ONNX: DynamicQuantizeLinear). It costs a pass over the tensor and needs no calibration. It pays where ranges change with the input, as with sentences, audio, or an exposure that calibration has not seen:
+
+# %% tags=["nbval-ignore-output"]
+bits_4 = Codes(4, signed=False)
+for light in (1.0, 0.5, 0.2):
+    darker = graph.tensors(scored[:200] * light)[convolutions[0]]  # (200, C, H, W)
+    static = fake_quantize(darker, seen["least squares", 4][convolutions[0]].affine(bits_4))
+    dynamic = torch.stack([fake_quantize(one, min_max(one, bits_4)) for one in darker])  # one image a call
+    print(f"light × {light}: {called[convolutions[0]]}, 4 bits, static {sqnr_db(darker, static):.1f} dB, "
+          f"dynamic {sqnr_db(darker, dynamic):.1f} dB")
+
+# %% [markdown]
+# ## The doctor
+#
+# A quantized network is wrong, or slow. `diagnose` takes it and a network that is right, feeds each of its layers with what the right one reads, and names the layers that are wrong *then* (here on images of the choosing half). Make a patient yourself: put another fault from the list into the first line of the second cell.
+
+# %% tags=["nbval-ignore-output"]
+from course_lib.experiments import quantization_faults as faults
+from course_lib.experiments.quantization_patients import healthy, named_first
+from course_lib.quantization.doctor import diagnose
+
+folder = tempfile.TemporaryDirectory()
+well = healthy(student, calibration[:256], Path(folder.name))
+shown, shown_labels = choosing[:256], choosing_labels[:256]
+
+
+def examine(fault):
+    """Put a fault into the healthy network: the patient, and the doctor's report."""
+    patient = fault(well)
+    fed = shown if patient.feed is None else patient.feed(shown)
+    return patient, diagnose(patient.reference, patient.suspect, shown, shown_labels, suspect_images=fed)
+
+
+# %% tags=["nbval-ignore-output"]
+fault = faults.range_too_small
+patient, report = examine(fault)
+print("faults:", *(f"{one.__name__}," for one in faults.FAULTS), end="\n\n")
+print(fault.__doc__, report, sep="\n\n")
+
+# %% [markdown]
+# *Alone* is a layer that reads what the healthy network gives; *together*, what its own network gives. Damage done by one layer stays visible together in all that follow, and alone in that one only. And "why is INT8 not faster here?" Six patients, the last one with the weights of one layer left in float:
+
+# %% tags=["nbval-ignore-output"]
+named = {}
+for fault in (faults.images_divided_twice, faults.wrong_zero_point, faults.swapped_channel_scales,
+              faults.norm_not_folded, faults.weights_in_4_bits, faults.operator_in_float):
+    patient, report = examine(fault)
+    named[fault.__name__] = named_first(patient, report)
+    print(f"{fault.__name__}: {report.answers.all.flipped} of {len(shown)} answers flipped")
+    print(f"  {report.findings[0]}\n")
+
+# %%
+claim("The doctor's first finding names the fault and its layer, in all six.", all(named.values()))
+
+# %% [markdown]
+# Look at how few answers some faults flip. A network can be ill and pass a test of accuracy.
+#
+# ## Pitfalls
+#
+# * **Calibration images prepared otherwise** than at run time: one of 512 is enough. Print the ranges.
+# * **Calibration on test images:** a leak.
+# * **Min-max on ever more images.**
+# * **Least squares taken for robust.**
+# * **Entropy with the clipped mass in both distributions,** or in none, or with the zeros counted.
+# * **A moving average merged** from two machines, or begun with the outlier.
+# * **Equalization across a sum,** where both branches need the same factor.
+# * **The sign of the correction;** a mean over images that forgets positions.
+# * **Bias correction after AdaRound.**
+# * **Noise of single layers taken for the network's.** Measure the whole.
+# * **Choosing on the images that judge.**
+#
+# ## Recap
+
+# %% tags=["nbval-ignore-output"]
+def percent(fraction):
+    return f"{100 * fraction:.1f} %"
+
+
+three, spoil = biased["3 bits, tensor"], equal["spoiled"]
+display(Markdown(f"""
+1. 8 bits with min-max leave {percent(right["min-max"][0][0])} right (FP32 {percent(whole)}). With 4 bits for
+   activations: min-max {percent(right["min-max"][-1][0])}, least squares
+   {percent(right["least squares"][-1][0])}, entropy {percent(right["entropy"][-1][0])}.
+2. One image of 512 not divided by 255: min-max falls to {percent(with_outlier["min-max"])}, least squares to
+   {percent(with_outlier["least squares"])}, percentile {percent(with_outlier["percentile"])}, moving average
+   {percent(with_outlier["moving average"])}.
+3. Least squares is within half a dB of its end from {settled} images on; from 64 to 512 images min-max went
+   from {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
+4. Channels spoiled up to a hundredfold: {percent(spoil[0][0])} right with one weight scale a tensor,
+   {percent(equal["spoiled, equalized"][0][0])} equalized, {percent(spoil[1][0])} with one a channel.
+5. 3-bit weights, one scale a tensor: {percent(three["nearest"][0])} right, biases corrected
+   {percent(three["empirical"][0])}, without data {percent(three["analytic"][0])}.
+6. 4-bit weights: nearest {percent(ways["nearest"][0])} and {ways["nearest"][1]:.1f} dB, AdaRound
+   {percent(ways["AdaRound"][0])} and {ways["AdaRound"][1]:.1f} dB: {percent(noise_left)} of the noise.
+7. Bits by budget: {mixed["chosen"][1]:.1f} dB; 4 bits everywhere, the same bytes:
+   {mixed["4 bits everywhere"][1]:.1f} dB.
+8. The doctor named {sum(named.values())} of {len(named)} faults first.
+"""))
+
+# %% [markdown]
+# Next: [13 · quantization-aware training](13_quantization_aware_training.ipynb). What if choosing is not enough, and training is possible after all?
+#
+# ## References
+#
+# * M. Nagel et al. (2019). *Data-free quantization through weight equalization and bias correction.* [arXiv:1906.04721](https://arxiv.org/abs/1906.04721): eq. 9 to 12 (equalization), section 4.2 and appendices B and C (bias correction), figure 2.
+# * M. Nagel et al. (2020). *Up or down? Adaptive rounding for post-training quantization.* [arXiv:2004.10568](https://arxiv.org/abs/2004.10568): eq. 21 to 25.
+# * M. Nagel et al. (2021). *A white paper on neural network quantization.* [arXiv:2106.08295](https://arxiv.org/abs/2106.08295), section 3.
+# * S. Migacz (2017). *8-bit inference with TensorRT.* GTC, slides 32 to 38: entropy.
+# * Z. Dong et al. (2019). *HAWQ: Hessian aware quantization.* [arXiv:1905.03696](https://arxiv.org/abs/1905.03696): bits by sensitivity.
