@@ -56,39 +56,33 @@ def shape_divergences(counts: np.ndarray, levels: int) -> np.ndarray:
     >>> shape_divergences(np.array([0, 0, 3, 5, 5, 3, 0, 0]), 4).argmin()
     np.int64(0)
     """
-    middle, found = len(counts) // 2, []
-    for reach in range(levels // 2, middle + 1):
-        start = middle - reach
-        inside = counts[start : len(counts) - start]
-        p = inside.astype(np.float64)
-        p[0] += counts[:start].sum()
-        p[-1] += counts[len(counts) - start :].sum()
-        found.append(_divergence(p, _spread(inside, p != 0, levels)))
-    return np.array(found)
+    middle, below = len(counts) // 2, np.concatenate([[0], np.cumsum(counts)])
+    return np.array([_divergence(counts, below, middle - r, levels) for r in range(levels // 2, middle + 1)])
 
 
-def _spread(inside: np.ndarray, used: np.ndarray, levels: int) -> np.ndarray:
-    """The counts of each group, evenly over those of its bins that are used; bins that fit no group: into the last."""
-    size = len(inside) // levels
-    groups = inside[: size * levels].reshape(levels, size).sum(1).astype(np.float64)
-    groups[-1] += inside[size * levels :].sum()
-    among = used[: size * levels].reshape(levels, size)
-    shares = np.divide(groups, among.sum(1), out=np.zeros(levels), where=among.any(1))
-    spread = np.zeros(len(inside))
-    spread[: size * levels] = np.repeat(shares, size)
-    return spread
+def _divergence(counts: np.ndarray, below: np.ndarray, start: int, levels: int) -> float:
+    """KL(p ‖ q) of the bins from start to as far from the end. Args: below: how many values lie below each edge."""
+    stop = len(counts) - start
+    p = counts[start:stop].astype(np.float64)
+    p[0] += below[start]
+    p[-1] += below[-1] - below[stop]
+    used, q, size = p > 0, np.zeros_like(p), len(p) // levels
+    # The counts of each group, evenly over those of its bins that are used; bins that fit no group: into the last.
+    edges = np.arange(start, start + size * levels + 1, size)
+    groups = np.diff(below[edges])
+    groups[-1] += below[stop] - below[edges[-1]]
+    among = np.add.reduceat(used[: size * levels], edges[:-1] - start, dtype=np.int64)
+    q[: size * levels].reshape(levels, size)[:] = np.where(among > 0, groups / np.maximum(among, 1), 0)[:, None]
+    p, q = _smooth(p), _smooth(q)
+    return math.inf if p is None or q is None else float((p * np.log(p / q)).sum())
 
 
-def _divergence(p: np.ndarray, q: np.ndarray, floor: float = 1e-4) -> float:
-    """KL(p ‖ q) of counts, both made smooth: a little of what is there goes to each empty bin. inf: all are empty."""
-    smooth = []
-    for counts in (p, q):
-        empty = counts == 0
-        if empty.all():
-            return math.inf
-        taken = floor * empty.sum() / (~empty).sum()
-        if taken >= 1:
-            return math.inf
-        smooth.append(counts + floor * empty - taken * ~empty)
-    p, q = (counts / counts.sum() for counts in smooth)
-    return float((p * np.log(p / q)).sum())
+def _smooth(counts: np.ndarray, floor: float = 1e-4) -> np.ndarray | None:
+    """Probabilities; a little of what is there goes to each empty bin. None: too little is there."""
+    used = counts > 0
+    held = np.count_nonzero(used)
+    taken = floor * (len(counts) - held) / max(held, 1)
+    if held == 0 or taken >= 1:
+        return None
+    counts = np.where(used, counts - taken, floor)
+    return counts / counts.sum()
