@@ -23,6 +23,7 @@ import numpy as np
 
 from course_lib.data import SignDataset
 from course_lib.deploy.onnx import open_session, shorten_names
+from course_lib.quantization.image_range import require_images
 from course_lib.storage.files import atomic_path
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def quantize_static_int8(
     Raises:
         ValueError: images of another type, shape or range.
         CourseError: the FP32 file is missing or is no ONNX model.
+    Warns: ImageRangeWarning: images that can hardly be what the network sees.
     Matches: onnxruntime.quantization.quantize_static.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -117,5 +119,4 @@ def _check_images(images: np.ndarray) -> None:
     if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or len(images) == 0:
         kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
         raise ValueError(f"calibration_images must be a float32 array (N, 3, H, W), N ≥ 1, got {kind}")
-    if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
-        raise ValueError("calibration_images must be finite and in [0, 1]; divide bytes by 255")
+    require_images(images)
