@@ -17,7 +17,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -31,14 +31,22 @@ if TYPE_CHECKING:
 
 
 def quantize_static_int8(
-    fp32_path: str | Path, int8_path: str | Path, calibration_images: np.ndarray, *, reduce_range: bool = True
+    fp32_path: str | Path,
+    int8_path: str | Path,
+    calibration_images: np.ndarray,
+    *,
+    reduce_range: bool = True,
+    per_channel: bool = True,
+    method: Literal["MinMax", "Entropy", "Percentile"] = "MinMax",
 ) -> Path:
-    """Write the INT8 (U8S8, QDQ, per-channel, min-max) version of an FP32 ONNX file.
+    """Write the INT8 (U8S8, QDQ) version of an FP32 ONNX file.
 
     Args:
         fp32_path, int8_path: what is read, and what is written.
         calibration_images: (N, 3, H, W), float32 in [0, 1], from the training part; some hundreds are enough.
         reduce_range: keep weights to 7 bits, so that CPUs without VNNI cannot saturate.
+        per_channel: one weight scale an output channel, else one a layer.
+        method: how ONNX Runtime chooses the activations' ranges.
     Returns: ``int8_path``.
     Raises:
         ValueError: images of another type, shape or range.
@@ -63,9 +71,9 @@ def quantize_static_int8(
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            per_channel=True,
+            per_channel=per_channel,
             reduce_range=reduce_range,
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=CalibrationMethod[method],
         )
         shorten_names(part)
         open_session(part)
@@ -93,11 +101,12 @@ def calibration_images(dataset: SignDataset, count: int, *, seed: int = 0) -> np
 
 
 class _Reader:
-    """Feeds the calibration images to onnxruntime.quantization in small batches."""
+    """Feeds the calibration images to onnxruntime.quantization in batches of one size, as its histograms need them."""
 
     def __init__(self, images: np.ndarray, input_name: str):
+        size = max(size for size in range(1, 65) if len(images) % size == 0)
         self._batches: Iterator[dict[str, np.ndarray]] = iter(
-            [{input_name: images[start : start + 50]} for start in range(0, len(images), 50)]
+            [{input_name: images[start : start + size]} for start in range(0, len(images), size)]
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
