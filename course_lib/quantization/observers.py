@@ -35,7 +35,11 @@ Range = tuple[Tensor, Tensor]
 
 
 class Observer(ABC):
-    """Sees a tensor in batches; says which range its codes shall span."""
+    """Sees a tensor in batches; says which range its codes shall span.
+
+    There is one range for the whole tensor, so batches may have any shapes. An axis with ranges of its own is for
+    weights, which are there all at once: see ``min_max``.
+    """
 
     @abstractmethod
     def update(self, x: Tensor) -> None:

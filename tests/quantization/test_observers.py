@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from course_lib.quantization.affine import Codes, dequantize, from_range, quantize
+from course_lib.quantization.aware.preparing import Magnitudes
 from course_lib.quantization.entropy import Entropy, shape_divergences
 from course_lib.quantization.histogram import Histogram
 from course_lib.quantization.observers import LeastSquares, MinMax, MovingAverage, Percentile
@@ -280,6 +282,9 @@ MERGES = {
     "percentages": (Percentile(99), Percentile(90), "percent 99 and 90"),
     "codes": (LeastSquares(Codes(4)), LeastSquares(Codes(8)), "codes"),
     "bins": (Percentile(99, 64), Percentile(99, 128), "64 and 128 bins"),
+    "symmetry": (LeastSquares(Codes(8)), LeastSquares(Codes(8), symmetric=True), "symmetric False and True"),
+    "bins of the error": (LeastSquares(Codes(8), bins=64), LeastSquares(Codes(8), bins=128), "64 and 128 bins"),
+    "more than a range": (MinMax(), Magnitudes(), "MinMax cannot be merged with a Magnitudes"),
     "levels": (Entropy(32, 256), Entropy(64, 256), "levels 32 and 64"),
     "moving averages": (MovingAverage(), MovingAverage(), "order of their batches"),
 }
@@ -287,8 +292,13 @@ MERGES = {
 
 @pytest.mark.parametrize(("one", "other", "message"), MERGES.values(), ids=MERGES.keys())
 def test_what_does_not_fit_together_is_not_merged(one, other, message):
+    one, other = copy.deepcopy(one), copy.deepcopy(other)
+    one.update(draw(0))
+    other.update(10 * draw(0))
+    before = one.ends()
     with pytest.raises(ValueError, match=message):
         one.merge(other)
+    assert one.ends() == before
 
 
 @pytest.mark.parametrize(
