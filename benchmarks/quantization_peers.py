@@ -125,18 +125,16 @@ def ours(
     graph: LayerGraph, fp32: Path, folder: Path, images: Tensor, choosing: Tensor, *, per_channel: bool
 ) -> tuple[dict[str, Path], dict[str, object]]:
     """Our two files, and which recipe is the best one's."""
-    wanted, part = run_session(open_session(fp32), choosing.numpy()), folder / "candidate.onnx"
+    wanted = run_session(open_session(fp32), choosing.numpy())
+    made: dict[Recipe, Path] = {}
 
     def divergence(recipe: Recipe) -> float:
-        export_qdq(recipe.network(graph, images, per_channel=per_channel), part)
-        return answer_divergence(wanted, run_session(open_session(part), choosing.numpy()))
+        name = f"ours_{len(made)}{'' if per_channel else PER_TENSOR}.onnx"
+        made[recipe] = export_qdq(recipe.network(graph, images, per_channel=per_channel), folder / name)
+        return answer_divergence(wanted, run_session(open_session(made[recipe]), choosing.numpy()))
 
     recipe, tried = chosen_recipe(divergence)
-    found = {}
-    for name, one in (("ours_min_max", Recipe()), ("ours_best", recipe)):
-        network = one.network(graph, images, per_channel=per_channel)
-        found[name] = export_qdq(network, folder / f"{name}{'' if per_channel else PER_TENSOR}.onnx")
-    return found, {"recipe": str(recipe), "divergences": tried}
+    return {"ours_min_max": made[Recipe()], "ours_best": made[recipe]}, {"recipe": str(recipe), "divergences": tried}
 
 
 def nncf_file(
