@@ -16,8 +16,8 @@ hold 8-bit codes only, so there is no setting with fewer bits that all three hav
 * **ours**: ``min_max``, the default of ``quantize_network``; and ``best``: observer, then equalization, then how
   weights and biases are corrected, each chosen by the least KL divergence from FP32's answers on 1,024 other *training*
   images. The scored images choose nothing.
-* **ONNX Runtime**: ``quantize_static`` with min-max, and with percentiles. Its entropy calibration is left out: with its
-  default numbers of bins and levels it has one range to choose, min-max's.
+* **ONNX Runtime**: ``quantize_static`` with min-max, and with percentiles. Its entropy calibration is left out: with as
+  many bins as levels, its default, it has one range to choose, min-max's.
 * **NNCF**: ``nncf.quantize`` for the CPU, with its default preset and fast bias correction; one image at a time, as its
   documentation has it. By itself its ranges end at the *mean* of the images' smallest and largest values, so that the
   brightest images are clipped; ``nncf_min_max`` has ranges that clip nothing, as the others' min-max.
@@ -267,7 +267,8 @@ def main() -> None:
             figures |= answer_figures(role, fp32, files, splits.validation)
             if options.sessions:
                 figures |= time_figures(role, files | {"fp32": fp32}, images[:1].numpy(), options.sessions)
-            print(f"{role}: {recipes[role]}", *(f"{name}: {one}" for name, one in figures.items()), sep="\n", flush=True)
+            lines = [f"{name}: {figure}" for name, figure in figures.items() if name.startswith(role)]
+            print(f"{role}: {recipes[role]}", *lines, sep="\n", flush=True)
     if options.record:
         command = f"python benchmarks/{NAME}.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
         name = NAME if key == "rendered" else f"{NAME}_{key}"
