@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from course_lib.quantization.affine import Affine, Codes, dequantize, from_range, min_max, quantize
 from course_lib.quantization.graph import INPUT, Flatten, Layer, LayerGraph, Weighted, layer_graph
+from course_lib.quantization.image_range import require_images
 from course_lib.quantization.observers import MinMax, Observer
 
 WEIGHT_CODES = Codes(7, restricted=True)
@@ -95,16 +96,16 @@ def observe(
     """One observer a tensor, by name, that saw its values on some images.
 
     Args:
-        images: (N, C, H, W), float32, N ≥ 1, from the training part.
+        images: (N, C, H, W), float32 in [0, 1], N ≥ 1, from the training part; see ``require_images``.
         observer: makes a fresh one.
-    Raises: ValueError: no image.
+    Raises: ValueError: no image, or images outside [0, 1].
+    Warns: ImageRangeWarning: images that can hardly be what the network sees.
 
     >>> graph = layer_graph(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()))
     >>> observe(graph, torch.tensor([[[[0.25, 1.0]]]]), MinMax)["images"].ends()
     (tensor(0.2500), tensor(1.))
     """
-    if len(images) == 0:
-        raise ValueError("there must be at least one calibration image")
+    require_images(images)
     found = {name: observer() for name in (INPUT, *(layer.name for layer in graph.layers))}
     for batch in images.split(batch_size):
         for name, tensor in graph.tensors(batch).items():
@@ -133,11 +134,10 @@ def quantize_network(
         observer: makes a fresh one for each activation; see ``course_lib.quantization.observers``.
     Raises: ValueError: an unknown operator, no image, images outside [0, 1], unsigned codes for weights, or
         activations that are not finite.
+    Warns: ImageRangeWarning: images that can hardly be what the network sees.
     """
     if not weight_codes.signed:
         raise ValueError("weight_codes must be signed: weights lie on both sides of 0")
-    if len(images) and not 0 <= float(images.amin()) <= float(images.amax()) <= 1:
-        raise ValueError("images must be finite and in [0, 1]; divide bytes by 255")
     graph = model if isinstance(model, LayerGraph) else layer_graph(model)
     seen = observe(graph, images, observer)
     activations = {name: one.affine(activation_codes) for name, one in seen.items()}
@@ -198,7 +198,7 @@ def simulated_logits(network: QuantizedNetwork, images: Tensor, *, batch_size: i
 
 
 def _half_of_an_image() -> QuantizedNetwork:
-    """A network for the examples: one weight, 0.5, calibrated on images that reach 1."""
+    """A network for the examples: one weight, 0.5, calibrated on an image that reaches 1."""
     convolution = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(convolution.weight, 0.5)
-    return quantize_network(nn.Sequential(convolution), torch.ones(1, 1, 1, 1))
+    return quantize_network(nn.Sequential(convolution), torch.tensor([[[[0.0, 1.0]]]]))

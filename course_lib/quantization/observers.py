@@ -35,7 +35,11 @@ Range = tuple[Tensor, Tensor]
 
 
 class Observer(ABC):
-    """Sees a tensor in batches; says which range its codes shall span."""
+    """Sees a tensor in batches; says which range its codes shall span.
+
+    There is one range for the whole tensor, so batches may have any shapes. An axis with ranges of its own is for
+    weights, which are there all at once: see ``min_max``.
+    """
 
     @abstractmethod
     def update(self, x: Tensor) -> None:
@@ -212,26 +216,37 @@ class LeastSquares(HistogramObserver):
     def ends(self) -> Range:
         seen = self.histogram
         require_seen(seen.total > 0)
-        low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+        low, high = lowest, highest = min(seen.low, 0.0), max(seen.high, 0.0)
         fractions = np.linspace(1, 0.2, self.STEPS)
         if self.symmetric:
-            reach = max(-low, high)
-            best = min(fractions, key=lambda f: self.error(-f * reach, f * reach))
-            return _pair(-best * reach, best * reach)
+            reach = fractions * max(-low, high)
+            best = reach[self.errors(-reach, reach).argmin()]
+            return _pair(-best, best)
         for _ in range(2):
-            if high > 0:
-                high = max(seen.high, 0.0) * min(fractions, key=lambda f: self.error(low, f * max(seen.high, 0.0)))
-            if low < 0:
-                low = min(seen.low, 0.0) * min(fractions, key=lambda f: self.error(f * min(seen.low, 0.0), high))
+            if highest > 0:
+                high = (fractions * highest)[self.errors(low, fractions * highest).argmin()]
+            if lowest < 0:
+                low = (fractions * lowest)[self.errors(fractions * lowest, high).argmin()]
         return _pair(low, high)
 
-    def error(self, low: float, high: float) -> float:
-        """Mean squared error of the codes of a range, in units of x²."""
-        affine = from_range(*_pair(low, high), self.codes, symmetric=self.symmetric)
-        scale, zero = float(affine.scale), int(affine.zero_point)
-        middles = self.histogram.edges[:-1] + self.histogram.width / 2
-        codes = np.clip(np.rint(middles / scale) + zero, self.codes.low, self.codes.high)
-        return float((self.histogram.counts * ((codes - zero) * scale - middles) ** 2).sum() / self.histogram.total)
+    def errors(self, lows: np.ndarray | float, highs: np.ndarray | float) -> np.ndarray:
+        """Mean squared error of the codes of each range, float64 (R,), in units of x².
+
+        Args: lows, highs: of R ranges, (R,), or one end for all.
+        """
+        ends = np.broadcast_arrays(np.atleast_1d(lows), highs)
+        bottoms, tops = (torch.tensor(one, dtype=torch.float32) for one in ends)
+        affine = from_range(bottoms, tops, self.codes, symmetric=self.symmetric, axis=0)
+        scales, zeros = (x.double().unsqueeze(1).numpy() for x in (affine.scale, affine.zero_point))
+        held = np.flatnonzero(self.histogram.counts)
+        middles = self.histogram.edges[held] + self.histogram.width / 2
+        steps = np.rint(middles / scales)  # (R, bins that hold anything)
+        np.clip(steps, self.codes.low - zeros, self.codes.high - zeros, out=steps)
+        steps *= scales
+        steps -= middles
+        np.square(steps, out=steps)
+        steps *= self.histogram.counts[held]
+        return steps.sum(1) / self.histogram.total
 
 
 def require_seen(seen: bool) -> None:

@@ -17,12 +17,13 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from course_lib.data import SignDataset
 from course_lib.deploy.onnx import open_session, shorten_names
+from course_lib.quantization.image_range import require_images
 from course_lib.storage.files import atomic_path
 
 if TYPE_CHECKING:
@@ -30,44 +31,62 @@ if TYPE_CHECKING:
 
 
 def quantize_static_int8(
-    fp32_path: str | Path, int8_path: str | Path, calibration_images: np.ndarray, *, reduce_range: bool = True
+    fp32_path: str | Path,
+    int8_path: str | Path,
+    calibration_images: np.ndarray,
+    *,
+    reduce_range: bool = True,
+    per_channel: bool = True,
+    method: Literal["MinMax", "Entropy", "Percentile"] = "MinMax",
 ) -> Path:
-    """Write the INT8 (U8S8, QDQ, per-channel, min-max) version of an FP32 ONNX file.
+    """Write the INT8 (U8S8, QDQ) version of an FP32 ONNX file.
 
     Args:
         fp32_path, int8_path: what is read, and what is written.
         calibration_images: (N, 3, H, W), float32 in [0, 1], from the training part; some hundreds are enough.
         reduce_range: keep weights to 7 bits, so that CPUs without VNNI cannot saturate.
+        per_channel: one weight scale an output channel, else one a layer.
+        method: how ONNX Runtime chooses the activations' ranges. Its "Entropy" counts in 128 bins for 128 levels, which
+            leaves it one range to choose on most tensors: all that was seen.
     Returns: ``int8_path``.
     Raises:
         ValueError: images of another type, shape or range.
         CourseError: the FP32 file is missing or is no ONNX model.
+    Warns: ImageRangeWarning: images that can hardly be what the network sees.
     Matches: onnxruntime.quantization.quantize_static.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     _check_images(calibration_images)
     session = open_session(fp32_path)  # a missing or broken file is reported here, in one line
-    input_name = session.get_inputs()[0].name
+    reader = _Reader(calibration_images, session.get_inputs()[0].name)
     with tempfile.TemporaryDirectory() as folder, atomic_path(int8_path) as part, _quiet():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(fp32_path), str(prepared))
-        quantize_static(
-            str(prepared),
-            str(part),
-            # A class of our own, so that onnxruntime.quantization is not imported before it is needed.
-            cast("CalibrationDataReader", _Reader(calibration_images, input_name)),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=reduce_range,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+        _quantize(prepared, part, reader, reduce_range=reduce_range, per_channel=per_channel, method=method)
         shorten_names(part)
         open_session(part)
     return Path(int8_path)
+
+
+def _quantize(
+    prepared: Path, part: Path, reader: _Reader, *, reduce_range: bool, per_channel: bool, method: str
+) -> None:
+    """ONNX Runtime's call, with the course's types."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    quantize_static(
+        str(prepared),
+        str(part),
+        # A class of our own, so that onnxruntime.quantization is not imported before it is needed.
+        cast("CalibrationDataReader", reader),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        calibrate_method=CalibrationMethod[method],
+    )
 
 
 def calibration_images(dataset: SignDataset, count: int, *, seed: int = 0) -> np.ndarray:
@@ -91,11 +110,12 @@ def calibration_images(dataset: SignDataset, count: int, *, seed: int = 0) -> np
 
 
 class _Reader:
-    """Feeds the calibration images to onnxruntime.quantization in small batches."""
+    """Feeds the calibration images to onnxruntime.quantization in batches of one size, as its histograms need them."""
 
     def __init__(self, images: np.ndarray, input_name: str):
+        size = max(size for size in range(1, 65) if len(images) % size == 0)
         self._batches: Iterator[dict[str, np.ndarray]] = iter(
-            [{input_name: images[start : start + 50]} for start in range(0, len(images), 50)]
+            [{input_name: images[start : start + size]} for start in range(0, len(images), size)]
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -117,5 +137,4 @@ def _check_images(images: np.ndarray) -> None:
     if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or len(images) == 0:
         kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
         raise ValueError(f"calibration_images must be a float32 array (N, 3, H, W), N ≥ 1, got {kind}")
-    if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
-        raise ValueError("calibration_images must be finite and in [0, 1]; divide bytes by 255")
+    require_images(images)

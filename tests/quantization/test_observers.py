@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from course_lib.quantization.affine import Codes, dequantize, quantize
+from course_lib.quantization.affine import Codes, dequantize, from_range, quantize
+from course_lib.quantization.aware.preparing import Magnitudes
 from course_lib.quantization.entropy import Entropy, shape_divergences
 from course_lib.quantization.histogram import Histogram
 from course_lib.quantization.observers import LeastSquares, MinMax, MovingAverage, Percentile
@@ -63,6 +65,13 @@ def test_edges_are_counted_in_the_bin_that_they_begin(x):
     histogram = Histogram(8)
     histogram.update(torch.tensor(x))
     assert np.array_equal(histogram.counts, np.histogram(np.array(x, np.float32).astype(float), histogram.edges)[0])
+
+
+def test_more_numbers_than_are_counted_at_once_are_all_counted():
+    x = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    histogram = Histogram(256)
+    histogram.update(x)
+    assert np.array_equal(histogram.counts, np.histogram(x.double().numpy(), histogram.edges)[0])
 
 
 def test_an_empty_batch_changes_nothing():
@@ -142,7 +151,7 @@ def test_the_error_of_a_range_is_what_its_codes_do():
     ends.update(x)
     affine = ends.affine(Codes(5, signed=False))
     measured = float((dequantize(quantize(x, affine), affine) - x).double().square().mean())
-    assert observer.error(float(x.min()), float(x.max())) == pytest.approx(measured, rel=0.05)
+    assert observer.errors(float(x.min()), float(x.max())) == pytest.approx(measured, rel=0.05)
 
 
 def test_few_bins_stand_for_their_middles():
@@ -151,7 +160,71 @@ def test_few_bins_stand_for_their_middles():
     observer.update(x)
     for end in (0.3, 0.6):  # clipping is nearly all of the error
         clipped = float((x - x.clamp(max=end)).square().mean())
-        assert observer.error(0.0, end) == pytest.approx(clipped, rel=0.02)
+        assert observer.errors(0.0, end) == pytest.approx(clipped, rel=0.02)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_least_squares_is_the_search_one_range_after_the_other(seed, symmetric):
+    """All ranges at once choose what a loop over them chooses, each written out."""
+    x, codes = draw(seed) if seed % 2 else draw(seed).relu(), Codes(4, signed=symmetric)
+    observer = LeastSquares(codes, symmetric=symmetric)
+    observer.update(x)
+    counts, middles = observer.histogram.counts, observer.histogram.edges[:-1] + observer.histogram.width / 2
+
+    def error(low: float, high: float) -> float:
+        affine = from_range(torch.tensor(low).float(), torch.tensor(high).float(), codes, symmetric=symmetric)
+        scale, zero = float(affine.scale), int(affine.zero_point)
+        steps = np.clip(np.rint(middles / scale) + zero, codes.low, codes.high) - zero
+        return float((counts * (steps * scale - middles) ** 2).sum() / counts.sum())
+
+    fractions = np.linspace(1, 0.2, LeastSquares.STEPS)
+    lowest, highest = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    low, high = lowest, highest
+    if symmetric:
+        reach = max(-lowest, highest)
+        high = reach * min(fractions, key=lambda f: error(-f * reach, f * reach))
+        low = -high
+    else:
+        for _ in range(2):
+            high = highest * min(fractions, key=lambda f: error(low, f * highest))
+            low = lowest * min(fractions, key=lambda f: error(f * lowest, high))
+    assert observer.ends() == (torch.tensor(low).float(), torch.tensor(high).float())
+    assert observer.errors(low, high)[0] == pytest.approx(error(low, high), rel=1e-12)
+
+
+def divergence(counts: np.ndarray, reach: int, levels: int) -> float:
+    """KL(p ‖ q), bin by bin."""
+    start, stop = len(counts) // 2 - reach, len(counts) - len(counts) // 2 + reach
+    p = [float(count) for count in counts[start:stop]]
+    p[0] += counts[:start].sum()
+    p[-1] += counts[stop:].sum()
+    size, q = len(p) // levels, [0.0] * len(p)
+    for group in range(levels):
+        bins = range(group * size, (group + 1) * size)
+        end = len(p) if group == levels - 1 else bins.stop
+        among = sum(p[k] > 0 for k in bins)
+        for k in bins:
+            q[k] = counts[start + bins.start : start + end].sum() / among if among else 0.0
+    smooth = []
+    for values in (p, q):
+        empty = sum(value == 0 for value in values)
+        if empty == len(values) or 1e-4 * empty / (len(values) - empty) >= 1:
+            return float("inf")
+        smooth.append([value - 1e-4 * empty / (len(values) - empty) if value else 1e-4 for value in values])
+    p, q = (np.array(values) / sum(values) for values in smooth)
+    return float((p * np.log(p / q)).sum())
+
+
+@pytest.mark.parametrize(("bins", "levels"), [(64, 8), (96, 32), (65, 16)])
+@pytest.mark.parametrize("seed", range(5))
+def test_divergences_are_those_bin_by_bin(seed, bins, levels):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.choice([0.02, 0.3, 4, 1000]), bins) * rng.integers(0, 2, bins)
+    if seed == 4:
+        counts[: bins // 2] = 0
+    expected = [divergence(counts, reach, levels) for reach in range(levels // 2, bins // 2 + 1)]
+    assert shape_divergences(counts, levels) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -209,6 +282,9 @@ MERGES = {
     "percentages": (Percentile(99), Percentile(90), "percent 99 and 90"),
     "codes": (LeastSquares(Codes(4)), LeastSquares(Codes(8)), "codes"),
     "bins": (Percentile(99, 64), Percentile(99, 128), "64 and 128 bins"),
+    "symmetry": (LeastSquares(Codes(8)), LeastSquares(Codes(8), symmetric=True), "symmetric False and True"),
+    "bins of the error": (LeastSquares(Codes(8), bins=64), LeastSquares(Codes(8), bins=128), "64 and 128 bins"),
+    "more than a range": (MinMax(), Magnitudes(), "MinMax cannot be merged with a Magnitudes"),
     "levels": (Entropy(32, 256), Entropy(64, 256), "levels 32 and 64"),
     "moving averages": (MovingAverage(), MovingAverage(), "order of their batches"),
 }
@@ -216,8 +292,13 @@ MERGES = {
 
 @pytest.mark.parametrize(("one", "other", "message"), MERGES.values(), ids=MERGES.keys())
 def test_what_does_not_fit_together_is_not_merged(one, other, message):
+    one, other = copy.deepcopy(one), copy.deepcopy(other)
+    one.update(draw(0))
+    other.update(10 * draw(0))
+    before = one.ends()
     with pytest.raises(ValueError, match=message):
         one.merge(other)
+    assert one.ends() == before
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,26 @@ def test_the_full_range_is_used_when_asked_for(files, tmp_path, images):
     assert max(int(np.abs(kernel.astype(int)).max()) for kernel in kernels) == 127
 
 
+def test_one_scale_a_layer_when_asked_for(files, tmp_path, images):
+    path = quantize_static_int8(files[0], tmp_path / "tensor.onnx", images, per_channel=False)
+    arrays = weights(path)
+    for node in onnx.load(path).graph.node:
+        if node.op_type == "DequantizeLinear" and arrays.get(node.input[0], np.zeros(0)).ndim in (2, 4):
+            assert arrays[node.input[1]].size == 1
+
+
+@pytest.mark.parametrize("count", [64, 51])  # histograms need batches of one size
+def test_percentiles_clip_and_entropy_has_nothing_to_choose(files, tmp_path, images, count):
+    ends = {}
+    for method in ("MinMax", "Percentile", "Entropy"):
+        path = quantize_static_int8(files[0], tmp_path / f"{method}.onnx", images[:count], method=method)
+        graph, arrays = onnx.load(path).graph, weights(path)
+        node = next(n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] != "images")
+        ends[method] = arrays[node.input[1]].item()
+    assert ends["Percentile"] < ends["MinMax"]
+    assert ends["Entropy"] == ends["MinMax"]  # 128 histogram bins for 128 levels leave one range to choose
+
+
 def test_int8_logits_are_close_to_fp32(files, images):
     full, small = (run_session(open_session(path), images) for path in files)
     noise = np.square(small - full).mean() / np.square(full - full.mean()).mean()

@@ -178,11 +178,10 @@ def prepare(
         relative: of the steps; see ``learned_step``. False: to be trained by SGD, as in the paper.
     Raises: ValueError: an operator that ``layer_graph`` does not know, two BatchNorms behind one another, no image,
         images outside [0, 1], activations that are not finite, or another method.
+    Warns: ImageRangeWarning: images that can hardly be what the network sees.
     """
     if activations not in ("step", "clip"):
         raise ValueError(f"activations must be 'step' or 'clip', got {activations!r}")
-    if len(images) and not 0 <= float(images.amin()) <= float(images.amax()) <= 1:
-        raise ValueError("images must be finite and in [0, 1]; divide bytes by 255")
     graph = layer_graph(model)
     layers = _quantized_layers(model, graph, bits, per_channel=per_channel, relative=relative)
     seen = observe(graph, images, Magnitudes)

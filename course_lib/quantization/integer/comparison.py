@@ -48,7 +48,7 @@ def runtime_codes(
     >>> from course_lib.quantization.calibrated import quantize_network
     >>> halved = torch.nn.Conv2d(1, 1, 1, bias=False)
     >>> _ = torch.nn.init.constant_(halved.weight, 0.5)
-    >>> network = quantize_network(torch.nn.Sequential(halved), torch.ones(1, 1, 1, 1))
+    >>> network = quantize_network(torch.nn.Sequential(halved), torch.tensor([[[[0.0, 1.0]]]]))
     >>> next(runtime_codes(network, np.array([[[[0, 51, 255]]]], np.uint8)))["0"].tolist()
     [[[[0, 51, 255]]]]
     """
