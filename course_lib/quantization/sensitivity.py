@@ -5,11 +5,11 @@ layers adds up, so it can be summed. *Accuracy* is what counts, and says nothing
 the second judges (``sensitivity`` gives both).
 
 **Mixed precision.** Given the noise that each layer makes at each number of bits, choose the bits so that the sum of
-the noises is least while the weights fit a budget of bytes (``bits_for_budget``). Layer by layer, every choice so far
-that no other one beats in bytes and noise is kept: the best of the last layer's list is the least sum there is. (Giving
-bits step by step to the layer with the most noise for a byte is shorter, and fails where the small layers have spent
-what a large one needs for its next step.) The sum is a model: layers disturb one another, so the chosen network must be
-measured as a whole.
+the noises is least while the weights fit a budget, of bytes or of time (``bits_for_budget``). Layer by layer, every
+choice so far that no other one beats in cost and noise is kept: the best of the last layer's list is the least sum
+there is. (Giving bits step by step to the layer with the most noise for a byte is shorter, and fails where the small
+layers have spent what a large one needs for its next step.) The sum is a model: layers disturb one another, so the
+chosen network must be measured as a whole.
 
 Dong et al. 2019, arXiv:1905.03696 (bits by sensitivity); Nagel et al. 2021, arXiv:2106.08295, section 3.7 (one layer at
 a time).
@@ -17,6 +17,7 @@ a time).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ from course_lib.quantization.graph import LayerGraph, Weighted
 
 CHOICES = 10_000
 """So many choices of bits for the layers so far are kept, at most."""
+SLACK = 1e-9
+"""A sum of costs in floats may exceed the budget by this part of it: 0.1 + 0.1 + 0.1 is more than 0.3."""
 
 
 @dataclass(frozen=True)
@@ -102,54 +105,77 @@ def in_bits(layer: Weighted, bits: int) -> Weighted:
     return replace(layer, weight=dequantize(quantize(layer.weight, affine), affine))
 
 
-def bits_for_budget(rows: Sequence[Sensitivity], budget_bytes: int) -> dict[str, int]:
-    """Bits of each layer's weights: the least sum of noises whose bytes are within the budget.
+def bits_for_budget(
+    rows: Sequence[Sensitivity], budget: float, costs: Mapping[tuple[str, int], float] | None = None
+) -> dict[str, int]:
+    """Bits of each layer's weights: the least sum of noises whose cost is within the budget.
 
     The sum is the least there is as long as no more than ``CHOICES`` choices must be kept at a layer; from there on it
     is the least up to noise for a ``CHOICES``-th of the budget a layer.
 
-    Args: rows: as ``sensitivity`` gives them: every layer with the same numbers of bits.
+    Args:
+        rows: as ``sensitivity`` gives them: every layer with the same numbers of bits.
+        budget: in bytes, or in the unit of ``costs``.
+        costs: of each layer at each number of bits, ≥ 0, as milliseconds measured on the device; None: the rows' bytes.
+            A sum of layers' times is a model, too: measure the whole.
     Raises:
-        ValueError: no rows, or layers with different numbers of bits.
-        CourseError: even the fewest bits do not fit; it says what would.
+        ValueError: no rows, layers with different numbers of bits, or a cost that is missing, negative or not finite.
+        CourseError: even the cheapest bits do not fit; it says what would.
 
     >>> told = [("a", 2, 9.0), ("a", 4, 1.0), ("b", 2, 3.0), ("b", 4, 2.0)]
     >>> rows = [Sensitivity(name, bits, noise, 0.0, None, bits) for name, bits, noise in told]
     >>> bits_for_budget(rows, 6)
     {'a': 4, 'b': 2}
+    >>> bits_for_budget(rows, 0.3, {("a", 2): 0.1, ("a", 4): 0.3, ("b", 2): 0.1, ("b", 4): 0.1})  # milliseconds
+    {'a': 2, 'b': 4}
     """
-    table = _table(rows)
-    needed = sum(min(option.bytes for option in options.values()) for options in table.values())
-    if needed > budget_bytes:
+    table, cost = _table(rows), _costs(rows, costs)
+    least = {layer: min(cost[layer, bits] for bits in options) for layer, options in table.items()}
+    needed = math.fsum(least.values())
+    limit = budget if costs is None else budget * (1 + SLACK)
+    if needed > limit:
+        amount = f"{needed:,.0f} bytes" if costs is None else f"{needed:g}"
         raise CourseError(
-            f"with the fewest bits the weights take {needed:,} bytes, more than {budget_bytes:,}",
-            mend=f"allow {needed:,} bytes, or fewer bits",
+            f"with the cheapest bits the weights take {amount}, more than {budget:,}",
+            mend=f"allow {amount}, or fewer bits",
         )
-    kept: list[_Choice] = [(0, 0.0, ())]
-    for options in table.values():
-        needed -= min(option.bytes for option in options.values())  # by the layers still to come
+    kept: list[_Choice] = [(0.0, 0.0, ())]
+    for place, (layer, options) in enumerate(table.items()):
+        later = math.fsum(list(least.values())[place + 1 :])
         longer = [
-            (size + option.bytes, noise + option.noise, (*bits, option.bits))
-            for size, noise, bits in kept
-            for option in options.values()
-            if size + option.bytes + needed <= budget_bytes
+            (spent + cost[layer, bits], noise + option.noise, (*chosen, bits))
+            for spent, noise, chosen in kept
+            for bits, option in options.items()
+            if spent + cost[layer, bits] + later <= limit
         ]
-        kept = _unbeaten(longer, budget_bytes)
+        kept = _unbeaten(longer, budget)
     return dict(zip(table, kept[-1][2], strict=True))
 
 
-_Choice = tuple[int, float, tuple[int, ...]]
-"""Bytes, sum of noises, and the bits of the layers so far."""
+_Choice = tuple[float, float, tuple[int, ...]]
+"""Cost, sum of noises, and the bits of the layers so far."""
 
 
-def _unbeaten(choices: list[_Choice], budget_bytes: int) -> list[_Choice]:
-    """Those with less noise than all that take no more bytes; if too many, the best of each slice of the budget."""
+def _costs(
+    rows: Sequence[Sensitivity], costs: Mapping[tuple[str, int], float] | None
+) -> Mapping[tuple[str, int], float]:
+    if costs is None:
+        return {(row.layer, row.bits): row.bytes for row in rows}
+    for row in rows:
+        found = costs.get((row.layer, row.bits))
+        if found is None or not 0 <= found < math.inf:
+            raise ValueError(f"costs must hold a number ≥ 0 for {row.layer} in {row.bits} bits, got {found}")
+    return costs
+
+
+def _unbeaten(choices: list[_Choice], budget: float) -> list[_Choice]:
+    """Those with less noise than all that cost no more; if too many, the best of each slice of the budget."""
     found: list[_Choice] = []
     for choice in sorted(choices):
         if not found or choice[1] < found[-1][1]:
             found.append(choice)
     if len(found) > CHOICES:
-        found = list({CHOICES * choice[0] // max(1, budget_bytes): choice for choice in found}.values())
+        found = list({int(CHOICES * choice[0] / budget): choice for choice in found}.values())
     return found
 
 

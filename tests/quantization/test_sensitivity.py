@@ -134,3 +134,29 @@ def test_thinned_choices_still_fit_and_are_nearly_as_good(monkeypatch):
     assert sum(size[item] for item in thinned.items()) <= budget
     sums = [sum(noise[item] for item in chosen.items()) for chosen in (exact, thinned)]
     assert sums[0] <= sums[1] <= 1.5 * sums[0]
+
+
+def test_a_budget_of_time_is_spent_by_the_measured_times():
+    rows = random_rows(1)
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    times = {(row.layer, row.bits): 0.1 * (1 + layers.index(row.layer)) * (2 if row.bits > 4 else 1) for row in rows}
+    noise = {(row.layer, row.bits): row.noise for row in rows}
+    options = sorted({row.bits for row in rows})
+    budget = 0.1 * sum(range(1, len(layers) + 1)) + 0.1  # the first layer alone may be slow
+    chosen = bits_for_budget(rows, budget, times)
+    assert sum(times[item] for item in chosen.items()) <= budget * (1 + 1e-9)
+    every = [dict(zip(layers, bits, strict=True)) for bits in itertools.product(options, repeat=len(layers))]
+    allowed = [bits for bits in every if sum(times[item] for item in bits.items()) <= budget * (1 + 1e-9)]
+    best = min(sum(noise[item] for item in bits.items()) for bits in allowed)
+    assert sum(noise[item] for item in chosen.items()) == pytest.approx(best)
+    assert {layer for layer, bits in chosen.items() if bits > 4} <= {layers[0]}
+
+
+def test_times_that_cannot_be_used_are_refused():
+    rows = [Sensitivity("a", bits, 9.0 - bits, 0.0, None, bits) for bits in (2, 4)]
+    with pytest.raises(CourseError, match=r"take 0.25, more than 0.2.*allow 0.25"):
+        bits_for_budget(rows, 0.2, {("a", 2): 0.25, ("a", 4): 0.5})
+    for wrong in ({("a", 2): 0.25}, {("a", 2): 0.25, ("a", 4): -1.0}, {("a", 2): 0.25, ("a", 4): float("nan")}):
+        with pytest.raises(ValueError, match="for a in 4 bits"):
+            bits_for_budget(rows, 1.0, wrong)
+    assert bits_for_budget(rows, 0, {("a", 2): 0.0, ("a", 4): 0.0}) == {"a": 4}
