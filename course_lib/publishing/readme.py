@@ -28,8 +28,10 @@ from course_lib.measure import Measurement, has_dot_product, load_result, load_r
 from course_lib.measure.tables import markdown_table
 from course_lib.measure.without_dot_products import HIDDEN_WORDS
 from course_lib.publishing.curriculum import PARTS, Page, written
+from course_lib.publishing.few_bits_table import doctor_line, post_training_table, training_table
 from course_lib.publishing.numbers import DATA, number_text, shortfall
 from course_lib.publishing.official import official_table
+from course_lib.publishing.peers_table import calibration_line, peers_table
 from course_lib.publishing.pruning_table import pruning_table
 from course_lib.publishing.quantization_table import integer_table, quantization_table
 from course_lib.storage.files import RESULTS, ROOT, atomic_path
@@ -199,6 +201,11 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
         "pruning": pruning_table(folder),
         "quantization": quantization_table(folder),
         "integers": integer_table(folder),
+        "peers": peers_table(folder),
+        "calibration": calibration_line(folder),
+        "post_training": post_training_table(folder),
+        "aware_training": training_table(folder),
+        "doctor": doctor_line(folder),
         "figures": figures_table(results),
         "speeds": speeds_table(folder),
         "picture": picture_block(results),

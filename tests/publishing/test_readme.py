@@ -73,7 +73,7 @@ def in_integers() -> dict:
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, few_bits, peers):
     """README with empty marks, no picture, and two recorded main jobs; the keyword arguments of ``readme.write``."""
     for key in ("rendered", "gtsrb"):
         content = {
@@ -117,8 +117,10 @@ def place(tmp_path):
         (tmp_path / f"quantization_{key}.json").write_text(json.dumps(recorded), encoding="utf-8")
     recorded = {"command": "c", "date": "2026-01-02", "figures": in_integers()}
     (tmp_path / "integer_engine.json").write_text(json.dumps(recorded), encoding="utf-8")
+    few_bits(tmp_path)
+    peers(tmp_path)
     names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "pruning", "chapters")
-    names += ("quantization", "integers")
+    names += ("quantization", "integers", "peers", "calibration", "post_training", "aware_training", "doctor")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}
@@ -144,7 +146,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 9
+    assert before.count("\nprose\n") == 14
     assert before.endswith("\nend\n")
 
 
