@@ -59,6 +59,8 @@ CONTROL = "fp32"
 ARMS: dict[str, BitWidths | None] = {CONTROL: None} | {f"w{b}a{b}_lsq": BitWidths(b, b) for b in (8, 4, 3, 2)}
 """Every arm's name and its bits; the control has none."""
 _figure = partial(Measurement.of, digits=4)
+ARMS_ON = {"rendered": tuple(ARMS), "gtsrb": (CONTROL, "w4a4_lsq", "w2a2_lsq")}
+"""Which of them are trained, by data: on real signs the asked ones."""
 TARGETS = {"w4a4_lsq_drop_points": "≤ 0.5", "w2a2_lsq_drop_points": "≤ 2.5"}
 Rights = dict[tuple[str, int], list[int]]
 """(arm, seed) → which images of the scoring part are right."""
@@ -139,7 +141,7 @@ def trainings(
 ) -> tuple[Rights, list[dict[str, Any]]]:
     """Train every arm with every seed, or read what an earlier run kept."""
     plan, rights, told = STUDY[key], {}, []
-    todo = [(FIRST_SEED + offset, arm) for offset in range(SEEDS) for arm in ARMS]
+    todo = [(FIRST_SEED + offset, arm) for offset in range(SEEDS) for arm in ARMS_ON[key]]
     for seed, arm in tqdm(todo, unit="run"):
 
         def train(folder: Path, arm: str = arm, seed: int = seed) -> None:
@@ -165,11 +167,13 @@ def figures_of(
     """Every arm's accuracy, its drops from the control and from the shipped weights, and its file's agreement.
 
     Args:
+        rights: of every arm that was trained, with all seeds.
         shipped: which images the shipped weights have right.
         groups: (N,): the sign that each image shows.
         agreements: the smallest of an arm's seeds, fractions.
     """
-    rows = {arm: [rights[arm, FIRST_SEED + offset] for offset in range(SEEDS)] for arm in ARMS}
+    trained = [arm for arm in ARMS if (arm, FIRST_SEED) in rights]
+    rows = {arm: [rights[arm, FIRST_SEED + offset] for offset in range(SEEDS)] for arm in trained}
     words = "validation signs that did not choose the epoch; intervals over seeds and signs"
     start = round(100 * float(np.mean(shipped)), 4)
     figures = {"shipped_accuracy": Measurement(start, "%", len(shipped), f"the student; {words}")}
@@ -221,7 +225,7 @@ def main() -> None:
     rights, told = trainings(key, parts, shipped, identity, afresh=options.afresh)
     if options.train_only:
         return
-    agreements = {arm: min(row["agreement"] for row in told if row["arm"] == arm) for arm in ARMS}
+    agreements = {arm: min(row["agreement"] for row in told if row["arm"] == arm) for arm in ARMS_ON[key]}
     figures = figures_of(rights, right_on(shipped, parts.scoring), parts.scoring.groups, agreements)
     for name, figure in figures.items():
         print(f"{name}: {figure}")

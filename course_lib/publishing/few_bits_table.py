@@ -49,7 +49,8 @@ def training_table(folder: str | Path = RESULTS) -> str:
         header += [f"{words}: accuracy, %", "points lost"]
         figures: Figures = recorded[key]["figures"]
         for bits, row in zip(BITS, rows, strict=True):
-            row += [number_and_target(figures[f"w{bits}a{bits}_lsq_{what}"]) for what in ("accuracy", "drop_points")]
+            names = [f"w{bits}a{bits}_lsq_{what}" for what in ("accuracy", "drop_points")]
+            row += [number_and_target(figures[name]) if name in figures else "–" for name in names]
     notes = [_control(words, recorded[key]) for key, words in DATA.items()]
     return "\n".join([markdown_table(header, rows), "", " ".join(notes)])
 
