@@ -55,6 +55,15 @@ def test_every_arm_runs_once_a_seed_and_is_kept(cheap, parts):
     assert len(cheap.runs) == 30
 
 
+def test_on_real_signs_the_asked_arms_are_trained_and_told(cheap, parts):
+    rights, told = cheap.trainings("gtsrb", parts, None, {"version": 1}, afresh=False)
+    assert {arm for arm, _ in rights} == {"fp32", "w4a4_lsq", "w2a2_lsq"}
+    agreements = {row["arm"]: row["agreement"] for row in told}
+    figures = cheap.figures_of(rights, [1] * SIGNS, np.arange(SIGNS), agreements)
+    assert set(cheap.TARGETS) < set(figures)
+    assert not [name for name in figures if name.startswith(("w8a8", "w3a3"))]
+
+
 def test_drops_are_from_the_control_and_from_the_shipped_weights(cheap, parts):
     rights, told = cheap.trainings("rendered", parts, None, {"version": 1}, afresh=False)
     for seed in range(3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from course_lib.errors import CourseError
@@ -30,6 +32,15 @@ def test_bits_stand_in_rows_data_in_columns_and_the_control_below(tmp_path, few_
     assert "| 94.00 | 4.00 [3.00, 5.00] (target ≤ 4.5: not established) |" in lines[3]
     assert "6.00 [5.00, 7.00] (target ≤ 4.5: missed)" in lines[5]
     assert lines[-1].startswith("Rendered signs: 3 seeds, 7 epochs; student as shipped 98.50 %, FP32 so long 98.25 [98")
+
+
+def test_bits_that_were_not_trained_on_a_data_set_are_a_dash(tmp_path, few_bits):
+    few_bits(tmp_path)
+    path = tmp_path / "quantization_training_gtsrb.json"
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    recorded["figures"] = {name: one for name, one in recorded["figures"].items() if not name.startswith("w3a3")}
+    path.write_text(json.dumps(recorded), encoding="utf-8")
+    assert training_table(tmp_path).splitlines()[4].endswith("(target ≤ 4.5: missed) | – | – |")
 
 
 def test_the_doctor_s_misses_and_alarms_are_told(tmp_path, few_bits):
