@@ -190,7 +190,7 @@ def figures_of(
             name = f"{arm}_drop_points"
             drop = gain(rows[CONTROL], found, groups)
             what = f"FP32 trained as long − {arm}; {words}"
-            figures[name] = _figure(drop, "points", what, target=TARGETS.get(name))
+            figures[name] = _noted(_figure(drop, "points", what, target=TARGETS.get(name)))
             figures[f"{arm}_agreement"] = Measurement(
                 round(100 * agreements[arm], 4),
                 "%",

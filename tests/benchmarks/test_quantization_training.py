@@ -75,6 +75,8 @@ def test_drops_are_from_the_control_and_from_the_shipped_weights(cheap, parts):
     assert figures["w2a2_lsq_drop_from_shipped_points"].value == 10  # the fifth arm: 4 of 40
     assert figures["w2a2_lsq_drop_points"].value == 5
     assert figures["w8a8_lsq_drop_points"].value == -2.5
+    assert figures["w2a2_lsq_drop_points"].note.endswith("the interval holds the target")
+    assert figures["w4a4_lsq_drop_points"].note is None
     assert figures["w2a2_lsq_agreement"].value == 99.6
     assert {name for name, figure in figures.items() if figure.target == "≤ 0.5"} == {"w4a4_lsq_drop_points"}
     assert {name for name, figure in figures.items() if figure.target == "≤ 2.5"} == {"w2a2_lsq_drop_points"}
