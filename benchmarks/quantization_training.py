@@ -201,6 +201,15 @@ def figures_of(
     return figures
 
 
+def _noted(figure: Measurement) -> Measurement:
+    """The figure, and a note if it misses its target."""
+    if figure.met is not False or figure.low is None:
+        return figure
+    bound = float((figure.target or "").removeprefix("≤ "))
+    within = "the interval holds the target" if figure.low <= bound else "the whole interval misses it"
+    return replace(figure, note=f"this student loses so much in so many epochs; {within}")
+
+
 def main() -> None:
     """Train, print, and record if asked."""
     parser = argparse.ArgumentParser(description="Train the shipped student on codes of 8 to 2 bits.")
