@@ -20,8 +20,9 @@ ex = Exercise(
         "The loss itself reads α, too: λ·α² adds 2·λ·α.",
     ],
     explanation="""
-        Values inside say nothing about α: only those that are clipped do, up or down as the loss wants their y larger or
-        smaller. λ·α² is a steady pull down; λ decides how much is clipped. LSQ needs no such term. The library: `LearnedClip`.
+        Values inside say nothing about α: only those that are clipped do, up or down as the loss wants their y larger
+        or smaller. λ·α² is a steady pull down; λ decides how much is clipped. LSQ needs no such term. The library:
+        `LearnedClip`.
     """,
 )
 

@@ -32,7 +32,8 @@ def training_step(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) ->
     """The weights (K,) after one step of gradient descent with the learning rate ``rate``; w stays as it is.
 
     x (B, K) are the inputs, y (B,) the targets. The outputs are x @ scale·round(w / scale), halves to even, without
-    clipping; the loss is the mean over B of the squared differences to y; rounding passes the gradient straight through.
+    clipping; the loss is the mean over B of the squared differences to y; rounding passes the gradient straight
+    through.
     """
     return w - rate * _gradient(_rounded(w, scale), x, y)
 
