@@ -467,7 +467,8 @@ for name, layer in measured.layers.items():
     of_step = quantizer.factor.grad.abs().item() / quantizer.factor.item()
     of_weights = (w.grad.norm() / w.norm()).item()
     ratios[name] = of_step / of_weights, of_step / of_weights / quantizer.gradient_scale(w)
-rows = [[name, f"{one:.2g}", f"{other:.2g}"] for name, (one, other) in ratios.items()]
+rows = [[name, *(np.format_float_positional(ratio, 2, fractional=False, trim="-") for ratio in both)]
+        for name, both in ratios.items()]
 print(text_table(["(step's) / (weights')", "with g", "without g"], rows))
 
 # %%
