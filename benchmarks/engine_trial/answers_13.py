@@ -117,6 +117,7 @@ CLIP: Answers = {
     "decay_of_each_value": lambda x, a, g, d: (g * (x >= a) + 2 * d * a).sum(),
     "decay_of_x": lambda x, a, g, d: (g * (x >= a)).sum() + 2 * d * x.sum(),
     "first_row": lambda x, a, g, d: clip_gradient(x[:1], a, g[:1], d),
+    "a_hundredth_earlier": lambda x, a, g, d: (g * (x >= a - 0.01)).sum() + 2 * d * a,
     "half_a_step_earlier": lambda x, a, g, d: clip_gradient(x, 0.9 * a, g, d) + 0.2 * d * a,
     "zero": lambda x, a, g, d: torch.tensor(0.0),
 }

@@ -23,7 +23,7 @@ METHODS = {
 
 
 @styled
-def staircase_figure(step: float, codes: Codes, width: float = 5.5) -> CourseFigure:
+def staircase_figure(step: float, codes: Codes, width: float = 6.0) -> CourseFigure:
     """x̂ over x, and beside it what is taken for its derivatives by x and by the step.
 
     Args: step: > 0; codes: zero point 0; width: x is drawn from −width to width, > 0.
@@ -63,13 +63,13 @@ def swinging_figure(weights: ArrayLike, used: ArrayLike, target: float) -> Cours
     Args: weights, used: (K,); target: what the loss asks for.
     """
     kept, rounded = floats(weights), floats(used)
-    figure, axes = new_figure(7.5, 3.3)
+    figure, axes = new_figure(9.0, 3.3)
     axes.plot(kept, color=COLOURS[0], label="weight in full")
     axes.plot(rounded, color=COLOURS[1], linestyle="", marker=".", markersize=4, label="weight as it is used")
     axes.axhline(target, color="#777777", linestyle="--", linewidth=1, label=f"asked for: {target:g}")
     axes.axhline(0.5, color="#777777", linestyle=":", linewidth=1, label="threshold between the codes")
     axes.set(xlabel="step of gradient descent", ylabel="weight", ylim=(-0.15, 1.15))
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(loc="outside right center")
     tail = rounded[len(rounded) // 2 :]
     return finish(
         figure,

@@ -20,8 +20,9 @@ ex = Exercise(
         "The loss itself reads α, too: λ·α² adds 2·λ·α.",
     ],
     explanation="""
-        Values inside say nothing about α: only those that are clipped do, and they nearly always ask for more. λ·α² is
-        what pulls it down; λ decides how much is clipped. LSQ needs no such term. The library: `LearnedClip`.
+        Values inside say nothing about α: only those that are clipped do, up or down as the loss wants their y larger
+        or smaller. λ·α² is a steady pull down; λ decides how much is clipped. LSQ needs no such term. The library:
+        `LearnedClip`.
     """,
 )
 
@@ -56,6 +57,11 @@ def small() -> Question:
     return torch.tensor([0.2, -0.7, 0.6, 0.3]), 0.5, torch.tensor([3.0, -4.0, 2.0, 1.0]), 0.01
 
 
+@ex.case("a value just below α is not clipped")
+def just_below() -> Question:
+    return torch.tensor([1.999, 1.99, 2.5]), 2.0, torch.tensor([4.0, 2.0, 1.0]), 0.1
+
+
 @ex.case("gradients that cancel")
 def cancel() -> Question:
     return torch.tensor([2.0, 3.0, 0.4, 0.6]), 1.0, torch.tensor([1.0, -1.0, 2.0, 2.0]), 0.25
@@ -68,7 +74,7 @@ def random_values(rng: np.random.Generator) -> Question:
     return x, alpha, torch.tensor(rng.normal(0, 1, 6).round(1), dtype=torch.float32), float(rng.choice([0.0, 0.1, 0.3]))
 
 
-@ex.mistake("The term of λ·α² is missing: nothing pulls α down.")
+@ex.mistake("The term of λ·α² is missing.")
 def no_decay(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
     return (gradient * (x >= alpha)).sum()
 
@@ -96,6 +102,13 @@ def decay_subtracted(x: Tensor, alpha: float, gradient: Tensor, decay: float) ->
 @ex.mistake("A value that is α itself counts as clipped here: x ≥ α.")
 def strictly_above(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
     return (gradient * (x > alpha)).sum() + 2 * decay * alpha
+
+
+@ex.mistake(
+    "A value that is α itself counts half in yours (autograd splits a tie). Here it is clipped, and counts in full."
+)
+def tie_halved(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
+    return (gradient * ((x > alpha).float() + 0.5 * (x == alpha))).sum() + 2 * decay * alpha
 
 
 @ex.mistake("That is the mask of x, the values inside. α's is the other one: only what is clipped depends on α.")

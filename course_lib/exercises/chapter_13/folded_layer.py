@@ -90,6 +90,19 @@ def no_root(w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance
     return _with(gamma / (variance + epsilon), w, b, beta, mean)
 
 
+@ex.mistake("You squared the variance: it is σ² already.")
+def squared(w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float) -> Answer:
+    return _with(gamma / (variance**2 + epsilon).sqrt(), w, b, beta, mean)
+
+
+@ex.mistake("Your bias has (μ − b)·f: BatchNorm subtracts the mean from what the layer gives, b among it.")
+def difference_turned(
+    w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float
+) -> Answer:
+    factor = _factor(gamma, variance, epsilon)
+    return fold(w, b, gamma, beta, mean, variance, epsilon)[0], (mean - b) * factor + beta
+
+
 @ex.mistake("ε is missing under the root: with a small variance the factor is too large.")
 def no_epsilon(w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float) -> Answer:
     return _with(gamma / variance.sqrt(), w, b, beta, mean)

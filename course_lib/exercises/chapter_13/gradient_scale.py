@@ -108,6 +108,16 @@ def bits_for_reach(shape: Sequence[int], kind: str, bits: int) -> float:
     return 1 / math.sqrt(_count(shape, kind) * bits)
 
 
+@ex.mistake("Q_P stands outside the root: g = 1/√(n·Q_P).")
+def reach_outside(shape: Sequence[int], kind: str, bits: int) -> float:
+    return 1 / (math.sqrt(_count(shape, kind)) * _reach(kind, bits))
+
+
+@ex.mistake("n stands outside the root: g = 1/√(n·Q_P).")
+def count_outside(shape: Sequence[int], kind: str, bits: int) -> float:
+    return 1 / (_count(shape, kind) * math.sqrt(_reach(kind, bits)))
+
+
 @ex.mistake("You counted the images: n is of one image, whatever the batch.")
 def images_counted(shape: Sequence[int], kind: str, bits: int) -> float:
     n = _count(shape, kind) * (shape[0] if kind == "activations" else 1)

@@ -32,7 +32,8 @@ ex = Exercise(
 def round_straight_through(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     """scale · clip(round(x / scale), low, high), of the shape of x; halves to even.
 
-    Its gradient by x is 1 where round(x / scale) is one of low … high, both ends included, and 0 elsewhere.
+    low … high need not hold 0; the dtype of the result is free. Its gradient by x is 1 where round(x / scale) is one of
+    low … high, both ends included, and 0 elsewhere.
     """
     codes = (x / scale).round()
     inside = (codes >= low) & (codes <= high)
@@ -152,6 +153,25 @@ def clipped_to_zero(x: Tensor, scale: float, low: int, high: int) -> Tensor:
 def codes_alone(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     codes = (x / scale).round()
     return _carried(x * ((codes >= low) & (codes <= high)), codes.clamp(low, high))
+
+
+@ex.mistake("You returned codes, and the gradient is 1 / scale. Asked is scale · code: multiply by scale again.")
+def never_scaled_back(x: Tensor, scale: float, low: int, high: int) -> Tensor:
+    v = x / scale
+    return (v + (v.round() - v).detach()).clamp(low, high)
+
+
+@ex.mistake("Your codes are −1, 0 and 1 whatever is asked for: clip to low … high.")
+def three_codes(x: Tensor, scale: float, low: int, high: int) -> Tensor:
+    codes = (x / scale).round()
+    return _carried(x * (codes.abs() <= 1), codes.clamp(-1, 1) * scale)
+
+
+@ex.mistake("You rounded halves away from zero. Asked is to the even code, as torch.round does.")
+def halves_away(x: Tensor, scale: float, low: int, high: int) -> Tensor:
+    v = x / scale
+    codes = v.sign() * (v.abs() + 0.5).floor()
+    return _carried(x * ((codes >= low) & (codes <= high)), codes.clamp(low, high) * scale)
 
 
 @ex.mistake("You did not clip: there are no codes beyond low and high.")

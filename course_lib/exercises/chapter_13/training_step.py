@@ -31,8 +31,9 @@ ex = Exercise(
 def training_step(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
     """The weights (K,) after one step of gradient descent with the learning rate ``rate``; w stays as it is.
 
-    x (B, K) are the inputs, y (B,) the targets. The outputs are x @ scale·round(w / scale), without clipping; the loss
-    is the mean over B of the squared differences to y; rounding passes the gradient straight through.
+    x (B, K) are the inputs, y (B,) the targets. The outputs are x @ scale·round(w / scale), halves to even, without
+    clipping; the loss is the mean over B of the squared differences to y; rounding passes the gradient straight
+    through.
     """
     return w - rate * _gradient(_rounded(w, scale), x, y)
 
@@ -74,7 +75,13 @@ def far() -> Question:
     return torch.tensor([31.3, -20.2]), torch.tensor([[0.1, 0.3]]), torch.tensor([-2.0]), 0.1, 1.0
 
 
-@ex.case("four images, three weights")
+@ex.case("halves go to the even code, of both signs")
+def halves() -> Question:
+    x = torch.tensor([[1.0, 0.5, -1.0, 2.0], [0.5, -1.0, 1.5, 1.0]])
+    return torch.tensor([0.25, 0.75, -0.25, -1.25]), x, torch.tensor([0.5, -1.0]), 0.5, 0.1
+
+
+@ex.case("four rows, three weights")
 def four_images() -> Question:
     x = torch.tensor([[1.0, 0.5, -1.0], [0.0, 2.0, 1.0], [1.5, -0.5, 0.0], [-1.0, 1.0, 2.0]])
     return torch.tensor([0.6, -1.3, 0.2]), x, torch.tensor([1.0, -2.0, 0.0, 0.5]), 0.5, 0.25
@@ -121,7 +128,7 @@ def uphill(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor
     return w + rate * _gradient(_rounded(w, scale), x, y)
 
 
-@ex.mistake("The loss is a mean over B, yours is a sum: divide by the number of images.")
+@ex.mistake("The loss is a mean over B, yours is a sum: divide by B.")
 def a_sum(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
     return w - rate * len(y) * _gradient(_rounded(w, scale), x, y)
 
@@ -149,6 +156,26 @@ def codes_used(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Te
 @ex.mistake("You clipped to the codes of 8 bits. Here nothing is clipped.")
 def clipped(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
     return w - rate * _gradient(scale * torch.round(w / scale).clamp(-128, 127), x, y)
+
+
+@ex.mistake("You rounded down. Asked is to the nearest code.")
+def rounded_down(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
+    return w - rate * _gradient(scale * torch.floor(w / scale), x, y)
+
+
+@ex.mistake("You rounded halves up. Asked is to the even code, as torch.round does.")
+def halves_up(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
+    return w - rate * _gradient(scale * torch.floor(w / scale + 0.5), x, y)
+
+
+@ex.mistake("You rounded halves away from zero. Asked is to the even code, as torch.round does.")
+def halves_away(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
+    return w - rate * _gradient(scale * w.sign() * torch.floor(w.abs() / scale + 0.5), x, y)
+
+
+@ex.mistake("You divided by K, the number of weights. The loss is a mean over the B rows.")
+def over_weights(w: Tensor, x: Tensor, y: Tensor, scale: float, rate: float) -> Tensor:
+    return w - rate * len(y) / len(w) * _gradient(_rounded(w, scale), x, y)
 
 
 @ex.mistake("You returned the gradient. Asked are the weights after the step.")
