@@ -241,6 +241,14 @@ def test_entropy_is_onnx_runtimes_on_the_same_counts(seed):
     assert abs(reach - expected) <= 1  # theirs rounds shared counts down to whole numbers
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_entropys_range_is_that_of_the_least_divergence(seed):
+    observer = Entropy()
+    observer.update(draw(seed, 200_000))
+    reach = (int(shape_divergences(observer.histogram.counts, 128).argmin()) + 64) * observer.histogram.width
+    assert observer.ends()[1] == min(reach, max(observer.histogram.high, 0.0))
+
+
 def test_entropy_keeps_a_uniform_range_and_cuts_an_outlier():
     uniform = torch.linspace(-1, 1, 200_001)
     for x, reach in ((uniform, 1.0), (torch.cat([uniform, torch.tensor([50.0])]), 7.0)):
