@@ -137,6 +137,15 @@ def dead_divided(first: np.ndarray, bias: np.ndarray, second: np.ndarray) -> Lay
         return _scaled(first, bias, second, np.sqrt(r1 * r2) / r2)
 
 
+@ex.mistake(
+    "A channel without weights in the first layer gets NaN: r1 = 0 gives s = 0, and you divide by it. It keeps s = 1."
+)
+def divided_by_0(first: np.ndarray, bias: np.ndarray, second: np.ndarray) -> Layers:
+    r1, r2 = _ranges(first, second)
+    with np.errstate(all="ignore"):
+        return _scaled(first, bias, second, np.where(r2 > 0, np.sqrt(r1 * r2) / np.where(r2 > 0, r2, 1.0), 1.0))
+
+
 @ex.mistake("You change a channel that has no weights in the first or in the second layer. It keeps s = 1.")
 def dead_moved(first: np.ndarray, bias: np.ndarray, second: np.ndarray) -> Layers:
     r1, r2 = (np.where(r > 0, r, 1.0) for r in _ranges(first, second))
