@@ -17,6 +17,7 @@
 # %% tags=["nbval-ignore-output"]
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -346,12 +347,13 @@ claim("Both end in the same bin or its neighbour (ONNX Runtime rounds shared cou
 # %% tags=["nbval-ignore-output"]
 one_more = Entropy()
 one_more.update(values)
-one_more.update(torch.tensor([disturbed[watched].histogram.width * 1023.5]))  # in the last bin that is there
+one_more.update(graph.tensors(spoiled[300:301])[watched].max().reshape(1))
 watchers = {"512 images": seen["entropy", 8][watched], "with the outlier": disturbed[watched],
             "one number more": one_more}
 for name, one in watchers.items():
     narrowest = one.levels // 2 * one.histogram.width
-    print(f"{name:17} a bin {one.histogram.width:g}, narrowest candidate {narrowest:.1f}, end {one.ends()[1]:.1f}")
+    print(f"{name:17} a bin {one.histogram.width:g}, narrowest candidate {narrowest:.1f}, "
+          f"end {one.ends()[1]:.1f}")
 for bits in all_bits:  # as many groups above 0 as there are codes
     informed = Entropy(levels=2 * 2**bits)
     informed.update(values)
@@ -360,7 +362,7 @@ for bits in all_bits:  # as many groups above 0 as there are codes
           f"{called[watched]} {sqnr_db(fresh, fake_quantize(fresh, affine)):.1f} dB")
 
 # %% [markdown]
-# One number is enough to move the end: it is the width of the bins, not the wrong image's values. ENTROPY_BITS
+# One number is enough: the bins' width moves the end, not the wrong image's other values. Nor do as many groups as codes help: the narrowest candidate is as many bins, and the end stays there or near it; the fewer codes, the narrower.
 #
 # ## How many images?
 #
@@ -395,7 +397,7 @@ print(f"least squares: from {settled} images on every draw is within half a dB o
 
 # %%
 moves = {name: np.ptp(d[3:].mean(1)) for name, d in decibels.items()}
-claim("From 64 images to 512 the mean SQNR moves by less than 0.5 dB with least squares, and more with min-max.",
+claim("From 64 to 512 images the mean SQNR moves less than 0.5 dB with least squares, more with min-max.",
       moves["least squares"] < 0.5 < moves["min-max"])
 
 # %% [markdown]
@@ -455,13 +457,16 @@ equal = {name: [score(quantize_network(network, calibration, weight_codes=Codes(
 rows = [[name, *(f"{100 * share:.1f} %, {db:.0f} dB" for share, db in cells)]
         for name, cells in equal.items()]
 print(text_table(["a weight scale for each", *kinds], rows))
+for kind, before, after in zip(kinds, equal["trained"], equal["trained, equalized"], strict=True):
+    print(f"{kind}: equalizing the trained student brings {100 * (after[0] - before[0]):+.1f} points, "
+          f"{after[1] - before[1]:+.1f} dB")
 
 # %%
 claim("Spoiled, one scale a tensor: less than half are right; equalized, all but 2 points of FP32.",
       equal["spoiled"][0][0] < 0.5 and equal["spoiled, equalized"][0][0] > whole - 0.02)
 
 # %% [markdown]
-# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. The trained student has little to gain from it where each channel has a scale of its own; with one scale a tensor and 3 bits, the last column, see its two rows. The two equalized rows need not agree to the tenth: the same ranges are approached from two sides and left where the passes end, and weights near the middle between two codes fall differently.
+# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. What it brings to the student as it was trained, the lines below the table say, width by width; a fraction of a point is noise. The two equalized rows need not agree to the tenth: the same ranges are approached from two sides and left where the passes end, and weights near the middle between two codes fall differently.
 #
 # ## Bias correction
 #
@@ -595,7 +600,7 @@ claim("In the median filter the best rounding of the nine weights makes less tha
 
 # %%
 def best_rounding(weights, scale, x):
-    """Codes (K,), int64, whose output differs least from that of the weights, in the mean square over x.
+    """Codes (K,), whole numbers, whose output differs least from that of the weights, in the mean square over x.
 
     weights: (K,), K ≤ 10; scale > 0; x: (N, K). Every code is floor(w / scale) or that plus 1, also where
     w / scale is a whole number; no code is clipped. The output of codes q is x @ (scale · q).
@@ -637,7 +642,7 @@ claim("AdaRound leaves less than 80 % of the noise that nearest makes.", noise_l
 # %% [markdown]
 # These are few steps, on few images. See the last row before you correct biases on top: AdaRound has fitted what comes out of the ReLU, and correction moves the sums before it.
 #
-# More steps, three seeds, the *file* in ONNX Runtime on all validation images (`benchmarks/post_training.py`), and, with 8 bits, our best file beside those of ONNX Runtime's and NNCF's own min-max (`benchmarks/quantization_peers.py`). Points lost against FP32, or gained over the other; intervals in brackets:
+# More steps, three seeds, the *file* in ONNX Runtime on all validation images (`benchmarks/post_training.py`), and 8 bits beside ONNX Runtime's and NNCF's own min-max (`benchmarks/quantization_peers.py`). Points lost, or gained over the other; intervals in brackets:
 
 # %% tags=["nbval-ignore-output"]
 from course_lib.errors import CourseError
@@ -662,8 +667,9 @@ for data in ("rendered", "gtsrb"):
         f"4-bit weights, {words}": f"student_w4a8_{way}_drop_points" for way, words in
         {"nearest": "nearest", "bias": "nearest, biases corrected", "adaround": "AdaRound",
          "adaround_bias": "AdaRound, biases corrected"}.items()})
-show_recorded("quantization_peers", {f"8 bits, ours over {who}": f"student_ours_best_over_{key}_min_max_points"
-                                     for who, key in (("ONNX Runtime", "ort"), ("NNCF", "nncf"))})
+show_recorded("quantization_peers", {
+    f"8 bits, ours over {who}": f"student_ours_best_over_{key}_min_max_points"
+    for who, key in (("ONNX Runtime", "ort"), ("NNCF", "nncf"))})
 
 # %% [markdown]
 #
@@ -806,8 +812,8 @@ from course_lib.quantization.qdq import export_qdq
 files = {"all in INT8": export_qdq(well.network, Path(folder.name) / "whole.onnx"),
          "one layer in float": patient.suspect}  # the last patient's file
 one_image = {"images": scored[:1].numpy()}
-calls = {name: (lambda session=open_session(path, threads=1): session.run(None, one_image))
-         for name, path in files.items()}
+sessions = {name: open_session(path, threads=1) for name, path in files.items()}
+calls = {name: partial(session.run, None, one_image) for name, session in sessions.items()}
 times = measure.latency_by_cadence(calls, {measure.BACK_TO_BACK: 20}, warmup=20, threads=1, seed=0)[0]
 print(times)
 claim("The layer left in float makes the file slower", times.ratio(*reversed(calls)).low > 1, hardware=True)
@@ -845,8 +851,8 @@ display(Markdown(f"""
 2. One image of 512 not divided by 255: min-max falls to {percent(with_outlier["min-max"])}, least squares to
    {percent(with_outlier["least squares"])}, percentile {percent(with_outlier["percentile"])}, moving average
    {percent(with_outlier["moving average"])}.
-3. With least squares every draw is within half a dB of its end from {settled} images on; from 64 to 512 images min-max went
-   from {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
+3. With least squares every draw is within half a dB of its end from {settled} images on; from 64
+   to 512 images min-max went from {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
 4. Channels spoiled up to a hundredfold: {percent(spoil[0][0])} right with one weight scale a tensor,
    {percent(equal["spoiled, equalized"][0][0])} equalized, {percent(spoil[1][0])} with one a channel.
 5. 3-bit weights, one scale a tensor: {percent(three["nearest"][0])} right, biases corrected
