@@ -128,10 +128,10 @@ print(f"8 bits: {100 * at_8_bits:.1f} % right, logits {decibels_at_8:.1f} dB; FP
 # A wide range has coarse steps; a narrow one clips. Five ways to weigh the two, called *observers* because they look on while images run:
 #
 # * **min-max:** nothing is clipped.
-# * **moving average:** the first batch sets the ends; each later one moves them 1 % of the way to its own. After the 16 batches here $0.99^{15} = 86\ \%$ of an end is still the first batch's.
+# * **moving average:** the first batch sets the ends; each later one moves them 1 % of the way to its own. After the 16 batches here an end is still $0.99^{15} = 86\ \%$ the first one's.
 # * **percentile:** 0.1 % of the values may be clipped.
 # * **least squares:** the ends with the least mean of $(\hat x - x)^2$, rounding and clipping together (chapter 10), found by trying ends narrower and narrower.
-# * **entropy:** the range that keeps the *shape* of the distribution best when its bins are put into 128 groups, as ONNX Runtime does, whatever the number of bits; by KL divergence, see below.
+# * **entropy:** the range that keeps the *shape* of the distribution best, in 128 groups of bins as ONNX Runtime's, whatever the number of bits; see below.
 
 # %%
 from course_lib.quantization.entropy import Entropy
@@ -181,7 +181,7 @@ claim("Least squares keeps 8 bits within 2 points of FP32, and at 4 bits has mor
       right["least squares"][0][0] > whole - 0.02 and right["least squares"][-1][1] > right["min-max"][-1][1])
 
 # %% [markdown]
-# With 8 bits min-max loses next to nothing; with 4 the steps are so coarse that clipping pays. Least squares and entropy are the extremes: the first one knows the bits, and moves its ends with them; the second one does not, and its error hardly depends on them, because it is nearly all clipping. Drag the ends yourself:
+# With 8 bits min-max loses next to nothing; with 4 the steps are so coarse that clipping pays. Least squares knows the bits, and moves its ends with them. Entropy does not; its error hardly depends on them, being nearly all clipping. Drag the ends yourself:
 
 # %% tags=["nbval-ignore-output"]
 some_tensors = {called[name]: graph.tensors(calibration[:64])[name] for name in (watched, convolutions[0])}
@@ -342,7 +342,7 @@ claim("Both end in the same bin or its neighbour (ONNX Runtime rounds shared cou
       max(apart) < 1.5)
 
 # %% [markdown]
-# With the zeros, look where the range ends: at the narrowest candidate or at twice it, so the number of bins decides. And the outlier? It makes the bins wider, and the narrowest candidate is 64 of them. The control leaves the wrong image out and shows the observer nothing but its largest value: one number more.
+# With the zeros, look where the range ends: at the narrowest candidate or at twice it, so the number of bins decides. And the outlier? It makes the bins wider, and the narrowest candidate is 64 of them. The control adds only the wrong image's largest value:
 
 # %% tags=["nbval-ignore-output"]
 one_more = Entropy()
@@ -466,7 +466,7 @@ claim("Spoiled, one scale a tensor: less than half are right; equalized, all but
       equal["spoiled"][0][0] < 0.5 and equal["spoiled, equalized"][0][0] > whole - 0.02)
 
 # %% [markdown]
-# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. What it brings to the student as it was trained, the lines below the table say, width by width; a fraction of a point is noise. The two equalized rows need not agree to the tenth: the same ranges are approached from two sides and left where the passes end, and weights near the middle between two codes fall differently.
+# With 8 bits a scale for each channel is the control: it loses far less. It cannot save everything, and with 4 bits it saves little: in a row of weights those that read a narrow channel are large and those that read a wide one small, and the *activations* have one scale a tensor. What it brings to the student as it was trained, the lines below the table say, width by width; a fraction of a point is noise. The two equalized rows differ a little: the passes end close to the same ranges, not at them, and weights near the middle of two codes fall differently.
 #
 # ## Bias correction
 #
@@ -555,7 +555,7 @@ claim("Over all layers, empirical correction takes away more than half of the su
       total["empirical"] < 0.5 * total["nearest"])
 
 # %% [markdown]
-# With 8 bits there is hardly a shift to take back. With few bits the empirical correction gives back what the table says; differences of tenths, as most of the analytic column's, are noise. But a mean that is right is no promise of right answers: on other data and in fewer bits correction may cost accuracy, so measure it. (`benchmarks/post_training.py` does; its record follows AdaRound.) The sums' means are right afterwards, up to what differs between training and validation images. *Behind* the ReLU they need not be: it cuts the noise, too, and noise that is cut on one side has a mean. Where did correction make it worse?
+# With 8 bits there is hardly a shift to take back. With few bits, see the table; tenths are noise. A mean that is right is no promise of right answers: on other data correction may cost accuracy. (`benchmarks/post_training.py` measures it; its record follows AdaRound.) The sums' means are right afterwards, up to what differs between training and validation images. *Behind* the ReLU they need not be: it cuts the noise, too, and noise that is cut on one side has a mean. Where did correction make it worse?
 
 # %% tags=["nbval-ignore-output"]
 behind = {way: shifts[way, True] for way in ("nearest", "empirical")}
@@ -600,7 +600,7 @@ claim("In the median filter the best rounding of the nine weights makes less tha
 
 # %%
 def best_rounding(weights, scale, x):
-    """Codes (K,), whole numbers, whose output differs least from that of the weights, in the mean square over x.
+    """Codes (K,), whole numbers: their output differs least from the weights', in the mean square over x.
 
     weights: (K,), K ≤ 10; scale > 0; x: (N, K). Every code is floor(w / scale) or that plus 1, also where
     w / scale is a whole number; no code is clipped. The output of codes q is x @ (scale · q).
@@ -749,7 +749,7 @@ claim("Chosen bits have at least the SQNR of 4 bits everywhere, within half a dB
 #
 # ## Static or dynamic?
 #
-# All ranges so far are *static*: fixed before the first image. A *dynamic* range is the smallest and largest value of this very call, found at run time (ONNX: DynamicQuantizeLinear). It costs a pass over the tensor and needs no calibration. It pays where ranges change with the input, as with sentences, audio, or an exposure that calibration has not seen. Two things differ at once below: *when* the range is chosen, and that each image gets *its own*. See the first line, where the light is as in calibration: that much is due to one range an image. What the other lines add is due to the light:
+# All ranges so far are *static*: fixed before the first image. A *dynamic* range is the smallest and largest value of this very call, found at run time (ONNX: DynamicQuantizeLinear). It costs a pass over the tensor and needs no calibration. It pays where ranges change with the input, as with sentences, audio, or an exposure that calibration has not seen. Below each image also gets *its own* range; what that brings, the first line shows, at the light of calibration:
 
 # %% tags=["nbval-ignore-output"]
 bits_4 = Codes(4, signed=False)
@@ -851,8 +851,9 @@ display(Markdown(f"""
 2. One image of 512 not divided by 255: min-max falls to {percent(with_outlier["min-max"])}, least squares to
    {percent(with_outlier["least squares"])}, percentile {percent(with_outlier["percentile"])}, moving average
    {percent(with_outlier["moving average"])}.
-3. With least squares every draw is within half a dB of its end from {settled} images on; from 64
-   to 512 images min-max went from {decibels["min-max"][3].mean():.1f} to {decibels["min-max"][-1].mean():.1f} dB.
+3. With least squares every draw is within half a dB of its end from {settled} images on; from
+   64 to 512 images min-max went from {decibels["min-max"][3].mean():.1f} to
+   {decibels["min-max"][-1].mean():.1f} dB.
 4. Channels spoiled up to a hundredfold: {percent(spoil[0][0])} right with one weight scale a tensor,
    {percent(equal["spoiled, equalized"][0][0])} equalized, {percent(spoil[1][0])} with one a channel.
 5. 3-bit weights, one scale a tensor: {percent(three["nearest"][0])} right, biases corrected

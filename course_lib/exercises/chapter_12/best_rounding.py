@@ -30,7 +30,7 @@ ex = Exercise(
 
 @ex.reference
 def best_rounding(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
-    """Codes (K,), whole numbers, whose output differs least from that of the weights, in the mean square over x.
+    """Codes (K,), whole numbers: their output differs least from the weights', in the mean square over x.
 
     weights: (K,), float64, K ≤ 10; scale > 0; x: (N, K). Every code is floor(w / scale) or that plus 1, also where
     w / scale is a whole number; no code is clipped. The output of codes q is x @ (scale · q).
