@@ -564,10 +564,9 @@ worse = [f"{name} ({old:.3f} → {behind['empirical'][name]:.3f})" for name, old
 print("behind the ReLU the shift is larger after correction in:", ", ".join(worse) or "no layer")
 
 # %% [markdown]
-#
 # ## To which neighbour?
 #
-# Two weights of 0.4 steps read $x = (1, 1)$. Both rounded to nearest, to 0: the sum is wrong by −0.8. One down and one up: by +0.2. *Errors of rounding add up or cancel, and nearest does not ask.* The nine weights with which a filter of the first layer reads green, in 4 bits, on all windows of 128 images, and all $2^9$ ways to round them:
+# Two weights of 0.4 steps read $x = (1, 1)$. Both rounded to nearest, to 0: the sum is wrong by −0.8. One down and one up: by +0.2. *Errors of rounding add up or cancel, and nearest does not ask.* The nine weights with which a filter of the first layer reads green, in 4 bits, on all windows of 128 images, and all $2^9$ ways to round them (up from the highest code is the highest code):
 
 # %% tags=["nbval-ignore-output"]
 first = graph.layers[0]  # weight (C, 3, 3, 3)
@@ -672,7 +671,6 @@ show_recorded("quantization_peers", {
     for who, key in (("ONNX Runtime", "ort"), ("NNCF", "nncf"))})
 
 # %% [markdown]
-#
 # ## Which layer hurts?
 #
 # One layer at a time in few bits, all others in FP32, on the choosing half; the SQNR needs no labels.
