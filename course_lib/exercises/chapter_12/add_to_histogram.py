@@ -30,7 +30,7 @@ ex = Exercise(
 
 @ex.reference
 def add_to_histogram(counts: np.ndarray, width: float, values: np.ndarray) -> Answer:
-    """(counts, width) after some values more: a new int64 array (K,), and a float.
+    """(counts, width) after some values more: new counts, (K,), and the width.
 
     Bin k counts the values in k·width ≤ x < (k + 1)·width. counts: (K,), int64, K even; width: a power of two; values:
     (N,), float64, ≥ 0, N may be 0. Where a value is not below K·width, the width doubles, as often as needed and no
@@ -66,6 +66,11 @@ def _of(counts: list[int], width: float, values: list[float]) -> Question:
 @ex.case("by hand: no value lies beyond 4 · 0.25")
 def inside() -> Question:
     return _of([1, 0, 2, 1], 0.25, [0.1, 0.3, 0.9])
+
+
+@ex.case("two values in one bin, twice: each of them counts")
+def same_bin() -> Question:
+    return _of([1, 0, 2, 1], 0.25, [0.3, 0.4, 0.8, 0.9])
 
 
 @ex.case("by hand: 1.5 doubles the width once")
@@ -191,6 +196,22 @@ def once_more(counts: np.ndarray, width: float, values: np.ndarray) -> Answer:
 def new_ones_alone(counts: np.ndarray, width: float, values: np.ndarray) -> Answer:
     width = _room(values, width, len(counts))
     return _counted(values, width, len(counts)), width
+
+
+@ex.mistake(
+    "Of several values in one bin only one is counted: counts[bins] += 1 adds once for each *different* bin. "
+    "Use np.bincount or np.add.at."
+)
+def repeats_lost(counts: np.ndarray, width: float, values: np.ndarray) -> Answer:
+    needed = _room(values, width, len(counts))
+    found = add_to_histogram(counts, width, values)[0] - _counted(values, needed, len(counts))
+    found[np.floor(values / needed).astype(int)] += 1
+    return found, needed
+
+
+@ex.mistake("Your pair is the wrong way round: the counts come first, then the width.")
+def pair_swapped(counts: np.ndarray, width: float, values: np.ndarray) -> tuple[float, np.ndarray]:
+    return add_to_histogram(counts, width, values)[::-1]
 
 
 @ex.mistake("You return the old width. The caller needs the new one to know what the bins mean.")

@@ -30,7 +30,7 @@ ex = Exercise(
 
 @ex.reference
 def best_rounding(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
-    """Codes (K,), int64, whose output differs least from that of the weights, in the mean square over x.
+    """Codes (K,), whole numbers: their output differs least from the weights', in the mean square over x.
 
     weights: (K,), float64, K ≤ 10; scale > 0; x: (N, K). Every code is floor(w / scale) or that plus 1, also where
     w / scale is a whole number; no code is clipped. The output of codes q is x @ (scale · q).
@@ -70,6 +70,11 @@ def alone() -> Question:
 @ex.case("a weight that a code holds exactly goes up all the same, where that cancels the others' errors")
 def whole_number() -> Question:
     return _of([1.0, 0.45, 0.4], 1.0, [[2, 4, 3], [2, 1, 4], [2, 3, 3]])
+
+
+@ex.case("below 0: the choices for −0.8 are −1 and 0")
+def below_0() -> Question:
+    return _of([-0.8, 0.3], 1.0, [[1, 0], [0, 2]])
 
 
 @ex.case("a loud input counts more than a quiet one")
@@ -168,6 +173,13 @@ def one_by_one(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
             costs.append(np.mean((x @ error) ** 2))
         error[i] = ends[int(np.argmin(costs))]
     return np.rint((weights + error) / scale).astype(np.int64)
+
+
+@ex.mistake("Below 0 you cut the fraction off, which rounds up: −0.8 becomes 0. Take floor: −1, or that plus 1.")
+def truncated(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
+    below = np.trunc(weights / scale)
+    found = [below + direction for direction in itertools.product((0, 1), repeat=len(weights))]
+    return min(found, key=lambda q: np.mean((x @ (scale * q - weights)) ** 2)).astype(np.int64)
 
 
 @ex.mistake("You returned the rounded weights. Asked are the codes: divide by the scale.")

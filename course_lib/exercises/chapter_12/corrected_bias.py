@@ -147,6 +147,25 @@ def mean_over_inputs(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray,
     return bias - ((restored - weight) * _mean(x)).mean(1)
 
 
+@ex.mistake(
+    "x.reshape(-1, C) does not put a channel into a column: the channels are axis 1. Take the mean over the axes "
+    "(0, 2, 3), or move axis 1 to the end first."
+)
+def reshaped(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return bias - (restored - weight) @ x.reshape(-1, x.shape[1]).mean(0)
+
+
+@ex.mistake("You averaged over the axes (1, 2, 3): one mean an image. Asked is one a channel: the axes (0, 2, 3).")
+def mean_of_images(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return bias - (restored - weight) @ x.mean((1, 2, 3))
+
+
+@ex.mistake("You compared what comes out of the ReLU. Equation (2) is about the sums before it.")
+def behind_the_relu(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
+    after = [np.maximum(np.einsum("dc,nchw->ndhw", w, x) + bias[:, None, None], 0) for w in (weight, restored)]
+    return bias - (after[1] - after[0]).mean((0, 2, 3))
+
+
 @ex.mistake("You took the medians of the channels. What the sums move by is the mean.")
 def medians(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
     return bias - (restored - weight) @ np.median(x, (0, 2, 3))

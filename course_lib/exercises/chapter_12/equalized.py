@@ -76,7 +76,9 @@ def negative() -> Layers:
 
 @ex.case("kernels of 3×3: the largest weight of the whole channel counts")
 def kernels() -> Layers:
-    return _kernels([[6.0], [0.25]], 3), np.array([3.0, 5.0]), _kernels([[1.5, 2.0], [0.5, -4.0], [0.1, 1.0]], 3)
+    second = _kernels([[1.5, 2.0], [0.5, -4.0], [0.1, 1.0]], 3)
+    second[:, 1, 1, 1] = 0.125  # the middle of a kernel does not tell its range
+    return _kernels([[6.0], [0.25]], 3), np.array([3.0, 5.0]), second
 
 
 @ex.case("as many outputs as channels: the ranges of the second layer are those of its inputs")
@@ -135,6 +137,15 @@ def dead_divided(first: np.ndarray, bias: np.ndarray, second: np.ndarray) -> Lay
     r1, r2 = _ranges(first, second)
     with np.errstate(all="ignore"):
         return _scaled(first, bias, second, np.sqrt(r1 * r2) / r2)
+
+
+@ex.mistake(
+    "A channel without weights in the first layer gets NaN: r1 = 0 gives s = 0, and you divide by it. It keeps s = 1."
+)
+def divided_by_0(first: np.ndarray, bias: np.ndarray, second: np.ndarray) -> Layers:
+    r1, r2 = _ranges(first, second)
+    with np.errstate(all="ignore"):
+        return _scaled(first, bias, second, np.where(r2 > 0, np.sqrt(r1 * r2) / np.where(r2 > 0, r2, 1.0), 1.0))
 
 
 @ex.mistake("You change a channel that has no weights in the first or in the second layer. It keeps s = 1.")

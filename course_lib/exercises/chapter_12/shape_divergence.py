@@ -196,6 +196,22 @@ def interleaved(counts: np.ndarray, reach: int, levels: int) -> float:
     return _kl(p, q)
 
 
+@ex.mistake("You took levels for the size of a group. It is the number of groups: each holds reach / levels bins.")
+def levels_as_size(counts: np.ndarray, reach: int, levels: int) -> float:
+    return shape_divergence(counts, reach, reach // levels)
+
+
+@ex.mistake("Your Q holds whole numbers: a group's sum is shared with / and not with //.")
+def whole_q(counts: np.ndarray, reach: int, levels: int) -> float:
+    p = _with_clipped(counts, reach)
+    return _kl(p, np.floor(_spread(counts[:reach].astype(float), p > 0, levels)))
+
+
+@ex.mistake("You divided Q by P's sum. Each is divided by its own: Q holds less, as what lies beyond is not in it.")
+def one_sum(counts: np.ndarray, reach: int, levels: int) -> float:
+    return shape_divergence(counts, reach, levels) + math.log(counts.sum() / counts[:reach].sum())
+
+
 @ex.alternative
 def with_loops(counts: np.ndarray, reach: int, levels: int) -> float:
     p = [int(count) for count in counts[:reach]]
