@@ -844,8 +844,7 @@ three, spoil = biased["3 bits, tensor"], equal["spoiled"]
 display(Markdown(f"""
 1. 8 bits with min-max leave {percent(right["min-max"][0][0])} right (FP32 {percent(whole)}). With 4 bits for
    activations: min-max {percent(right["min-max"][-1][0])}, least squares
-   {percent(right["least squares"][-1][0])}, entropy with its 128 groups
-   {percent(right["entropy"][-1][0])}.
+   {percent(right["least squares"][-1][0])}, entropy (128 groups) {percent(right["entropy"][-1][0])}.
 2. One image of 512 not divided by 255: min-max falls to {percent(with_outlier["min-max"])}, least squares to
    {percent(with_outlier["least squares"])}, percentile {percent(with_outlier["percentile"])}, moving average
    {percent(with_outlier["moving average"])}.

@@ -142,7 +142,8 @@ print("forward", forward.tolist(), "backward", four.grad.tolist())
 def round_straight_through(x, scale, low, high):
     """scale · clip(round(x / scale), low, high), of the shape of x; halves to even.
 
-    low … high need not hold 0; the dtype of the result is free. Its gradient by x is 1 where round(x / scale) is one of low … high, both ends included, and 0 elsewhere.
+    low … high need not hold 0; the dtype of the result is free. Its gradient by x is 1 where
+    round(x / scale) is one of low … high, both ends included, and 0 elsewhere.
     """
     ...
 
@@ -274,8 +275,8 @@ def training_step(w, x, y, scale, rate):
     """The weights (K,) after one step of gradient descent with the learning rate ``rate``; w stays as it is.
 
     x (B, K) are the inputs, y (B,) the targets. The outputs are x @ scale·round(w / scale), halves to
-    even, without clipping; the loss is the mean over B of the squared differences to y; rounding passes the gradient
-    straight through.
+    even, without clipping; the loss is the mean over B of the squared differences to y; rounding
+    passes the gradient straight through.
     """
     ...
 
