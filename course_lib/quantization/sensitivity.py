@@ -130,25 +130,34 @@ def bits_for_budget(
     {'a': 2, 'b': 4}
     """
     table, cost = _table(rows), _costs(rows, costs)
-    least = {layer: min(cost[layer, bits] for bits in options) for layer, options in table.items()}
-    needed = math.fsum(least.values())
     limit = budget if costs is None else budget * (1 + SLACK)
-    if needed > limit:
-        amount = f"{needed:,.0f} bytes" if costs is None else f"{needed:g}"
+    least = [min(cost[layer, bits] for bits in options) for layer, options in table.items()]
+    if math.fsum(least) > limit:
+        amount = f"{sum(least):,.0f} bytes" if costs is None else f"{math.fsum(least):g}"
         raise CourseError(
             f"with the cheapest bits the weights take {amount}, more than {budget:,}",
             mend=f"allow {amount}, or fewer bits",
         )
+    return _least_noise(table, cost, least, limit)
+
+
+def _least_noise(
+    table: Mapping[str, Mapping[int, Sensitivity]],
+    cost: Mapping[tuple[str, int], float],
+    least: Sequence[float],
+    limit: float,
+) -> dict[str, int]:
+    """Bits of each layer. Args: least: cost of the cheapest bits, layer by layer."""
     kept: list[_Choice] = [(0.0, 0.0, ())]
     for place, (layer, options) in enumerate(table.items()):
-        later = math.fsum(list(least.values())[place + 1 :])
+        later = math.fsum(least[place + 1 :])  # the layers still to come take as much
         longer = [
             (spent + cost[layer, bits], noise + option.noise, (*chosen, bits))
             for spent, noise, chosen in kept
             for bits, option in options.items()
             if spent + cost[layer, bits] + later <= limit
         ]
-        kept = _unbeaten(longer, budget)
+        kept = _unbeaten(longer, limit)
     return dict(zip(table, kept[-1][2], strict=True))
 
 
@@ -168,14 +177,14 @@ def _costs(
     return costs
 
 
-def _unbeaten(choices: list[_Choice], budget: float) -> list[_Choice]:
+def _unbeaten(choices: list[_Choice], limit: float) -> list[_Choice]:
     """Those with less noise than all that cost no more; if too many, the best of each slice of the budget."""
     found: list[_Choice] = []
     for choice in sorted(choices):
         if not found or choice[1] < found[-1][1]:
             found.append(choice)
     if len(found) > CHOICES:
-        found = list({int(CHOICES * choice[0] / budget): choice for choice in found}.values())
+        found = list({int(CHOICES * choice[0] / limit): choice for choice in found}.values())
     return found
 
 
