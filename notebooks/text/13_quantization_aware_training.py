@@ -250,7 +250,7 @@ print(f"on codes: loss {losses[0]:.2f} in the first step, {np.mean(losses[-5:]):
 #
 # `prepare` gives the same as a module that `training.fit` trains like any other; its scales are parameters, too. Its first step:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 batch = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:128]
 aware.train()
 library_loss = F.cross_entropy(aware(images[batch]), labels[batch])
@@ -657,7 +657,7 @@ rows = [[f"logits in {bits} bits, {name}", *(f"{100 * right:.1f} %" for right in
         for (bits, name), found in taught.items()]
 print(text_table(["W2A2", "seed 0", "seed 1"], rows))
 
-# %%
+# %% tags=["nbval-ignore-output"]
 means = {key: np.mean(found) for key, found in taught.items()}
 heat = {bits: means[bits, "T = 20"] - means[bits, "T = 4"] for bits in (2, 8)}
 dearest = min(means[8, name] - means[2, name] for name in teachers)
