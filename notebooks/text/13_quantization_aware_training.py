@@ -26,7 +26,7 @@ from IPython.display import Markdown, display
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import plots, quantization, widgets
+from course_lib import plots, widgets
 from course_lib.data import load
 from course_lib.distillation import distillation_loss, soft_target_loss
 from course_lib.evaluation import model_accuracy, predict_logits
