@@ -199,7 +199,6 @@ ROUNDING: Answers = {
     "coordinate_descent": coordinate_descent,
     "first_row": lambda w, s, x: best_rounding(w, s, x[:1]),
     "scale_ignored": lambda w, s, x: best_rounding(w, 1.0, x),
-    "truncated": lambda w, s, x: np.trunc(w / s).astype(np.int64),
     "away_from_0": lambda w, s, x: (np.sign(w) * np.ceil(np.abs(w / s))).astype(np.int64),
     "clipped_to_1": lambda w, s, x: best_rounding(w, s, x).clip(-1, 1),
     "absolute_x": lambda w, s, x: best_rounding(w, s, np.abs(x)),

@@ -56,7 +56,6 @@ STEP: Answers = {
     "rounded_gradient": lambda w, x, y, s, r: w - r * (s * torch.round((w - training_step(w, x, y, s, r)) / r / s)),
     "halves_of_the_step": lambda w, x, y, s, r: (w + training_step(w, x, y, s, r)) / 2,
     "mean_over_weights_too": lambda w, x, y, s, r: w + (training_step(w, x, y, s, r) - w) / len(w),
-    "rounded_down": lambda w, x, y, s, r: w + training_step((w / s).floor() * s, x, y, s, r) - (w / s).floor() * s,
     "sign_alone": lambda w, x, y, s, r: w + r * torch.sign(training_step(w, x, y, s, r) - w),
     "inputs_rounded": lambda w, x, y, s, r: training_step(w, torch.round(x), y, s, r),
     "outputs_rounded": lambda w, x, y, s, r: w - r * 2 / len(y) * x.T @ (torch.round(x @ (s * torch.round(w / s))) - y),
