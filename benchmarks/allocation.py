@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from course_lib.data import load
 from course_lib.evaluation import paired_seed_interval, seed_interval
 from course_lib.experiments.allocation_study import RULES, Parts, Plan, Score, compare
-from course_lib.measure import Measurement, record
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement
 from course_lib.models import checkpoints
 
 SEEDS = (330, 331, 332)
@@ -58,12 +59,9 @@ def main() -> None:
         for score in scores[-len(RULES) :]:
             tqdm.write(str(score))
     found = figures(scores)
-    for name, figure in found.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        extra = {"plan": asdict(plan), "scores": [asdict(score) for score in scores]}
-        command = "python benchmarks/allocation.py --record"
-        print(f"Written: {record('pruning_allocation', command, found, seeds=SEEDS, threads=THREADS, extra=extra)}")
+    extra = {"plan": asdict(plan), "scores": [asdict(score) for score in scores]}
+    command = "python benchmarks/allocation.py --record"
+    report("pruning_allocation", command, found, recorded=options.record, seeds=SEEDS, threads=THREADS, extra=extra)
 
 
 if __name__ == "__main__":

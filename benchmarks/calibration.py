@@ -24,7 +24,8 @@ from torch import Tensor
 
 from course_lib.data import load
 from course_lib.evaluation import seed_interval
-from course_lib.measure import Measurement, record
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images
 from course_lib.quantization.calibrated import ACTIVATION_CODES, quantize_network
@@ -98,11 +99,8 @@ def main() -> None:
     for role in ("teacher", "student"):
         graph = layer_graph(checkpoints.load(f"{role}_rendered")[0])
         figures |= figures_of(role, seconds_by_round(calls(graph, images), options.rounds))
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = f"python benchmarks/{NAME}.py --record"
-        print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")
+    command = f"python benchmarks/{NAME}.py --record"
+    report(NAME, command, figures, recorded=options.record, seeds=[0], threads=THREADS)
 
 
 if __name__ == "__main__":

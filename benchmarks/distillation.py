@@ -38,7 +38,8 @@ from course_lib.experiments.distillation_study import (
     run_arm,
 )
 from course_lib.experiments.plans import data_key, shown_data
-from course_lib.measure import Measurement, record
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement
 from course_lib.models import checkpoints
 from course_lib.storage.cache import cached
 from course_lib.storage.files import read_json, write_json
@@ -54,7 +55,7 @@ SHIPPED = {"shipped": "teacher", "assistant": "student"}
 def scores(data: str, study: Study, names: Sequence[str], seeds: Sequence[int], *, afresh: bool = False) -> list[Score]:
     """Train every arm with every seed, or read what an earlier run kept."""
     key, splits, known, found = data_key(data), load(data), every_arm(), []
-    shipped = {kind: _load(f"{role}_{key}", splits) for kind, role in SHIPPED.items()}
+    shipped = {kind: checkpoints.load_for_split(f"{role}_{key}", splits) for kind, role in SHIPPED.items()}
     identity = {
         "version": VERSION,
         "data": checkpoints.fingerprint(splits),
@@ -114,12 +115,6 @@ def every_arm() -> dict[str, Arm]:
     return known | {
         "torchdistill": Arm("torchdistill", "logits", terms=lambda student: [Term("torchdistill", 1.0, theirs)])
     }
-
-
-def _load(name: str, splits: Splits) -> tuple[nn.Module, dict]:
-    model, card = checkpoints.load(name)
-    checkpoints.require_same_split(card, splits, name=name)
-    return model, card
 
 
 def _table(teacher: nn.Module, study: Study, splits: Splits, kind: str) -> TeacherTable:
@@ -197,16 +192,10 @@ def main() -> None:
         figures = gain_figures(found, images_per_sign=extra["images_per_sign"])
     else:
         figures = method_figures(found)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        key = data_key(options.data)
-        name = f"distillation_{key}" if options.study == "gain" else "distillation_methods"
-        what = f"{options.study} --data {shown_data(options.data)} --seeds {options.seeds}"
-        command = f"python benchmarks/distillation.py {what}"
-        print(
-            f"Written: {record(name, f'{command} --record', figures, seeds=list(seeds), threads=THREADS, extra=extra)}"
-        )
+    name = f"distillation_{data_key(options.data)}" if options.study == "gain" else "distillation_methods"
+    what = f"{options.study} --data {shown_data(options.data)} --seeds {options.seeds}"
+    command = f"python benchmarks/distillation.py {what} --record"
+    report(name, command, figures, recorded=options.record, seeds=list(seeds), threads=THREADS, extra=extra)
 
 
 if __name__ == "__main__":

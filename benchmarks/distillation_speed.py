@@ -26,7 +26,8 @@ from torch.nn import functional as F
 
 from course_lib.data.rendered import render_split
 from course_lib.distillation import Distiller, soft_target_loss, soft_target_terms, teacher_table
-from course_lib.measure import Measurement, latency, record, torch_threads
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement, latency, torch_threads
 from course_lib.models import checkpoints, sign_student
 from course_lib.training import Recipe, fit
 
@@ -130,11 +131,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="reduction: 'mean' divides")  # once: a filter inside would be timed
     with torch_threads(THREADS):
         figures = {**epoch_figures(max(5, options.repeats // 50)), **loss_figures(options.repeats)}
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = "python benchmarks/distillation_speed.py --record"
-        print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")
+    command = "python benchmarks/distillation_speed.py --record"
+    report(NAME, command, figures, recorded=options.record, seeds=[0], threads=THREADS)
 
 
 if __name__ == "__main__":

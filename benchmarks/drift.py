@@ -24,7 +24,8 @@ from course_lib.data.rendered import renderer
 from course_lib.evaluation import Estimate, seed_interval
 from course_lib.experiments.drift import NIGHT_GAIN, Plan, Stream, begin, run_arm, stream
 from course_lib.experiments.drift_rows import ARMS, CONDITIONS, Row, difference, scores
-from course_lib.measure import Measurement, record
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement
 from course_lib.models import SignStudent, checkpoints
 from course_lib.storage.cache import cached
 from course_lib.storage.files import read_json, write_json
@@ -112,13 +113,9 @@ def main() -> None:
     plan, seeds = Plan(), range(FIRST_SEED, FIRST_SEED + SEEDS)
     rows = study(plan, seeds, afresh=options.afresh)
     found = figures(rows)
-    for name, figure in found.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        extra = {"plan": asdict(plan), "rows": [asdict(row) for row in rows]}
-        command = "python benchmarks/drift.py --record"
-        path = record("pruning_drift", command, found, seeds=list(seeds), threads=THREADS, extra=extra)
-        print(f"Written: {path}")
+    extra = {"plan": asdict(plan), "rows": [asdict(row) for row in rows]}
+    command = "python benchmarks/drift.py --record"
+    report("pruning_drift", command, found, recorded=options.record, seeds=list(seeds), threads=THREADS, extra=extra)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import argparse
 import os
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,10 +143,8 @@ def _ratio_figure(role: str, what: str, pace: str, ratio: Estimate, isa: str, en
     words = f"{pair}, {role}, {rounding} rounding, batch 1, one thread, {pace}, {isa} 8-bit dot products"
     asked = what == "hardware" and pace == BACK_TO_BACK.name
     figure = Measurement.of(ratio, "×", words, target="≤ 3" if asked else None)
-    if figure.met is False:
-        note = "the compiler's own vector code, beside kernels that were written by hand for this processor"
-        figure = replace(figure, note=note)
-    return {f"{label}{SUFFIX[pace]}{end}": figure}
+    note = "the compiler's own vector code, beside kernels that were written by hand for this processor"
+    return {f"{label}{SUFFIX[pace]}{end}": figure.explained(note)}
 
 
 def main() -> None:

@@ -32,8 +32,9 @@ from course_lib.data import SignDataset, load
 from course_lib.deploy.onnx import open_session, run_session
 from course_lib.evaluation import seed_interval
 from course_lib.experiments.plans import data_key
+from course_lib.experiments.reporting import command_for, report
 from course_lib.experiments.teacher_pruning import gain, right_on
-from course_lib.measure import Measurement, add_figures, record
+from course_lib.measure import Measurement, add_figures
 from course_lib.models import checkpoints
 from course_lib.quantization import Codes, calibration_images
 from course_lib.quantization.adaround import Rounding, adaround
@@ -129,22 +130,18 @@ def main() -> None:
     rights: Rights = {}
     whole, told = {}, []
     for role in (role for role in BITS if checkpoints.exists(f"{role}_{key}")):
-        model, card = checkpoints.load(f"{role}_{key}")
-        checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
+        model, _ = checkpoints.load_for_split(f"{role}_{key}", splits)
         whole[role] = right_on(model, splits.validation)
         found, rows = run(role, model, splits.train, splits.validation)
         rights, told = rights | found, told + rows
     figures = figures_of(rights, whole, splits.validation)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
     print(f"least agreement of file and simulation: {min(row['agreement'] for row in told):.2%}")
+    command, seeds = command_for("post_training", key), list(range(FIRST_SEED, FIRST_SEED + SEEDS))
+    extra, name = {"rows": told}, f"post_training_{key}"
+    report(name, command, figures, recorded=options.record, seeds=seeds, threads=THREADS, extra=extra)
     if options.record:
-        command = f"python benchmarks/post_training.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
-        seeds = list(range(FIRST_SEED, FIRST_SEED + SEEDS))
-        written = record(f"post_training_{key}", command, figures, seeds=seeds, threads=THREADS, extra={"rows": told})
         asked = {ASKED: figures[f"student_{ASKED}"]}
         add_figures(f"quantization_{key}", command, asked, seeds=seeds, threads=THREADS)
-        print(f"Written: {written}")
 
 
 if __name__ == "__main__":

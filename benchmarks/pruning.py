@@ -32,7 +32,8 @@ from course_lib.experiments.pruning_study import (
     run_arm,
     train_dense,
 )
-from course_lib.measure import Measurement, record
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement
 from course_lib.models import checkpoints
 from course_lib.storage.cache import cached
 from course_lib.storage.files import read_json, write_json
@@ -117,13 +118,9 @@ def main() -> None:
     plan, seeds = Plan(), range(FIRST_SEED, FIRST_SEED + SEEDS)
     found = scores(plan, seeds, afresh=options.afresh)
     figures = schedule_figures(found)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        extra = {"plan": asdict(plan), "scores": [asdict(score) for score in found]}
-        command = "python benchmarks/pruning.py schedules --record"
-        path = record("pruning_schedules", command, figures, seeds=list(seeds), threads=THREADS, extra=extra)
-        print(f"Written: {path}")
+    extra = {"plan": asdict(plan), "scores": [asdict(score) for score in found]}
+    command, name = "python benchmarks/pruning.py schedules --record", "pruning_schedules"
+    report(name, command, figures, recorded=options.record, seeds=list(seeds), threads=THREADS, extra=extra)
 
 
 if __name__ == "__main__":

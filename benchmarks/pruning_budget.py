@@ -28,8 +28,9 @@ from torch import nn
 from course_lib.data import load
 from course_lib.deploy.onnx import export_onnx, open_session, run_session
 from course_lib.experiments.file_times import time_ratios
+from course_lib.experiments.reporting import report
 from course_lib.experiments.teacher_pruning import calibration_part, importance_of
-from course_lib.measure import BACK_TO_BACK, Cadence, Measurement, latency, record, total_macs
+from course_lib.measure import BACK_TO_BACK, Cadence, Measurement, latency, total_macs
 from course_lib.models import SignTeacher, checkpoints
 from course_lib.pruning import (
     LatencyAllocation,
@@ -135,12 +136,9 @@ def main() -> None:
         folder = Path(place)
         found, networks = allocations(teacher, folder)
         figures = figures_of(teacher, found, networks, folder)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        extra = {"counts": {f"{target:g}": one.counts for target, one in found.items()}}
-        command = "python benchmarks/pruning_budget.py --record"
-        print(f"Written: {record(NAME, command, figures, seeds=[SEED], threads=1, extra=extra)}")
+    extra = {"counts": {f"{target:g}": one.counts for target, one in found.items()}}
+    command = "python benchmarks/pruning_budget.py --record"
+    report(NAME, command, figures, recorded=options.record, seeds=[SEED], threads=1, extra=extra)
 
 
 if __name__ == "__main__":

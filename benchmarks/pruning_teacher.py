@@ -33,6 +33,7 @@ from course_lib.evaluation import seed_interval
 from course_lib.experiments.file_times import time_ratios
 from course_lib.experiments.plans import data_key
 from course_lib.experiments.pruning_study import Parts
+from course_lib.experiments.reporting import command_for, report
 from course_lib.experiments.teacher_pruning import (
     ARMS,
     BUDGETS,
@@ -48,7 +49,6 @@ from course_lib.measure import (
     IN_TURN,
     Measurement,
     count_parameters,
-    record,
     total_macs,
 )
 from course_lib.models import SignTeacher, checkpoints
@@ -188,8 +188,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     key = data_key(options.data)
     splits = load(options.data)
-    teacher, card = checkpoints.load(f"teacher_{key}")
-    checkpoints.require_same_split(card, splits, name=f"teacher_{key}")
+    teacher, card = checkpoints.load_for_split(f"teacher_{key}", splits)
     parts = Parts.of(splits, train=splits.train)
     networks = {"whole": teacher, **cut_to_budgets(teacher, BUDGETS, calibration_part(parts.train))}
     shapes = {name: widths(model) for name, model in networks.items()}
@@ -205,13 +204,9 @@ def main() -> None:
         return
     figures = accuracy_figures(rights, right_on(teacher, parts.scoring), parts.scoring.groups)
     figures |= time_figures(networks, parts.scoring.batch(np.arange(1))[0].numpy())
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = f"python benchmarks/pruning_teacher.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
-        extra = {"plan": asdict(RECOVERY[key]), "widths": shapes, "scores": told}
-        seeds = list(range(FIRST_SEED, FIRST_SEED + SEEDS))
-        print(f"Written: {record(f'pruning_{key}', command, figures, seeds=seeds, threads=THREADS, extra=extra)}")
+    command, seeds = command_for("pruning_teacher", key), list(range(FIRST_SEED, FIRST_SEED + SEEDS))
+    extra = {"plan": asdict(RECOVERY[key]), "widths": shapes, "scores": told}
+    report(f"pruning_{key}", command, figures, recorded=options.record, seeds=seeds, threads=THREADS, extra=extra)
 
 
 if __name__ == "__main__":

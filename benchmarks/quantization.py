@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,11 @@ import torch
 
 from course_lib.data import SignDataset, load
 from course_lib.deploy.onnx import deployable_bytes, export_onnx, open_session, run_session
-from course_lib.evaluation import Estimate, accuracy, accuracy_difference
+from course_lib.evaluation import accuracy, accuracy_difference
 from course_lib.experiments.file_times import time_ratios
 from course_lib.experiments.plans import data_key
-from course_lib.measure import BACK_TO_BACK, IN_TURN, THIRTY_A_SECOND, Measurement, record
+from course_lib.experiments.reporting import command_for, report
+from course_lib.measure import BACK_TO_BACK, IN_TURN, THIRTY_A_SECOND, Measurement
 from course_lib.measure.machine import cpu_features, has_dot_product
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images
@@ -55,8 +55,8 @@ def accuracy_figures(role: str, network: QuantizedNetwork, fp32: Path, int8: Pat
     words, count = f"{role}, {part}", len(part)
     fp32_right, int8_right = (accuracy(logits.argmax(1), part.labels, part.groups) for logits in (whole, deployed))
     return {
-        f"{role}_fp32_accuracy": Measurement.of(_percent(fp32_right), "%", f"FP32, {words}", digits=2),
-        f"{role}_int8_accuracy": Measurement.of(_percent(int8_right), "%", f"INT8, {words}", digits=2),
+        f"{role}_fp32_accuracy": Measurement.of(fp32_right.percent, "%", f"FP32, {words}", digits=2),
+        f"{role}_int8_accuracy": Measurement.of(int8_right.percent, "%", f"INT8, {words}", digits=2),
         f"{role}_int8_drop_points": Measurement.of(
             drop, "points", f"FP32 − INT8, {words}, paired", target="≤ 0.2" if role in ASKED else None
         ),
@@ -86,10 +86,6 @@ def accuracy_figures(role: str, network: QuantizedNetwork, fp32: Path, int8: Pat
         ),
         f"{role}_int8_bytes": Measurement(deployable_bytes(int8), "bytes", 1, f"the INT8 file, {role}"),
     }
-
-
-def _percent(estimate: Estimate) -> Estimate:
-    return replace(estimate, value=100 * estimate.value, low=100 * estimate.low, high=100 * estimate.high)
 
 
 def time_figures(role: str, fp32: Path, int8: Path, image: np.ndarray, sessions: int) -> Figures:
@@ -136,8 +132,7 @@ def main() -> None:
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         for role in (role for role in ROLES if checkpoints.exists(f"{role}_{key}")):
-            model, card = checkpoints.load(f"{role}_{key}")
-            checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
+            model, _ = checkpoints.load_for_split(f"{role}_{key}", splits)
             network = quantize_network(model, images)
             fp32 = export_onnx(model, Path(folder) / f"{role}_fp32.onnx")
             int8 = export_qdq(network, Path(folder) / f"{role}_int8.onnx")
@@ -146,11 +141,8 @@ def main() -> None:
                 figures |= time_figures(role, fp32, int8, images[:1].numpy(), options.sessions)
             print(f"{role} done", flush=True)
     figures |= common_figures(figures)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = f"python benchmarks/quantization.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
-        print(f"Written: {record(f'quantization_{key}', command, figures, seeds=[SEED], threads=1)}")
+    command = command_for("quantization", key)
+    report(f"quantization_{key}", command, figures, recorded=options.record, seeds=[SEED], threads=1)
 
 
 if __name__ == "__main__":

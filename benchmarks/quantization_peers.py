@@ -42,9 +42,10 @@ from torch import Tensor
 
 from course_lib.data import SignDataset, load
 from course_lib.deploy.onnx import deployable_bytes, export_onnx, open_session, run_session
-from course_lib.evaluation import Estimate, accuracy, accuracy_difference
+from course_lib.evaluation import accuracy, accuracy_difference
 from course_lib.experiments.file_times import time_ratios
 from course_lib.experiments.plans import data_key
+from course_lib.experiments.reporting import command_for
 from course_lib.measure import BACK_TO_BACK, Measurement, latency, record
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images, quantize_static_int8
@@ -55,6 +56,7 @@ from course_lib.quantization.entropy import Entropy
 from course_lib.quantization.equalization import equalize
 from course_lib.quantization.graph import LayerGraph, layer_graph
 from course_lib.quantization.observers import LeastSquares, MinMax, Observer, Percentile
+from course_lib.quantization.post_training import calibration_places
 from course_lib.quantization.qdq import export_qdq
 
 NAME, ROLES = "quantization_peers", ("teacher", "student")
@@ -119,7 +121,7 @@ def chosen_recipe(divergence: Callable[[Recipe], float]) -> tuple[Recipe, dict[s
 
 def choosing_images(train: SignDataset, calibration: int, count: int) -> Tensor:
     """``count`` training images that are not among the calibration images, float32 in [0, 1]."""
-    drawn = np.random.default_rng(SEED).choice(len(train), calibration, replace=False)  # as calibration_images
+    drawn = calibration_places(train, calibration, seed=SEED)
     others = train.subset(~np.isin(np.arange(len(train)), drawn))
     return torch.tensor(calibration_images(others, count, seed=SEED + 1))
 
@@ -188,7 +190,7 @@ def answer_figures(role: str, fp32: Path, files: Mapping[str, Path], part: SignD
     whole, words, count, found = run_session(open_session(fp32), images).argmax(1), f"{role}, {part}", len(part), {}
     for name, own in ({"fp32": whole} | answers).items():
         right = accuracy(own, part.labels, part.groups)
-        found[f"{role}_{name}_accuracy"] = Measurement.of(_percent(right), "%", f"{name}, {words}")
+        found[f"{role}_{name}_accuracy"] = Measurement.of(right.percent, "%", f"{name}, {words}")
         same = round(100 * float((own == whole).mean()), 3)
         found[f"{role}_{name}_agreement"] = Measurement(same, "%", count, f"same class as FP32, {name}, {words}")
     for name, path in files.items():
@@ -204,17 +206,11 @@ def answer_figures(role: str, fp32: Path, files: Mapping[str, Path], part: SignD
     return found
 
 
-def _percent(estimate: Estimate) -> Estimate:
-    return replace(estimate, value=100 * estimate.value, low=100 * estimate.low, high=100 * estimate.high)
-
-
 def _explained(figure: Measurement) -> Measurement:
     """A miss, with how many images it is."""
-    if figure.met is not False:
-        return figure
     images = round(-figure.value * figure.n / 100)
-    sure = "the interval holds 0" if figure.high is not None and figure.high >= 0 else "the whole interval lies below 0"
-    return replace(figure, note=f"{images} of {figure.n} images fewer are right; {sure}")
+    sure = "the interval holds 0" if figure.possible else "the whole interval lies below 0"
+    return figure.explained(f"{images} of {figure.n} images fewer are right; {sure}")
 
 
 def time_figures(role: str, files: Mapping[str, Path], image: np.ndarray, sessions: int) -> Figures:
@@ -258,8 +254,7 @@ def main() -> None:
     figures, recipes = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for role in ROLES:
-            model, card = checkpoints.load(f"{role}_{key}")
-            checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
+            model, _ = checkpoints.load_for_split(f"{role}_{key}", splits)
             own = Path(folder) / role
             own.mkdir()
             fp32 = export_onnx(model, own / "fp32.onnx")
@@ -270,8 +265,7 @@ def main() -> None:
             lines = [f"{name}: {figure}" for name, figure in figures.items() if name.startswith(role)]
             print(f"{role}: {recipes[role]}", *lines, sep="\n", flush=True)
     if options.record:
-        command = f"python benchmarks/{NAME}.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
-        name = NAME if key == "rendered" else f"{NAME}_{key}"
+        name, command = NAME if key == "rendered" else f"{NAME}_{key}", command_for(NAME, key)
         where = record(name, command, figures, seeds=[SEED], threads=THREADS, extra={"recipes": recipes})
         print(f"Written: {where}")
 

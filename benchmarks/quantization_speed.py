@@ -16,7 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.measure import Measurement, latency, record, torch_threads
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement, latency, torch_threads
 from course_lib.quantization import Affine, Codes, fake_quantize, min_max
 
 NAME, THREADS, TARGET = "quantization_speed", 1, 1.5
@@ -93,11 +94,8 @@ def main() -> None:
     with torch_threads(THREADS):
         found = ratios(options.repeats)
     figures = {"fake_quantize_ratio_to_torch": worst(found), **found}
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = f"python benchmarks/{NAME}.py --record"
-        print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")
+    command = f"python benchmarks/{NAME}.py --record"
+    report(NAME, command, figures, recorded=options.record, seeds=[0], threads=THREADS)
 
 
 if __name__ == "__main__":

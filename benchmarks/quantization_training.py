@@ -27,7 +27,7 @@ import argparse
 import copy
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ from course_lib.distillation import Distiller, soft_target_terms
 from course_lib.evaluation import predict_logits, seed_interval
 from course_lib.experiments.plans import PLANS, data_key
 from course_lib.experiments.pruning_study import Parts
+from course_lib.experiments.reporting import command_for, report
 from course_lib.experiments.teacher_pruning import gain, right_on
-from course_lib.measure import Measurement, add_figures, record
+from course_lib.measure import Measurement, add_figures
 from course_lib.models import checkpoints
 from course_lib.quantization import calibration_images
 from course_lib.quantization.aware import AwareNetwork, BitWidths, FrozenStatistics, prepare
@@ -203,11 +204,8 @@ def figures_of(
 
 def _noted(figure: Measurement) -> Measurement:
     """The figure, and a note if it misses its target."""
-    if figure.met is not False or figure.low is None:
-        return figure
-    bound = float((figure.target or "").removeprefix("≤ "))
-    within = "the interval holds the target" if figure.low <= bound else "the whole interval misses it"
-    return replace(figure, note=f"this student loses so much in so many epochs; {within}")
+    within = "the interval holds the target" if figure.possible else "the whole interval misses it"
+    return figure.explained(f"this student loses so much in so many epochs; {within}")
 
 
 def main() -> None:
@@ -221,8 +219,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     key = data_key(options.data)
     splits = load(options.data)
-    shipped, card = checkpoints.load(f"student_{key}")
-    checkpoints.require_same_split(card, splits, name=f"student_{key}")
+    shipped, card = checkpoints.load_for_split(f"student_{key}", splits)
     parts = Parts.of(splits, train=splits.train)
     identity = {
         "version": VERSION,
@@ -236,16 +233,11 @@ def main() -> None:
         return
     agreements = {arm: min(row["agreement"] for row in told if row["arm"] == arm) for arm in ARMS_ON[key]}
     figures = figures_of(rights, right_on(shipped, parts.scoring), parts.scoring.groups, agreements)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
+    command, seeds = command_for("quantization_training", key), list(range(FIRST_SEED, FIRST_SEED + SEEDS))
+    extra = {"plan": asdict(STUDY[key]), "scores": told}
+    name = f"quantization_training_{key}"
+    report(name, command, figures, recorded=options.record, seeds=seeds, threads=THREADS, extra=extra)
     if options.record:
-        command = (
-            f"python benchmarks/quantization_training.py{'' if key == 'rendered' else ' --data PATH.npz'} --record"
-        )
-        extra = {"plan": asdict(STUDY[key]), "scores": told}
-        seeds = list(range(FIRST_SEED, FIRST_SEED + SEEDS))
-        name = f"quantization_training_{key}"
-        print(f"Written: {record(name, command, figures, seeds=seeds, threads=THREADS, extra=extra)}")
         asked = {name: figures[name] for name in TARGETS}
         add_figures(f"quantization_{key}", command, asked, seeds=seeds, threads=THREADS)
 

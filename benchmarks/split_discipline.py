@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 
 from course_lib.data import load
 from course_lib.evaluation import seed_interval
+from course_lib.experiments.reporting import report
 from course_lib.experiments.split_discipline import SPLITS, SplitScore, score_split
-from course_lib.measure import Measurement, record
+from course_lib.measure import Measurement
 from course_lib.training import Recipe
 
 NAME = "split_discipline_gtsrb"
@@ -76,12 +77,9 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     scores = measure(options.data)
     found = figures(scores)
-    for name, figure in found.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = "python benchmarks/split_discipline.py --data PATH.npz --record"
-        rows = {"scores": [vars(score) for score in scores]}
-        print(f"Written: {record(NAME, command, found, seeds=SEEDS, threads=THREADS, extra=rows)}")
+    command = "python benchmarks/split_discipline.py --data PATH.npz --record"
+    rows = {"scores": [vars(score) for score in scores]}
+    report(NAME, command, found, recorded=options.record, seeds=SEEDS, threads=THREADS, extra=rows)
 
 
 if __name__ == "__main__":

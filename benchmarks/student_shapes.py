@@ -22,7 +22,7 @@ from course_lib.data import Splits, load
 from course_lib.deploy.onnx import deployable_bytes, export_onnx, open_session, run_session
 from course_lib.evaluation import seed_interval
 from course_lib.experiments.plans import STRONG_VIEWS
-from course_lib.measure import BACK_TO_BACK, LatencyReport, Measurement, count_parameters, latency, record, total_macs
+from course_lib.measure import BACK_TO_BACK, LatencyReport, Measurement, count_parameters, latency, total_macs
 from course_lib.models import SignStudent, checkpoints
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
 from course_lib.storage.cache import cached
@@ -115,11 +115,8 @@ def main() -> None:
         if name != first:
             ratio, how = report.ratio(first, name), f"one call of {first} / of {name}, INT8, back to back, one thread"
             figures[f"{name}_speedup"] = Measurement(ratio.value, "×", ratio.n, how, ratio.low, ratio.high)
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = "python benchmarks/student_shapes.py --data PATH.npz --record"
-        print(f"Written: {record(NAME, command, figures, seeds=list(seeds), threads=1)}")
+    command = "python benchmarks/student_shapes.py --data PATH.npz --record"
+    report(NAME, command, figures, recorded=options.record, seeds=list(seeds), threads=1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from course_lib.measure import Measurement, latency, record, torch_threads
+from course_lib.experiments.reporting import report
+from course_lib.measure import Measurement, latency, torch_threads
 from course_lib.quantization import WeightOnlyLinear, sqnr_db, stored_bytes
 
 NAME, THREADS = "weight_only", 1
@@ -76,11 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     with torch_threads(THREADS):
         figures = {k: v for shape in LAYERS for k, v in figures_of(*shape, options.repeats).items()}
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-    if options.record:
-        command = f"python benchmarks/{NAME}.py --record"
-        print(f"Written: {record(NAME, command, figures, seeds=[0], threads=THREADS)}")
+    command = f"python benchmarks/{NAME}.py --record"
+    report(NAME, command, figures, recorded=options.record, seeds=[0], threads=THREADS)
 
 
 if __name__ == "__main__":

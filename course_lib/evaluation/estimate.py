@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ class Estimate:
     def includes(self, number: float) -> bool:
         """Whether the interval holds this number; a ratio that includes 1 does not tell which of the two is larger."""
         return self.low <= number <= self.high
+
+    @property
+    def percent(self) -> Estimate:
+        """A fraction and its interval in per cent.
+
+        >>> Estimate(0.9, 0.8, 1.0, n=10).percent
+        Estimate(value=90.0, low=80.0, high=100.0, n=10, unit='%', clusters=None, spread=None)
+        """
+        spread = None if self.spread is None else 100 * self.spread
+        return replace(self, value=100 * self.value, low=100 * self.low, high=100 * self.high, unit="%", spread=spread)
 
     @property
     def percent_from_one(self) -> float:

@@ -111,8 +111,7 @@ def prepare(
     key = data_key(data)
     say(f"data: {data}")
     splits = load(data)
-    teacher, card = checkpoints.load(f"teacher_{key}")
-    checkpoints.require_same_split(card, splits, name=f"teacher_{key}")
+    teacher, card = checkpoints.load_for_split(f"teacher_{key}", splits)
     say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
     students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
@@ -142,9 +141,7 @@ def shipped_students(splits: Splits, key: str) -> Students:
     """The students of ``plans.PLANS``, checked not to have seen this test part."""
 
     def shipped(role: str) -> Any:
-        model, card = checkpoints.load(f"{role}_{key}")
-        checkpoints.require_same_split(card, splits, name=f"{role}_{key}")
-        return model
+        return checkpoints.load_for_split(f"{role}_{key}", splits)[0]
 
     alone, small = (shipped(role) if role in ROLES[key] else None for role in ("alone", "small"))
     return Students(shipped("student"), shipped("final"), alone, "shipped (trained by: course train)", small)

@@ -179,7 +179,7 @@ def _with_notes(figures: dict[str, Measurement], ledger: Ledger) -> dict[str, Me
     steps = zip(("distilling into the student", "pruning", "INT8"), values, values[1:], strict=False)
     lost = "missed; points lost by " + ", by ".join(f"{step}: {before - after:.2f}" for step, before, after in steps)
     notes = {name: lost if f.unit == "points" else "missed in this measurement" for name, f in figures.items()}
-    return {k: dataclasses.replace(f, note=notes[k]) if f.met is False else f for k, f in figures.items()}
+    return {name: figure.explained(notes[name]) for name, figure in figures.items()}
 
 
 def main(arguments: Sequence[str]) -> None:

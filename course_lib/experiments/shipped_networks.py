@@ -120,8 +120,7 @@ def train_students(
     """
     small = small or (SMALL_PLANS.get(key) if plan is None else None)
     plan, name = plan or PLANS[key], f"teacher_{key}"
-    teacher, card = checkpoints.load(name, folder=folder)
-    checkpoints.require_same_split(card, splits, name=name)
+    teacher, card = checkpoints.load_for_split(name, splits, folder=folder)
     say(f"the teacher's logits for {plan.views} views")
     precision = precision or TEACHER_PLANS[key].recipe.precision
     table = teacher_table(

@@ -87,6 +87,25 @@ class Measurement:
             return self.met
         return self._reaches(self.low) and self._reaches(self.high)
 
+    @property
+    def possible(self) -> bool | None:
+        """Whether an end of the interval reaches the target; without an interval as ``met``.
+
+        >>> Measurement(2.8, "points", 3, "accuracy lost", low=1.3, high=4.3, target="≤ 2.5").possible
+        True
+        """
+        if self.target is None or self.low is None or self.high is None:
+            return self.met
+        return self._reaches(self.low) or self._reaches(self.high)
+
+    def explained(self, why: str) -> Measurement:
+        """With ``why`` as its note if it misses its target, else as it is.
+
+        >>> Measurement(17.0, "×", 1, "bytes / bytes", target="≥ 50").explained("a large header").note
+        'a large header'
+        """
+        return dataclasses.replace(self, note=why) if self.met is False else self
+
     def _reaches(self, value: float) -> bool:
         sign, bound = _target(self.target or "")
         return {"≤": value <= bound, "≥": value >= bound, "<": value < bound, ">": value > bound}[sign]

@@ -166,6 +166,16 @@ def fingerprint(splits: Splits) -> str:
     return digest.hexdigest()
 
 
+def load_for_split(name: str, splits: Splits, *, folder: str | Path = CHECKPOINTS) -> tuple[nn.Module, dict[str, Any]]:
+    """``load``, and ``require_same_split`` of what was loaded.
+
+    Raises: CourseError: as ``load``, or the network may have seen the test part.
+    """
+    model, card = load(name, folder=folder)
+    require_same_split(card, splits, name=name)
+    return model, card
+
+
 def require_same_split(card: dict[str, Any], splits: Splits, *, name: str) -> None:
     """Raise CourseError unless the network cannot have seen the test part.
 

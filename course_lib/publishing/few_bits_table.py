@@ -8,7 +8,7 @@ from typing import Any
 
 from course_lib.measure import Measurement, load_result
 from course_lib.measure.tables import markdown_table
-from course_lib.publishing.numbers import DATA, number_and_target
+from course_lib.publishing.numbers import DATA, capital, number_and_target
 from course_lib.storage.files import RESULTS
 
 WAYS = {
@@ -74,6 +74,6 @@ def _control(words: str, result: Mapping[str, Any]) -> str:
     """How long all arms trained, and what the network in float32 reached."""
     figures: Figures = result["figures"]
     shipped, control = figures["shipped_accuracy"].value, number_and_target(figures["fp32_accuracy"])
-    seeds, epochs = len(result["seeds"]), result["plan"]["epochs"]
-    words = words[:1].upper() + words[1:]
-    return f"{words}: {seeds} seeds, {epochs} epochs; student as shipped {shipped:.2f} %, FP32 so long {control} %."
+    count, epochs = len(result["seeds"]), result["plan"]["epochs"]
+    trained = f"{capital(words)}: {count} seeds, {epochs} epochs"
+    return f"{trained}; student as shipped {shipped:.2f} %, FP32 so long {control} %."

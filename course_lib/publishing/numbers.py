@@ -43,3 +43,12 @@ def number_and_target(figure: Measurement) -> str:
     """
     short = shortfall(figure)
     return number_text(figure, 2, unit=False) + (f" (target {figure.target}: {short})" if short else "")
+
+
+def capital(words: str) -> str:
+    """With a capital first letter, the others as they are (``str.capitalize`` would write Gtsrb).
+
+    >>> capital("real signs (GTSRB)")
+    'Real signs (GTSRB)'
+    """
+    return words[:1].upper() + words[1:]

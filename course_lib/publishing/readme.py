@@ -29,7 +29,7 @@ from course_lib.measure.tables import markdown_table
 from course_lib.measure.without_dot_products import HIDDEN_WORDS
 from course_lib.publishing.curriculum import PARTS, Page, written
 from course_lib.publishing.few_bits_table import doctor_line, post_training_table, training_table
-from course_lib.publishing.numbers import DATA, number_text, shortfall
+from course_lib.publishing.numbers import DATA, capital, number_text, shortfall
 from course_lib.publishing.official import official_table
 from course_lib.publishing.peers_table import calibration_line, peers_table
 from course_lib.publishing.pruning_table import pruning_table
@@ -117,7 +117,7 @@ def figures_table(results: Results) -> str:
         figures = [result["figures"][name] for result in results.values()]
         rows.append([words, *map(_value, figures), figures[0].target or ""])
     notes = [
-        f"{_capital(DATA[key])}: {r['figures']['final_accuracy'].n:,} test images; `{r['command']}`, {r['date']}, "
+        f"{capital(DATA[key])}: {r['figures']['final_accuracy'].n:,} test images; `{r['command']}`, {r['date']}, "
         f"{r['machine'].get('cpu', 'unknown CPU')}."
         for key, r in results.items()
     ]
@@ -146,7 +146,7 @@ def ledger_table(results: Results) -> str:
         for name in names
     ]
     captions = [
-        f"- {_capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
+        f"- {capital(DATA[key])}: {result['ledger']['caption'].removeprefix(f'{key}: ')}"
         for key, result in results.items()
     ]
     return "\n".join([markdown_table(header, cells), "", *captions])
@@ -260,11 +260,6 @@ def write(readme: Path = README, picture: Path = PICTURE, results: Path = RESULT
     with atomic_path(picture) as part:
         metadata = {"Software": None, "Source": digest(journeys)}
         recorded_figure(journeys).savefig(part, format="png", dpi=120, metadata=metadata)
-
-
-def _capital(words: str) -> str:
-    """With a capital first letter, the others as they are (``str.capitalize`` would write Gtsrb)."""
-    return words[:1].upper() + words[1:]
 
 
 def _speed(figure: Measurement) -> str:

@@ -103,10 +103,18 @@ def calibration_images(dataset: SignDataset, count: int, *, seed: int = 0) -> np
     >>> (255 * calibration_images(tiny, 2)[:, 0, 0, 0]).round().tolist()
     [2.0, 3.0]
     """
+    return dataset.batch(calibration_places(dataset, count, seed=seed))[0].numpy()
+
+
+def calibration_places(dataset: SignDataset, count: int, *, seed: int = 0) -> np.ndarray:
+    """Where ``calibration_images`` finds its images: (count,), ascending. Args and Raises: as there.
+
+    >>> calibration_places(SignDataset(np.zeros((4, 3, 1, 1), np.uint8), np.zeros(4, int)), 2)
+    array([2, 3])
+    """
     if not 1 <= count <= len(dataset):
         raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")
-    chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
-    return dataset.batch(chosen)[0].numpy()
+    return np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
 
 
 class _Reader:

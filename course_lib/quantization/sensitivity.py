@@ -132,8 +132,9 @@ def bits_for_budget(
     table, cost = _table(rows), _costs(rows, costs)
     limit = budget if costs is None else budget * (1 + SLACK)
     least = [min(cost[layer, bits] for bits in options) for layer, options in table.items()]
-    if math.fsum(least) > limit:
-        amount = f"{sum(least):,.0f} bytes" if costs is None else f"{math.fsum(least):g}"
+    needed = math.fsum(least)
+    if needed > limit:
+        amount = f"{needed:,.0f} bytes" if costs is None else f"{needed:g}"
         raise CourseError(
             f"with the cheapest bits the weights take {amount}, more than {budget:,}",
             mend=f"allow {amount}, or fewer bits",

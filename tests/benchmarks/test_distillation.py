@@ -25,7 +25,9 @@ def benchmark(load_script, monkeypatch, isolated_cache):
         return None, Score(study.name, arm.name, seed, 0.5 + seed / 100, None, 10, float(len(module.runs)))
 
     monkeypatch.setattr(module, "load", lambda data: Splits(part, part, part))
-    monkeypatch.setattr(module, "_load", lambda name, splits: (torch.nn.Linear(1, 1), {"sha256": module.digest}))
+    monkeypatch.setattr(
+        module.checkpoints, "load_for_split", lambda name, splits: (torch.nn.Linear(1, 1), {"sha256": module.digest})
+    )
     monkeypatch.setattr(module, "_table", lambda *_: None)
     monkeypatch.setattr(module, "run_arm", run_arm)
     return module

@@ -206,7 +206,8 @@ def shipped(folder, networks, splits, key="rendered"):
 @pytest.fixture
 def shop(tmp_path, monkeypatch, networks, splits):
     """Shipped networks in a folder of the test's own, and toy data under the name "rendered"."""
-    monkeypatch.setattr(checkpoints.load, "__kwdefaults__", {"folder": tmp_path / "shop"})
+    for function in (checkpoints.load, checkpoints.load_for_split):
+        monkeypatch.setattr(function, "__kwdefaults__", {"folder": tmp_path / "shop"})
     monkeypatch.setattr(main_job, "load", lambda data: splits)
     shipped(tmp_path / "shop", networks, splits)
     return tmp_path
