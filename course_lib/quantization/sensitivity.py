@@ -25,6 +25,7 @@ from torch import Tensor
 
 from course_lib.errors import CourseError
 from course_lib.quantization.affine import Codes, dequantize, min_max, quantize, sqnr_db
+from course_lib.quantization.granularity import PerChannel
 from course_lib.quantization.graph import LayerGraph, Weighted
 
 CHOICES = 10_000
@@ -64,7 +65,7 @@ def weight_bytes(layer: Weighted, bits: int) -> int:
     >>> weight_bytes(first, 8), weight_bytes(first, 4)
     (248, 140)
     """
-    return -(-layer.weight.numel() * bits // 8) + 4 * len(layer.bias)
+    return -(-layer.weight.numel() * bits // 8) + PerChannel(0).scale_bytes(layer.weight.shape)
 
 
 def sensitivity(

@@ -12,7 +12,7 @@ from course_lib.data import SignDataset
 from course_lib.deploy.onnx import export_onnx, open_session, run_session
 from course_lib.errors import CourseError
 from course_lib.models import sign_student
-from course_lib.quantization.post_training import calibration_images, quantize_static_int8
+from course_lib.quantization.post_training import calibration_images, calibration_places, quantize_static_int8
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +143,12 @@ def test_calibration_images_come_without_replacement_and_repeat_with_the_seed():
     assert len(np.unique(first[:, 0, 0, 0])) == 30
     with pytest.raises(ValueError, match=r"count must be in 1\.\.40, got 41"):
         calibration_images(signs, 41)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_places_of_the_images_ascend_and_are_those_that_are_drawn(seed):
+    numbers = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1).repeat(3, 1)
+    part = SignDataset(numbers, np.zeros(40, int))
+    places = calibration_places(part, 12, seed=seed)
+    assert (np.diff(places) > 0).all()
+    assert (255 * calibration_images(part, 12, seed=seed)[:, 0, 0, 0]).round().astype(int).tolist() == places.tolist()

@@ -160,3 +160,10 @@ def test_times_that_cannot_be_used_are_refused():
         with pytest.raises(ValueError, match="for a in 4 bits"):
             bits_for_budget(rows, 1.0, wrong)
     assert bits_for_budget(rows, 0, {("a", 2): 0.0, ("a", 4): 0.0}) == {"a": 4}
+
+
+def test_a_budget_that_is_spent_to_the_last_digit_is_met():
+    rows = [Sensitivity(name, bits, 9.0 - bits, 0.0, None, bits) for name in "abc" for bits in (2, 4)]
+    times = {(row.layer, row.bits): 0.1 if row.bits == 4 else 0.05 for row in rows}
+    assert 0.1 + 0.1 + 0.1 > 0.3
+    assert bits_for_budget(rows, 0.3, times) == {"a": 4, "b": 4, "c": 4}
