@@ -64,6 +64,18 @@ def test_the_alt_text_tells_shifts():
     assert "nearest: 0.100, 0.200; empirical: 0.020, 0.050" in plots.alt_text(FIGURES["shifts"]())
 
 
+def test_a_shift_that_is_not_there_has_no_bar_and_is_told_as_none():
+    figure = plots.shifts_figure(["conv 1", "classifier"], {"behind the ReLU": [0.1, float("nan")]})
+    assert [bar.get_height() for bar in figure.axes[0].patches][:1] == [0.1]
+    assert "behind the ReLU: 0.100, none." in plots.alt_text(figure)
+
+
+def test_a_chosen_range_names_its_tensor():
+    figure = plots.chosen_range_figure(COUNTS, EDGES, 0.0, 1.5, "0 … 1.5: 5 % clipped", "conv 4")
+    assert figure.axes[0].get_xlabel() == "value in conv 4"
+    assert "Values of conv 4 lie in" in plots.alt_text(figure)
+
+
 def test_an_unknown_observer_is_refused():
     with pytest.raises(ValueError, match="one of min-max"):
         plots.ends_figure(COUNTS, EDGES, {"guess": 1.0}, "conv 4")
