@@ -670,8 +670,8 @@ def recorded(name, figure):
     return "not recorded yet" if one is None else f"{one.value:.2f} ({one.low:.2f} … {one.high:.2f})"
 
 
-recorded_ways = {"nearest": "nearest", "bias": "and biases", "adaround": "AdaRound",
-                 "adaround_bias": "and biases"}
+recorded_ways = {"nearest": "nearest", "bias": "corrected after", "adaround": "AdaRound",
+                 "adaround_bias": "corrected after"}
 rows = [[data, str(bits), *(recorded(f"post_training_{data}", f"student_w{bits}a8_{way}_drop_points")
                             for way in recorded_ways)]
         for data in ("rendered", "gtsrb") for bits in (4, 3, 2)]
@@ -800,7 +800,7 @@ for light in (1.0, 0.5, 0.2):
           f"dynamic {sqnr_db(darker, dynamic):.1f} dB, of all together {sqnr_db(darker, together):.1f} dB")
 
 # %% [markdown]
-# The control gains in the dark, too: what helps is a range of this light, and only in part one's *own*.
+# The control gains in the dark, too: what helps is a range of this light, only in part an image's *own*.
 #
 # ## The doctor
 #
