@@ -122,6 +122,7 @@ def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> Cou
         axes.bar(place, found, 0.95 * width, color=COLOURS[i], hatch=_HATCHES[i % 4], label=label)
         told.append(f"{label}: " + ", ".join("none" if np.isnan(v) else f"{v:.3f}" for v in found))
     axes.set_xticks(places, layers)
+    axes.set_xlim(-0.6, len(layers) - 0.4)
     axes.set(xlabel="layer", ylabel="shift / standard deviation")
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside upper center", ncols=2)

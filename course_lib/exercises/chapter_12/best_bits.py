@@ -21,9 +21,9 @@ ex = Exercise(
         "min(those, key=the sum of their noises), as a list.",
     ],
     explanation="""
-        Giving bits step by step to the layer that gains most for a byte needs far fewer sums, and gets stuck where
-        small layers have spent what a large one needs. `bits_for_budget` is exact for many layers, too: layer by layer
-        it keeps only choices that no other one beats in bytes and noise.
+        Giving bits step by step to the layer that gains most for a byte needs far fewer sums, and can get
+        stuck: small layers have spent what a large one needs. `bits_for_budget` is exact for many layers, too: layer by
+        layer it keeps only choices that no other one beats in bytes and noise.
     """,
 )
 
