@@ -21,7 +21,7 @@ FLOORS = (
     ("evaluation",),
     ("measure",),
     ("training",),
-    ("deploy", "distillation", "pruning", "quantization"),
+    ("deploy", "distillation", "fusion", "pruning", "quantization"),
     ("experiments",),
     ("plots",),
     ("widgets",),
