@@ -13,7 +13,18 @@ from course_lib.storage.files import ROOT
 
 LIBRARY = ROOT / "course_lib"
 # Rooms whose functions compute. The others draw, judge, print, or read and write files.
-COMPUTING = ("data", "models", "evaluation", "measure", "training", "distillation", "pruning", "quantization", "fusion", "deploy")
+COMPUTING = (
+    "data",
+    "models",
+    "evaluation",
+    "measure",
+    "training",
+    "distillation",
+    "pruning",
+    "quantization",
+    "fusion",
+    "deploy",
+)
 NUMBERS = re.compile(r"\b(int|float|complex|Tensor|ndarray|Estimate|Calibration|LayerCount|RooflinePoint)\b")
 # Functions that give numbers and cannot show one: they time or weigh this machine, read files, or take minutes.
 WITHOUT = {

@@ -42,6 +42,18 @@ class Editor:
         self.module, self.graph = module, module.graph
         self.done: list[Rewrite] = []
         self.left: list[Rewrite] = []
+        self.took: dict[str, list[str]] = {}  # layer → what became part of it
+
+    def finished(self) -> GraphModule:
+        """The graph as it now is, without what nothing calls any more."""
+        self.graph.lint()
+        self.module.delete_all_unused_submodules()
+        self.module.recompile()
+        return self.module
+
+    def take(self, layer: Node, what: str) -> None:
+        """Note that ``what`` became part of a layer."""
+        self.took.setdefault(label(layer), []).append(what)
 
     def submodule(self, node: Any) -> nn.Module | None:
         """The module that a node calls; None for any other node."""
@@ -68,6 +80,7 @@ class Editor:
         """Put another module where the one of this node stood, under its name."""
         parent, _, name = str(node.target).rpartition(".")
         setattr(self.module.get_submodule(parent), name, module.eval())
+        node.args, node.kwargs = tuple(node.all_input_nodes), {}  # layer(input=x) is layer(x)
 
     def bypass(self, node: Node, source: Node) -> None:
         """Let all readers of ``node`` read ``source`` instead, and remove it."""

@@ -84,7 +84,7 @@ def norm_of(module: nn.Module) -> ChannelNorm:
 def fold_after(
     weight: Tensor, bias: Tensor | None, norm: ChannelNorm, *, transposed: bool = False, groups: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """BatchNorm(layer(x)) as one layer: W′ = s·W, b′ = (b − μ)/√(σ² + ε)·γ + β.
+    """BatchNorm(layer(x)) as one layer: W′ = s·W, b′ = (b − μ)·s + β.
 
     Args:
         weight: (C_out, C_in/groups, …) of a convolution or (C_out, C_in) of a linear layer; of a transposed
@@ -113,7 +113,9 @@ def fold_after(
         folded = (by_group * scale.reshape(shape)).flatten(0, 1)
     else:
         folded = weight * scale.reshape((-1,) + (1,) * (weight.dim() - 1))
-    shifted = (bias - norm.mean) * inverse * norm.gamma + norm.beta
+    # torch.nn.utils.fusion multiplies in two orders; to be equal to the bit, so does this.
+    shifted = (bias - norm.mean) * scale if weight.dim() == 2 else (bias - norm.mean) * inverse * norm.gamma
+    shifted = shifted + norm.beta
     return folded.to(weight.dtype), shifted.to(bias.dtype)
 
 

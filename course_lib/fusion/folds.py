@@ -75,7 +75,10 @@ def fold_constants(editor: Editor) -> bool:
         stored.meta = dict(node.meta)
         editor.done.append(Rewrite("constant", (label(node),), "computed once: it depends on no input"))
         node.replace_all_uses_with(stored)
-    editor.graph.eliminate_dead_code()
+    # Not eliminate_dead_code: it also drops x.mul_(2), whose result nobody reads and whose effect everybody sees.
+    for node in reversed(constant):
+        if not node.users:
+            editor.graph.erase_node(node)
     return bool(ends)
 
 
@@ -127,10 +130,8 @@ def why_norm_stays(editor: Editor, node: Node) -> str:
     """Why the BatchNorm of this node is part of no layer."""
     norm, layer, reader = editor.submodule(node), source_of(node), editor.sole_reader(node)
     assert norm is not None
-    return (
-        _why_unusable(editor, node, norm)
-        or _why_not_after(editor, node, layer)
-        + (f"; {before}" if (before := _why_not_before(editor, node, reader, norm)) else "")
+    return _why_unusable(editor, node, norm) or _why_not_after(editor, node, layer) + (
+        f"; {before}" if (before := _why_not_before(editor, node, reader, norm)) else ""
     )
 
 
@@ -196,6 +197,7 @@ def _fold_after_at(editor: Editor, node: Node) -> bool:
     weight, bias = fold_after(module.weight, module.bias, norm_of(norm), transposed=transposed, groups=groups)
     editor.replace(layer, _with_weights(module, weight, bias))
     editor.done.append(Rewrite("BatchNorm after a layer", (label(layer), label(node)), "one factor an output channel"))
+    editor.take(layer, "BatchNorm")
     editor.bypass(node, layer)
     return True
 
@@ -212,6 +214,7 @@ def _fold_before_at(editor: Editor, node: Node) -> bool:
     weight, bias = fold_before(norm_of(norm), module.weight, module.bias, groups=groups, zero_padded=padded)
     editor.replace(layer, _with_weights(module, weight, bias))
     editor.done.append(Rewrite("BatchNorm before a layer", (label(node), label(layer)), "one factor an input channel"))
+    editor.take(layer, "BatchNorm")
     editor.bypass(node, source)
     return True
 
@@ -234,6 +237,7 @@ def merge_linear_pairs(editor: Editor) -> bool:
             continue
         editor.replace(reader, _with_weights(second, merged.weight, merged.bias))
         editor.done.append(Rewrite("consecutive linear layers", (label(node), label(reader)), counts))
+        editor.take(reader, "Linear")
         editor.bypass(node, source)
         changed = True
     return changed

@@ -39,6 +39,7 @@ def fuse_activations(editor: Editor, *, packed: bool) -> None:
             editor.replace(node, fused)
             layers = (label(node), label(reader))
             editor.done.append(Rewrite("convolution and activation", layers, f"{name} inside the convolution"))
+            editor.take(node, name)
             editor.bypass(reader, node)
 
 
@@ -64,6 +65,8 @@ def fuse_sums(editor: Editor, *, packed: bool) -> None:
         layers = tuple(label(n) for n in dict.fromkeys((convolution, node, last)))
         words = "sum and ReLU" if ends_in_relu else "sum"
         editor.done.append(Rewrite("convolution and sum", layers, f"{words} inside the convolution"))
+        for what in ("sum", "relu") if ends_in_relu else ("sum",):
+            editor.take(convolution, what)
         last.replace_all_uses_with(call)
         for old in dict.fromkeys((last, node, convolution)):
             editor.graph.erase_node(old)

@@ -46,6 +46,7 @@ class Fusion:
         done: the changes, in their order.
         left: what could have been fused and was not, each with its reason.
         error: largest |new − old| on random inputs, relative to the largest |old|.
+        took: layer → what became part of it: "BatchNorm", "Linear", "sum" or an activation's name, as it happened.
         kernel: how convolutions with an activation are computed, in words; None if there are none.
     """
 
@@ -53,6 +54,7 @@ class Fusion:
     done: tuple[Rewrite, ...]
     left: tuple[Rewrite, ...]
     error: float
+    took: dict[str, tuple[str, ...]]
     kernel: str | None
 
     @property
@@ -101,11 +103,7 @@ def fuse(
     BatchNorm after a layer: features.0.0, features.0.1: one factor an output channel
     """
     inputs = example if isinstance(example, tuple) else (example,)
-    module, whole = traced(model)
-    with torch.no_grad():
-        ShapeProp(module).propagate(*inputs)
-    editor = Editor(module)
-    editor.left += [Rewrite("not looked into", (name,), reason) for name, reason in whole.items()]
+    editor = _traced_editor(model, inputs)
     if folded:
         _fold(editor)
     if one_kernel:
@@ -115,13 +113,21 @@ def fuse(
     if packed:
         pointwise.pack_rest(editor)
         pointwise.views_to_reshapes(editor)
-    module.graph.lint()
-    module.delete_all_unused_submodules()
-    module.recompile()
+    module = editor.finished()
     error = _error(model, module, inputs)
     if not error <= tolerance:
         raise ValueError(f"the fused network differs by {error:.1e} of the largest output, more than {tolerance:.1e}")
-    return Fusion(module, tuple(editor.done), tuple(editor.left), error, _kernel(module, packed))
+    took = {layer: tuple(what) for layer, what in editor.took.items()}
+    return Fusion(module, tuple(editor.done), tuple(editor.left), error, took, _kernel(module, packed))
+
+
+def _traced_editor(model: nn.Module, inputs: tuple[Tensor, ...]) -> Editor:
+    module, whole = traced(model)
+    with torch.no_grad():
+        ShapeProp(module).propagate(*(x.clone() for x in inputs))
+    editor = Editor(module)
+    editor.left += [Rewrite("not looked into", (name,), reason) for name, reason in whole.items()]
+    return editor
 
 
 def _fold(editor: Editor) -> None:
@@ -177,5 +183,3 @@ def _random(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(
         torch.rand(x.shape, generator=generator, dtype=x.dtype) if x.is_floating_point() else x for x in inputs
     )
-
-

@@ -76,6 +76,10 @@ class Traffic:
         """How many calls there are of each kind."""
         return Counter(row.kind for row in self.rows)
 
+    def bytes_of(self, kind: str) -> int:
+        """Bytes of all calls of one kind."""
+        return sum(row.bytes for row in self.rows if row.kind == kind)
+
     def __str__(self) -> str:
         lines = [f"{'operator':40} {'kind':20} {'read, kB':>10} {'weights, kB':>12} {'written, kB':>12}"]
         for r in self.rows:
@@ -143,27 +147,42 @@ def _weights(module: nn.Module | None) -> int:
 
 
 def predicted_saving_ms(
-    before: Traffic, after: Traffic, *, bandwidth_gbs: float, overhead_us: float | Mapping[str, float]
+    before: Traffic,
+    after: Traffic,
+    *,
+    bandwidth_gbs: float | Mapping[str, float],
+    overhead_us: float | Mapping[str, float],
 ) -> float:
-    """Calls removed × overhead + bytes saved / bandwidth, in ms; negative if ``after`` costs more.
+    """Σ over kinds: calls removed × overhead + bytes saved / bandwidth, in ms; negative if ``after`` costs more.
 
     Args:
         before, after: of two graphs with the same input.
-        bandwidth_gbs: 10⁹ bytes/s, measured at the size of the tensors that are no longer moved.
-        overhead_us: of one call on a tensor with next to nothing in it; one number, or one for each kind that changed.
-    Raises: ValueError: bandwidth_gbs is not positive, or a kind that changed has no overhead.
+        bandwidth_gbs: 10⁹ bytes/s, measured at the size of the tensors that are no longer moved; one number, or one for
+            each kind whose bytes changed: an operator that computes more than it moves does not reach memory's.
+        overhead_us: of one call on a tensor with next to nothing in it; one number, or one for each kind whose calls
+            changed.
+    Raises: ValueError: bandwidth_gbs is not positive, or a kind that changed is not named.
 
     >>> relu = Operator("relu", "ReLU", 500_000, 0, 500_000)
     >>> predicted_saving_ms(Traffic((relu, relu)), Traffic((relu,)), bandwidth_gbs=10, overhead_us=5)
     0.105
     """
-    if not bandwidth_gbs > 0:
-        raise ValueError(f"bandwidth_gbs must be positive, got {bandwidth_gbs}")
-    changed = Counter(before.kinds)
-    changed.subtract(after.kinds)
-    calls = 0.0
-    for kind, count in changed.items():
-        if count and isinstance(overhead_us, Mapping) and kind not in overhead_us:
-            raise ValueError(f"overhead_us must say what a call of {kind} costs, it names {', '.join(overhead_us)}")
-        calls += count * (overhead_us.get(kind, 0.0) if isinstance(overhead_us, Mapping) else overhead_us)
-    return calls / 1e3 + (before.total - after.total) / (bandwidth_gbs * 1e6)
+    saved = 0.0
+    for kind in dict.fromkeys((*before.kinds, *after.kinds)):
+        calls = before.kinds[kind] - after.kinds[kind]
+        moved = before.bytes_of(kind) - after.bytes_of(kind)
+        saved += calls * _of_kind("overhead_us", overhead_us, kind) / 1e3 if calls else 0.0
+        if moved:
+            rate = _of_kind("bandwidth_gbs", bandwidth_gbs, kind)
+            if not rate > 0:
+                raise ValueError(f"bandwidth_gbs must be positive, got {rate}")
+            saved += moved / (rate * 1e6)
+    return saved
+
+
+def _of_kind(name: str, given: float | Mapping[str, float], kind: str) -> float:
+    if not isinstance(given, Mapping):
+        return given
+    if kind not in given:
+        raise ValueError(f"{name} must name {kind}, it names {', '.join(given) or 'nothing'}")
+    return given[kind]
