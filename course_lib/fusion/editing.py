@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
+from torch.fx.passes.shape_prop import TensorMetadata
 from torch.nn import functional as F
 
 IN_PLACE_FUNCTIONS = {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem}
@@ -49,6 +50,7 @@ class Editor:
         self.graph.lint()
         self.module.delete_all_unused_submodules()
         self.module.recompile()
+        self.module.eval()
         return self.module
 
     def take(self, layer: Node, what: str) -> None:
@@ -134,10 +136,10 @@ def source_of(node: Node) -> Node | None:
     return node.all_input_nodes[0] if len(node.all_input_nodes) == 1 else None
 
 
-def dims(node: Node) -> int | None:
-    """How many axes a node's tensor has for the example; None where it gives no single tensor."""
+def shape_of(node: Node) -> tuple[int, ...] | None:
+    """The shape of a node's tensor for the example; None where it gives no single tensor."""
     meta = node.meta.get("tensor_meta")
-    return len(meta.shape) if hasattr(meta, "shape") else None
+    return tuple(meta.shape) if isinstance(meta, TensorMetadata) else None
 
 
 def _is_unknown(module: nn.Module | None) -> bool:

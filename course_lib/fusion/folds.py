@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.nn import functional as F
 
-from course_lib.fusion.editing import Editor, Rewrite, dims, label, source_of
+from course_lib.fusion.editing import Editor, Rewrite, label, shape_of, source_of
 from course_lib.fusion.folding import NORMS, fold_after, fold_before, merge_linears, norm_of
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -59,9 +59,8 @@ def fold_constants(editor: Editor) -> bool:
             continue
         if node.op == "get_attr":
             constant[node] = _attribute(editor, str(node.target))
-        elif node.op in ("call_function", "call_method", "call_module") and node.all_input_nodes:
-            if all(source in constant for source in node.all_input_nodes):
-                _try_constant(editor, node, constant)
+        elif node.op.startswith("call") and node.all_input_nodes and constant.keys() >= set(node.all_input_nodes):
+            _try_constant(editor, node, constant)
     ends = [
         node
         for node, value in constant.items()
@@ -153,8 +152,8 @@ def _why_not_after(editor: Editor, node: Node, layer: Node | None) -> str:
         return reason
     if editor.sole_reader(layer) is not node:
         return f"the output of {label(layer)} is also read elsewhere"
-    if dims(layer) != _axes(module):
-        return f"{label(layer)} gives {dims(layer)} axes: the BatchNorm's channels are not the layer's outputs"
+    if len(shape_of(layer) or ()) != _axes(module):
+        return f"{label(layer)} gives {len(shape_of(layer) or ())} axes: the BatchNorm's are not the layer's outputs"
     return ""
 
 
@@ -165,8 +164,8 @@ def _why_not_before(editor: Editor, node: Node, layer: Node | None, norm: nn.Mod
         return "no convolution or linear layer is the only one that reads it"
     if reason := editor.why_not(layer):
         return reason
-    if dims(node) != _axes(module):
-        return f"{label(layer)} reads {dims(node)} axes: the BatchNorm's channels are not the layer's inputs"
+    if len(shape_of(node) or ()) != _axes(module):
+        return f"{label(layer)} reads {len(shape_of(node) or ())} axes: the BatchNorm's are not the layer's inputs"
     if editor.overwritten_between(node, layer):
         return f"something between it and {label(layer)} overwrites a tensor"
     if _zero_padded(module) and norm_of(norm).shift.any():

@@ -1,9 +1,9 @@
 """A convolution with what follows it in one kernel: activation(convolution(x) + other).
 
-PyTorch's eager mode has no module for this. Its compiler has: on x86 it calls ``torch.ops.mkldnn`` operators, which hand
-the whole to oneDNN. There the activation and the sum happen while a tile of the output is still in registers, so the
-output is written once and never read again. Weights are *packed* first, into the blocked order that the kernel reads;
-an ordinary convolution of PyTorch packs them anew in every call, which for a small picture costs more than the
+PyTorch's eager mode has no module for this. Its compiler has: on x86 it calls ``torch.ops.mkldnn`` operators, which
+hand the whole to oneDNN. There the activation and the sum happen while a tile of the output is still in registers, so
+the output is written once and never read again. Weights are *packed* first, into the blocked order that the kernel
+reads; an ordinary convolution of PyTorch packs them anew in every call, which for a small picture costs more than the
 convolution itself.
 
 What is given up:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.fx import Node
 from torch.nn import functional as F
 
-from course_lib.fusion.editing import Editor, Rewrite, label
+from course_lib.fusion.editing import Editor, Rewrite, label, shape_of
 from course_lib.fusion.folds import CONVOLUTIONS, TRANSPOSED
 from course_lib.fusion.kernels import FusedConvolution
 
@@ -27,6 +27,17 @@ _ACTIVATIONS: dict[Any, str] = {
 }
 _SUMS_IN_PLACE = (operator.iadd, "add_")
 _SUMS = (operator.add, torch.add, "add", *_SUMS_IN_PLACE)
+
+
+def use_kernels(editor: Editor, *, one_kernel: bool, packed: bool) -> None:
+    """Let convolutions take in what follows, pack their weights, or both."""
+    if one_kernel:
+        fuse_activations(editor, packed=packed)
+        fuse_sums(editor, packed=packed)
+        note_convolutions(editor)
+    if packed:
+        pack_rest(editor)
+        views_to_reshapes(editor)
 
 
 def fuse_activations(editor: Editor, *, packed: bool) -> None:
@@ -153,7 +164,7 @@ def _operands(editor: Editor, node: Node) -> tuple[Node, Node] | str:
         return f"neither {label(left)} nor {label(right)} is a convolution that only the sum reads"
     convolution = free[0] if len(free) == 1 or editor.is_before(free[1], free[0]) else free[1]
     other = right if convolution is left else left
-    if _shape(other) is None or _shape(other) != _shape(convolution):
+    if shape_of(other) is None or shape_of(other) != shape_of(convolution):
         return f"{label(other)} and {label(convolution)} have other shapes: one of them is repeated"
     if not _depends_on_input(other):
         return f"{label(other)} depends on no input: it may be repeated along the batch"
@@ -162,11 +173,6 @@ def _operands(editor: Editor, node: Node) -> tuple[Node, Node] | str:
     if editor.overwritten_between(convolution, node):
         return f"something between {label(convolution)} and the sum overwrites a tensor"
     return convolution, other
-
-
-def _shape(node: Node) -> tuple[int, ...] | None:
-    meta = node.meta.get("tensor_meta")
-    return tuple(meta.shape) if hasattr(meta, "shape") else None
 
 
 def _depends_on_input(node: Node) -> bool:

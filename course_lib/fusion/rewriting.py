@@ -106,13 +106,7 @@ def fuse(
     editor = _traced_editor(model, inputs)
     if folded:
         _fold(editor)
-    if one_kernel:
-        pointwise.fuse_activations(editor, packed=packed)
-        pointwise.fuse_sums(editor, packed=packed)
-        pointwise.note_convolutions(editor)
-    if packed:
-        pointwise.pack_rest(editor)
-        pointwise.views_to_reshapes(editor)
+    pointwise.use_kernels(editor, one_kernel=one_kernel, packed=packed)
     module = editor.finished()
     error = _error(model, module, inputs)
     if not error <= tolerance:

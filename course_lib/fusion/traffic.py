@@ -10,10 +10,10 @@ Both constants are measured, on this machine: the overhead with the same operato
 (nothing to move), the bandwidth at the size that is moved. A 32×32×48 activation of 200 kB lies in the second cache
 and comes several times faster than main memory; a batch of 32 of them does not.
 
-What the model leaves out: caches between operators (the next one may find its input close by, at another bandwidth than
-the one assumed), arithmetic that does not hide behind the loads, copies that a library makes inside (packed weights,
-padded edges), and allocation of outputs, which costs page faults for large ones. It is meant for differences between two
-graphs with the same convolutions; the whole time of a network is the convolutions' arithmetic.
+What the model leaves out: caches between operators (the next one may find its input close by, at another bandwidth
+than the one assumed), arithmetic that does not hide behind the loads, copies that a library makes inside (packed
+weights, padded edges), and allocation of outputs, which costs page faults for large ones. It is meant for differences
+between two graphs with the same convolutions; the whole time of a network is the convolutions' arithmetic.
 """
 
 from __future__ import annotations
