@@ -48,11 +48,9 @@ def load(
     try:
         loaded = _backend(runtime)(model, request)
     except (ImportError, OSError) as error:
-        mend = f"{here.mend} --force-reinstall"
-        raise CourseError(f"the runtime {runtime} is installed and does not load ({error})", mend=mend) from error
-    require_same(
-        "the provider", loaded.requested_provider, loaded.provider, runtime=runtime, mend="ask for no provider"
-    )
+        raise CourseError(f"the runtime {runtime} is installed and does not load ({error})", mend=here.mend) from error
+    asked, mend = loaded.requested_provider, "name no provider"
+    require_same("the provider", asked, loaded.provider, runtime=runtime, mend=mend)
     return loaded
 
 
