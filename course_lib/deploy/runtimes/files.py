@@ -99,11 +99,12 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 def torch_predict(model: nn.Module, threads: int, memory_format: torch.memory_format) -> Predict:
     """A module as a function of arrays; it sets PyTorch's threads, one number for the process, where they differ."""
     get, put, read, mode = torch.get_num_threads, torch.set_num_threads, torch.from_numpy, torch.inference_mode
+    require = np.require  # a tensor can neither run backwards over an array nor share one that is read-only
 
     def predict(images: np.ndarray) -> np.ndarray:
         if get() != threads:
             put(threads)
         with mode():
-            return model(read(images).contiguous(memory_format=memory_format)).numpy()
+            return model(read(require(images, requirements="CW")).contiguous(memory_format=memory_format)).numpy()
 
     return predict
