@@ -1,0 +1,1 @@
+"""The edge: a kit of models that is copied to a board, run there, and read back."""

@@ -1,0 +1,391 @@
+"""A run on a board over a real SSH server: whatever breaks on the way is named, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from course_lib.deploy.edge.board import Progress
+from course_lib.deploy.edge.remote import run_kit
+from course_lib.errors import CourseError
+
+QUICK = {"poll_s": 0.05, "patience_s": 20.0}
+
+
+class Board:
+    """A folder on the test's board, and ``run`` that goes there."""
+
+    def __init__(self, server, folder: Path, out: Path):
+        self.server, self.folder, self.out, self.seen = server, folder, out, []
+
+    def run(self, kit: Path, *, say: Callable[[Progress], None] | None = None, **options) -> dict:
+        def both(progress: Progress) -> None:
+            self.seen.append(progress)
+            if say:
+                say(progress)
+
+        given = {"folder": str(self.folder), "out": self.out, "ssh_options": self.server.options, "say": both}
+        path = run_kit(kit, self.server.host, **{**QUICK, **given, **options})
+        return json.loads(path.read_text())
+
+    def texts(self, stage: str) -> str:
+        return "\n".join(progress.text for progress in self.seen if progress.stage == stage)
+
+    def starts(self) -> list[str]:
+        """Arguments of each start of the benchmark."""
+        return (self.folder / "started").read_text().splitlines()
+
+    def wait_for(self, name: str, text: str) -> None:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            path = self.folder / name
+            if path.exists() and text in path.read_text():
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{name} never held {text!r}")
+
+    def kill(self) -> None:
+        os.kill(int((self.folder / ".course" / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def board(server, tmp_path) -> Board:
+    return Board(server, tmp_path / "board's folder; $HOME `x` \"é\"", tmp_path / "home" / "result.json")
+
+
+def test_files_travel_the_kit_is_set_up_run_and_its_results_come_home(board, make_kit):
+    kit = make_kit()
+    result = board.run(kit)
+    assert [row["name"] for row in result["rows"]] == ["fp32", "pruned", "int8"]
+    assert (board.folder / "models" / "fp 32.onnx").read_bytes() == (kit / "models" / "fp 32.onnx").read_bytes()
+    assert (board.folder / "empty").read_bytes() == b""
+    assert (board.folder / "set_up_count").read_text() == "x\n"
+    runs = [(p.text, p.done, p.total) for p in board.seen if p.stage == "run" and p.total]
+    assert runs == [("fp32", 1, 3), ("pruned", 2, 3), ("int8", 3, 3)]
+    sizes = [progress.done for progress in board.seen if progress.stage == "copy" and progress.total]
+    assert sizes == sorted(sizes)
+    assert not list(board.folder.rglob("*.part"))
+
+
+def test_a_second_run_sends_what_differs_and_is_set_up_anew_only_for_another_manifest(board, make_kit):
+    board.run(make_kit())
+    board.seen.clear()
+    board.run(make_kit())
+    assert "0 of 5 files sent" in board.texts("copy")
+    assert (board.folder / "set_up_count").read_text() == "x\n"
+    board.run(make_kit(**{"models/fp 32.onnx": "another model"}))
+    assert "2 of 5 files sent" in board.texts("copy")  # and the manifest
+    assert (board.folder / "set_up_count").read_text() == "x\nx\n"
+    assert board.starts() == ["--out result.json"] * 3  # a finished run is not resumed
+
+
+def test_a_folder_that_is_not_absolute_lies_in_the_home_folder(server, tmp_path, make_kit):
+    board = Board(server, Path("a kit"), tmp_path / "result.json")
+    board.run(make_kit())
+    assert (server.folder / "home" / "a kit" / "result.json").is_file()
+
+
+def test_a_link_cut_in_the_middle_of_a_file_is_made_again_and_the_file_continued(board, make_kit):
+    size, cut = 3_000_000, []
+
+    def say(progress: Progress) -> None:
+        if progress.text == "models/large" and progress.done > size / 2 and not cut:
+            cut.append(progress.done)
+            time.sleep(0.2)  # what was written so far arrives
+            board.server.cut()
+
+    kit = make_kit(**{"models/large": os.urandom(size)})
+    board.run(kit, say=say)
+    assert cut
+    assert "is there again" in board.texts("connect")
+    assert (board.folder / "models" / "large").read_bytes() == (kit / "models" / "large").read_bytes()
+    after = [p.done for p in board.seen if p.text == "models/large"]
+    again = after[next(i for i in range(1, len(after)) if after[i] < after[i - 1])]
+    assert again > after[0]  # not begun anew
+
+
+def test_a_part_that_is_no_beginning_of_the_file_is_sent_anew(board, make_kit):
+    kit = make_kit(**{"models/large": os.urandom(200_000)})
+    (board.folder / "models").mkdir(parents=True)
+    (board.folder / "models" / "large.part").write_bytes(b"something else")
+    board.run(kit)
+    assert (board.folder / "models" / "large").read_bytes() == (kit / "models" / "large").read_bytes()
+
+
+def test_a_link_cut_during_the_run_does_not_end_the_run(board, make_kit):
+    cut = []
+
+    def say(progress: Progress) -> None:
+        if progress.text == "pruned" and not cut:
+            cut.append(1)
+            board.server.cut()
+
+    result = board.run(make_kit(), say=say, arguments=["--seconds", "0.3"])
+    assert cut
+    assert len({row["session"] for row in result["rows"]}) == 1
+    assert len(board.starts()) == 1
+    lines = [progress.text for progress in board.seen if progress.stage == "run" and progress.total]
+    assert lines == ["fp32", "pruned", "int8"]  # none twice
+
+
+def test_without_a_link_for_too_long_the_message_says_how_to_go_on_and_the_same_command_does(
+    board, make_kit, monkeypatch
+):
+    from course_lib.deploy.edge.link import Link, LinkLost
+
+    connect, kit, arguments = Link.connect, make_kit(), ["--seconds", "0.2"]
+
+    def gone(link: Link) -> None:
+        raise LinkLost("no route to host")
+
+    def say(progress: Progress) -> None:
+        if progress.text == "fp32" and progress.total:
+            monkeypatch.setattr(Link, "connect", gone)
+            board.server.cut()
+
+    with pytest.raises(CourseError, match="did not come back for 0.5 s.*the same command continues: course kit run"):
+        board.run(kit, say=say, arguments=arguments, patience_s=0.5)
+    monkeypatch.setattr(Link, "connect", connect)
+    board.wait_for(".course/status.json", "returncode")
+    board.run(kit, arguments=arguments)  # it ended meanwhile
+    assert len(board.starts()) == 1
+    assert "ended meanwhile" in board.texts("run")
+    board.run(kit, arguments=arguments)  # fetched: now a new one
+    assert len(board.starts()) == 2
+
+
+def test_a_killed_run_is_named_and_the_same_command_continues_it(board, make_kit):
+    kit, arguments = make_kit(), ["--seconds", "0.2"]
+
+    def say(progress: Progress) -> None:
+        if progress.text == "pruned" and progress.total:
+            board.kill()
+
+    with pytest.raises(CourseError, match="run was killed by signal SIGKILL at pruned.*the same command continues"):
+        board.run(kit, say=say, arguments=arguments)
+    result = board.run(kit, arguments=arguments)
+    assert [row["name"] for row in result["rows"]] == ["fp32", "pruned", "int8"]
+    first, second = board.starts()
+    assert ("--resume" in first, "--resume" in second) == (False, True)
+    assert len({row["session"] for row in result["rows"]}) == 2  # fp32 was kept
+
+
+def test_a_run_killed_with_its_keeper_is_seen_and_continued(board, make_kit):
+    kit, arguments = make_kit(), ["--seconds", "0.2"]
+
+    def say(progress: Progress) -> None:
+        if progress.text == "pruned" and progress.total:
+            import psutil
+
+            bench = psutil.Process(int((board.folder / ".course" / "pid").read_text()))
+            keeper = bench.parent()
+            assert keeper is not None
+            keeper.kill()
+            bench.kill()
+
+    with pytest.raises(CourseError, match="killed at pruned, together with its keeper"):
+        board.run(kit, say=say, arguments=arguments)
+    assert len(board.run(kit, arguments=arguments)["rows"]) == 3
+
+
+def test_other_arguments_begin_a_new_run_instead_of_continuing(board, make_kit):
+    kit = make_kit()
+    with pytest.raises(CourseError, match=r"edge_bench.py failed with status 1 at int8: .*no runtime here"):
+        board.run(kit, arguments=["--exit", "1"])
+    board.run(kit)
+    assert "--resume" not in board.starts()[1]
+
+
+def test_a_second_client_attaches_to_the_run_of_the_first(server, board, make_kit, tmp_path):
+    kit, arguments, results = make_kit(), ["--seconds", "0.4"], []
+    first = threading.Thread(target=lambda: results.append(board.run(kit, arguments=arguments)))
+    first.start()
+    board.wait_for("started", "--out")
+    second = Board(server, board.folder, tmp_path / "second.json")
+    results.append(second.run(kit))
+    first.join()
+    assert results[0] == results[1]
+    assert "with other arguments (--seconds 0.4) is under way" in second.texts("run")
+    assert len(board.starts()) == 1
+
+
+def test_a_run_of_another_kit_that_is_under_way_is_not_touched(server, board, make_kit, tmp_path):
+    kit, other = make_kit(), make_kit("other", **{"models/other": "x"})
+    first = threading.Thread(target=lambda: board.run(kit, arguments=["--seconds", "0.3"]))
+    first.start()
+    board.wait_for("started", "--out")
+    with pytest.raises(CourseError, match="a run of another kit is under way"):
+        Board(server, board.folder, tmp_path / "second.json").run(other)
+    first.join()
+    assert not (board.folder / "models" / "other").exists()
+
+
+def test_ctrl_c_leaves_the_run_alive_and_says_so(board, make_kit):
+    kit, arguments = make_kit(), ["--seconds", "0.3"]
+    code = "import sys; from pathlib import Path; from course_lib.deploy.edge.remote import run_kit; " + (
+        f"run_kit({str(kit)!r}, {board.server.host!r}, folder={str(board.folder)!r}, out={str(board.out)!r}, "
+        f"arguments={arguments!r}, ssh_options={board.server.options!r})"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    board.wait_for("started", "--out")
+    client.send_signal(signal.SIGINT)
+    _, said = client.communicate(timeout=10)
+    assert "What was started on the board goes on; course kit run" in said.splitlines()[-1]
+    assert "status.json" not in os.listdir(board.folder / ".course")
+    assert len(board.run(kit, arguments=arguments)["rows"]) == 3
+    assert len(board.starts()) == 1
+
+
+def test_no_process_of_ours_outlives_a_client_that_is_killed(board, make_kit):
+    kit = make_kit()
+    code = (
+        "from course_lib.deploy.edge.remote import run_kit; "
+        f"run_kit({str(kit)!r}, {board.server.host!r}, folder={str(board.folder)!r}, out={str(board.out)!r}, "
+        f"arguments=['--seconds', '0.3'], ssh_options={board.server.options!r})"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    board.wait_for("started", "--out")
+    client.kill()
+    client.wait()
+    until = time.monotonic() + 5
+    while board.server.sessions() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert board.server.sessions() == []
+    board.wait_for(".course/status.json", "returncode")
+
+
+@pytest.mark.parametrize(("spoil", "said"), [("rows", "were altered"), ("kit", "are another kit's")])
+def test_results_that_are_altered_or_another_kits_are_refused(board, make_kit, spoil, said):
+    with pytest.raises(CourseError, match=said):
+        board.run(make_kit(), arguments=["--spoil", spoil])
+    assert not board.out.exists()
+
+
+def test_results_here_are_replaced_only_by_good_ones(board, make_kit):
+    board.out.parent.mkdir()
+    board.out.write_text("mine")
+    with pytest.raises(CourseError):
+        board.run(make_kit(), arguments=["--spoil", "rows"])
+    assert board.out.read_text() == "mine"
+
+
+def test_a_set_up_that_fails_is_shown_with_its_last_lines(board, make_kit):
+    with pytest.raises(CourseError, match=r"setup.sh failed with status 3: no wheel for cp36.*then course kit run"):
+        board.run(make_kit(**{"setup.sh": "echo no wheel for cp36 >&2\nexit 3\n"}))
+    assert not (board.folder / "started").exists()
+    board.run(make_kit())
+
+
+def test_a_full_disk_is_told_before_anything_is_sent(server, make_kit, tmp_path, small_disk):
+    board = Board(server, small_disk / "kit", tmp_path / "result.json")
+    with pytest.raises(CourseError, match=r"needs 9.2 MB more on the board's disk, and .* MB are free"):
+        board.run(make_kit(**{"models/large": os.urandom(5_000_000)}))
+    assert not (small_disk / "kit" / "edge_bench.py").exists()
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named_and_the_same_command_continues(
+    server, make_kit, tmp_path, small_disk, monkeypatch
+):
+    board, kit = Board(server, small_disk / "kit", tmp_path / "result.json"), make_kit(large=os.urandom(2_500_000))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(4_000_000))
+    monkeypatch.setattr("course_lib.deploy.edge.copying.SPARE_BYTES", -(10**7))
+    with pytest.raises(CourseError, match="the board's disk is full"):
+        board.run(kit)
+    assert not (small_disk / "kit" / "large").exists()
+    ballast.unlink()
+    assert len(board.run(kit)["rows"]) == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount")
+    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], check=False).returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize(("lines", "said"), [("SetEnv PATH=/nowhere", "has no python3.*apt-get install python3")])
+def test_a_board_without_python_is_named(start_server, make_kit, tmp_path, lines, said):
+    with pytest.raises(CourseError, match=said):
+        Board(start_server(lines, "bare"), tmp_path / "board", tmp_path / "result.json").run(make_kit())
+
+
+def test_a_python_that_is_too_old_is_named(start_server, make_kit, tmp_path):
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 42\n")
+    (tmp_path / "python3").chmod(0o755)
+    board = Board(start_server(f"SetEnv PATH={tmp_path}", "old"), tmp_path / "board", tmp_path / "result.json")
+    with pytest.raises(CourseError, match="older than 3.6"):
+        board.run(make_kit())
+
+
+def test_a_host_key_that_is_unknown_and_one_that_changed_are_told_apart(server, make_kit, tmp_path):
+    def run(known: Path) -> None:
+        options = [*server.options, "-o", f"UserKnownHostsFile={known}"]
+        options = [o if not o.startswith("UserKnownHostsFile") else f"UserKnownHostsFile={known}" for o in options]
+        run_kit(make_kit(), server.host, folder=str(tmp_path / "board"), out=tmp_path / "r", ssh_options=options)
+
+    with pytest.raises(CourseError, match="not known here.*compare the fingerprint"):
+        run(tmp_path / "nothing")
+    port = server.options[server.options.index("-p") + 1]
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    (tmp_path / "wrong").write_text(f"[127.0.0.1]:{port} {(tmp_path / 'other.pub').read_text()}")
+    with pytest.raises(CourseError, match="not the one that was known.*ssh-keygen -R"):
+        run(tmp_path / "wrong")
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_key_that_is_not_let_in_and_a_host_that_is_not_there_are_told_apart(server, make_kit, tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    options = [str(tmp_path / "other") if o.endswith("/key") else o for o in server.options]
+    with pytest.raises(CourseError, match="does not let you in.*ssh-copy-id"):
+        run_kit(make_kit(), server.host, out=tmp_path / "r", ssh_options=options)
+    options = ["1" if o.isdigit() else o for o in server.options]
+    with pytest.raises(CourseError, match=r"cannot be reached \(.*refused"):
+        run_kit(make_kit(), server.host, out=tmp_path / "r", ssh_options=options)
+    with pytest.raises(CourseError, match=r"ssh does not understand its options"):
+        run_kit(make_kit(), server.host, out=tmp_path / "r", ssh_options=["-o", "Nonsense=yes"])
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch /tmp/x", "", "a b", "a\nb"])
+def test_a_host_that_ssh_could_take_for_something_else_is_refused(make_kit, tmp_path, host):
+    with pytest.raises(ValueError, match="host must be"):
+        run_kit(make_kit(), host, out=tmp_path / "r")
+
+
+def test_a_kit_that_was_altered_here_is_refused_before_connecting(make_kit, tmp_path):
+    kit = make_kit()
+    (kit / "setup.sh").write_text("rm -rf ~\n")
+    with pytest.raises(CourseError, match=r"setup.sh: a file of the kit was altered since it was built.*course kit build"):
+        run_kit(kit, "nobody@nowhere.invalid", out=tmp_path / "r")
+    (kit / "setup.sh").unlink()
+    with pytest.raises(CourseError, match="missing"):
+        run_kit(kit, "nobody@nowhere.invalid", out=tmp_path / "r")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "a\\b", "./a"])
+def test_a_manifest_that_names_a_file_outside_the_kit_is_refused(make_kit, tmp_path, name):
+    kit = make_kit()
+    (kit / "manifest.json").write_text(json.dumps({"files": {name: "0" * 64}}))
+    with pytest.raises(CourseError, match="outside the kit"):
+        run_kit(kit, "nobody@nowhere.invalid", out=tmp_path / "r")
+
+
+def test_arguments_that_kit_run_sets_itself_are_refused(make_kit, tmp_path):
+    with pytest.raises(ValueError, match="--out"):
+        run_kit(make_kit(), "nobody@nowhere.invalid", out=tmp_path / "r", arguments=shlex.split("--out=x"))
