@@ -153,5 +153,5 @@ def _command(body: bytes) -> str:
     """A line that means the same to every login shell: letters, digits and signs inside single quotes, no names."""
     agent = base64.b64encode(zlib.compress(AGENT.read_bytes(), 9)).decode("ascii")
     request = base64.b64encode(body).decode("ascii")
-    script = f'command -v python3 >/dev/null || exit {_NO_PYTHON}; exec python3 -c "$0" "$1" "$2"'
+    script = f'command -v python3 >/dev/null || exit {_NO_PYTHON}; exec python3 -E -S -c "$0" "$1" "$2"'
     return f"/bin/sh -c '{script}' '{_LOADER}' {agent} {request}"

@@ -44,58 +44,64 @@ def copy_files(files: list[KitFile], board: Board, here: dict[str, Any]) -> int:
     """Send the files that the board lacks or has otherwise; returns how many were sent.
 
     Args: files: the manifest last, so that a kit with a manifest is whole. here: the board's answer to "look".
-    Raises: CourseError: too little space, a file that arrives altered each time, a link that stays broken.
+    Raises: CourseError: too little space, files that arrive altered each time, a link that stays broken.
 
     >>> copy_files([], None, {"files": {}, "parts": {}, "free_bytes": 0})
     0
     """
-    missing = [file for file in files if here["files"].get(file.name) != [file.bytes, file.sha256]]
-    needed = sum(file.bytes - _continued(file, here["parts"].get(file.name)) for file in missing)
-    if missing and here["free_bytes"] < needed + SPARE_BYTES:
-        raise CourseError(
-            f"the kit needs {(needed + SPARE_BYTES) / 1e6:.1f} MB more on the board's disk, and "
-            f"{here['free_bytes'] / 1e6:.1f} MB are free",
-            path=f"{board.link.host}:{board.folder}",
-            mend=f"free some space on it, or choose another place with --folder; then {board.again}",
-        )
-    done, total = 0, sum(file.bytes for file in missing)
-    for file in missing:
-        _send(file, board, here["parts"].get(file.name), done, total)
-        done += file.bytes
-    return len(missing)
-
-
-def _send(file: KitFile, board: Board, part: list[Any] | None, done: int, total: int) -> None:
-    """One file; ``part`` is [bytes, sha256] of what lies there of it already."""
-    altered = 0
-    while altered < ATTEMPTS:
-        offset = _continued(file, part)
-        feed = _blocks(file, offset, board, done, total)
-        fields = {"name": file.name, "sha256": file.sha256, "bytes": file.bytes, "offset": offset}
+    missing, altered = _missing(files, here), 0
+    sent = len(missing)
+    if missing:
+        _require_space(missing, board, here)
+    while missing:
+        offsets = [_continued(file, here["parts"].get(file.name)) for file in missing]
+        fields = [
+            {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "offset": offset}
+            for file, offset in zip(missing, offsets, strict=True)
+        ]
         try:
-            if board.ask_once("put", feed, **fields)["whole"]:
-                return
+            reply = board.ask_once("put", _blocks(missing, offsets, board), files=fields)
+            if reply["whole"] and not reply["wrong"]:
+                break
             altered += 1
         except LinkLost as error:
             board.reconnect(error)
-        found = board.ask("look", names=[file.name])
-        if found["files"].get(file.name) == [file.bytes, file.sha256]:  # only the reply was lost
-            return
-        part = found["parts"].get(file.name)
-    raise CourseError(
-        f"{file.name} arrived altered {ATTEMPTS} times", path=file.path, mend="check the board's disk and its network"
-    )
+        here = board.ask("look", names=[file.name for file in files])
+        missing = _missing(files, here)
+        if missing and altered == ATTEMPTS:
+            raise CourseError(
+                f"files arrived altered {ATTEMPTS} times ({', '.join(file.name for file in missing[:3])})",
+                path=f"{board.link.host}:{board.folder}",
+                mend="check the board's disk and its network",
+            )
+    return sent
 
 
-def _blocks(file: KitFile, offset: int, board: Board, done: int, total: int) -> Iterator[bytes]:
-    with open(file.path, "rb") as stream:
-        stream.seek(offset)
-        sent = offset
-        board.say(Progress("copy", file.name, done + sent, total))
-        while block := stream.read(BLOCK):
-            yield block
-            sent += len(block)
-            board.say(Progress("copy", file.name, done + sent, total))
+def _missing(files: list[KitFile], here: dict[str, Any]) -> list[KitFile]:
+    return [file for file in files if here["files"].get(file.name) != [file.bytes, file.sha256]]
+
+
+def _require_space(missing: list[KitFile], board: Board, here: dict[str, Any]) -> None:
+    needed = sum(file.bytes - _continued(file, here["parts"].get(file.name)) for file in missing) + SPARE_BYTES
+    if here["free_bytes"] < needed:
+        raise CourseError(
+            f"the kit needs {needed / 1e6:.1f} MB more on the board's disk, and {here['free_bytes'] / 1e6:.1f} MB are free",
+            path=f"{board.link.host}:{board.folder}",
+            mend=f"free some space on it, or choose another place with --folder; then {board.again}",
+        )
+
+
+def _blocks(files: list[KitFile], offsets: list[int], board: Board) -> Iterator[bytes]:
+    """The files' bytes, each from its offset on; tells how far it has come."""
+    sent, total = sum(offsets), sum(file.bytes for file in files)
+    for file, offset in zip(files, offsets, strict=True):
+        board.say(Progress("copy", file.name, sent, total))
+        with open(file.path, "rb") as stream:
+            stream.seek(offset)
+            while block := stream.read(BLOCK):
+                yield block
+                sent += len(block)
+                board.say(Progress("copy", file.name, sent, total))
 
 
 def _continued(file: KitFile, part: list[Any] | None) -> int:

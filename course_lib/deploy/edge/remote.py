@@ -85,11 +85,12 @@ def run_kit(
             board.connect()
             _start_or_attach(board, own, list(arguments))
             job = _watch(board, own, poll_s)
-            text = _fetch(board, own, job)
+            content = _fetch(board, own)
+            with atomic_path(out) as part:
+                part.write_bytes(content)
+            board.ask("fetched", id=job["id"])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"What was started on the board goes on; {again} shows it again") from None
-    with atomic_path(out) as part:
-        part.write_bytes(text)
     return out
 
 
@@ -194,7 +195,7 @@ def _failed(board: Board, status: dict[str, Any] | None, doing: str, lines: Sequ
     )
 
 
-def _fetch(board: Board, kit: Kit, job: dict[str, Any]) -> bytes:
+def _fetch(board: Board, kit: Kit) -> bytes:
     """The results' bytes, verified: whole, unaltered, finished, this kit's."""
     where = f"{board.link.host}:{board.folder}/{RESULT}"
     board.say(Progress("fetch", RESULT))
@@ -205,5 +206,4 @@ def _fetch(board: Board, kit: Kit, job: dict[str, Any]) -> bytes:
     if hashlib.sha256(content).hexdigest() != reply["sha256"]:
         raise CourseError("the results were altered on their way", path=where, mend=board.again)
     parse_results(content, path=where, mend=f"delete it there, then {board.again}").require_kit(kit.sha256)
-    board.ask("fetched", id=job["id"])
     return content

@@ -107,14 +107,14 @@ def _known_hosts(port: int, key: Path) -> str:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory) -> Iterator[Callable[..., Server]]:
-    """start_server(lines, name): an sshd with these additional lines in its configuration."""
+    """start_server(environment, name): an sshd that sets HOME and these variables, such as "PATH=/nowhere"."""
     if SSHD is None or shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no OpenSSH server and client here (Debian: openssh-server)")
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)  # sshd started by root insists on it
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(lines: str = "", name: str = "sshd") -> Server:
+    def start(environment: str = "", name: str = "sshd") -> Server:
         folder, port = tmp_path_factory.mktemp(name), _free_port()
         _keygen(folder / "host_key")
         _keygen(folder / "key")
@@ -135,13 +135,13 @@ def start_server(tmp_path_factory) -> Iterator[Callable[..., Server]]:
                 PermitRootLogin prohibit-password
                 PermitUserRC no
                 MaxStartups 50
-                {lines or f"SetEnv HOME={folder}/home"}
+                SetEnv HOME={folder}/home {environment}
                 """)
         )
         log = open(folder / "log", "wb")  # noqa: SIM115 - the server's
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
         running.append(process)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

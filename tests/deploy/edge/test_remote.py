@@ -47,7 +47,7 @@ class Board:
         return (self.folder / "started").read_text().splitlines()
 
     def wait_for(self, name: str, text: str) -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             path = self.folder / name
             if path.exists() and text in path.read_text():
@@ -97,22 +97,24 @@ def test_a_folder_that_is_not_absolute_lies_in_the_home_folder(server, tmp_path,
 
 
 def test_a_link_cut_in_the_middle_of_a_file_is_made_again_and_the_file_continued(board, make_kit):
-    size, cut = 3_000_000, []
+    size, part, arrived = 3_000_000, board.folder / "models" / "large.part", []
 
     def say(progress: Progress) -> None:
-        if progress.text == "models/large" and progress.done > size / 2 and not cut:
-            cut.append(progress.done)
-            time.sleep(0.2)  # what was written so far arrives
+        if progress.text == "models/large" and progress.done > size / 2 and not arrived:
+            until = time.monotonic() + 60
+            while not (part.exists() and part.stat().st_size > size / 4) and time.monotonic() < until:
+                time.sleep(0.02)
+            arrived.append(part.stat().st_size)
             board.server.cut()
 
     kit = make_kit(**{"models/large": os.urandom(size)})
     board.run(kit, say=say)
-    assert cut
     assert "is there again" in board.texts("connect")
     assert (board.folder / "models" / "large").read_bytes() == (kit / "models" / "large").read_bytes()
-    after = [p.done for p in board.seen if p.text == "models/large"]
-    again = after[next(i for i in range(1, len(after)) if after[i] < after[i - 1])]
-    assert again > after[0]  # not begun anew
+    broke = next(i for i, progress in enumerate(board.seen) if "is there again" in progress.text)
+    again = next(p for p in board.seen[broke:] if p.text == "models/large")
+    assert again.done >= arrived[0]  # not begun anew
+    assert again.total < size + 1000  # of the files before it none was sent again
 
 
 def test_a_part_that_is_no_beginning_of_the_file_is_sent_anew(board, make_kit):
@@ -240,7 +242,7 @@ def test_ctrl_c_leaves_the_run_alive_and_says_so(board, make_kit):
     client = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     board.wait_for("started", "--out")
     client.send_signal(signal.SIGINT)
-    _, said = client.communicate(timeout=10)
+    _, said = client.communicate(timeout=60)
     assert "What was started on the board goes on; course kit run" in said.splitlines()[-1]
     assert "status.json" not in os.listdir(board.folder / ".course")
     assert len(board.run(kit, arguments=arguments)["rows"]) == 3
@@ -258,7 +260,7 @@ def test_no_process_of_ours_outlives_a_client_that_is_killed(board, make_kit):
     board.wait_for("started", "--out")
     client.kill()
     client.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while board.server.sessions() and time.monotonic() < until:
         time.sleep(0.05)
     assert board.server.sessions() == []
@@ -320,16 +322,16 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.parametrize(("lines", "said"), [("SetEnv PATH=/nowhere", "has no python3.*apt-get install python3")])
-def test_a_board_without_python_is_named(start_server, make_kit, tmp_path, lines, said):
-    with pytest.raises(CourseError, match=said):
-        Board(start_server(lines, "bare"), tmp_path / "board", tmp_path / "result.json").run(make_kit())
+def test_a_board_without_python_is_named(start_server, make_kit, tmp_path):
+    board = Board(start_server("PATH=/nowhere", "bare"), tmp_path / "board", tmp_path / "result.json")
+    with pytest.raises(CourseError, match="has no python3.*apt-get install python3"):
+        board.run(make_kit())
 
 
 def test_a_python_that_is_too_old_is_named(start_server, make_kit, tmp_path):
     (tmp_path / "python3").write_text("#!/bin/sh\nexit 42\n")
     (tmp_path / "python3").chmod(0o755)
-    board = Board(start_server(f"SetEnv PATH={tmp_path}", "old"), tmp_path / "board", tmp_path / "result.json")
+    board = Board(start_server(f"PATH={tmp_path}", "old"), tmp_path / "board", tmp_path / "result.json")
     with pytest.raises(CourseError, match="older than 3.6"):
         board.run(make_kit())
 

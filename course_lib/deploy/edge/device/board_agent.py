@@ -70,28 +70,44 @@ def described(path):
 
 
 def put(request):
-    """Append standard input to <name>.part from ``offset`` on; give it its name once its checksum is right."""
-    name, part = request["name"], request["name"] + ".part"
-    if os.path.dirname(name):
-        os.makedirs(os.path.dirname(name), exist_ok=True)
+    """Files from standard input, one behind the other, each from its ``offset`` on; the names of those that are wrong.
+
+    A file grows as <name>.part and gets its name once its checksum is right. Where the input ends too early the part
+    stays, to be continued; one that is as long as it should be and wrong is removed.
+    """
+    wrong = []
+    for item in request["files"]:
+        name, part = item["name"], item["name"] + ".part"
+        if os.path.dirname(name):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+        if receive(part, item["offset"], item["bytes"]) < item["bytes"]:
+            return {"whole": False, "wrong": wrong}
+        if described(part)[1] == item["sha256"]:
+            os.chmod(part, 0o755 if name.endswith(".sh") else 0o644)
+            os.replace(part, name)
+        else:
+            os.remove(part)
+            wrong.append(name)
+    return {"whole": True, "wrong": wrong}
+
+
+def receive(part, size, total):
+    """Append standard input to the first ``size`` bytes of a file until it has ``total``; returns what it has."""
     handle = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        os.ftruncate(handle, request["offset"])
+        os.ftruncate(handle, size)
         os.lseek(handle, 0, os.SEEK_END)
-        for block in iter(lambda: os.read(0, BLOCK), b""):
+        while size < total:
+            block = os.read(0, min(BLOCK, total - size))
+            if not block:
+                break
+            size += len(block)
             while block:
                 block = block[os.write(handle, block) :]
         os.fsync(handle)
     finally:
         os.close(handle)
-    size, digest = described(part)
-    if digest == request["sha256"]:
-        os.chmod(part, 0o755 if name.endswith(".sh") else 0o644)
-        os.replace(part, name)
-        return {"whole": True}
-    if size >= request["bytes"]:  # as long as it should be, and wrong
-        os.remove(part)
-    return {"whole": False, "have": size}
+    return size
 
 
 def start(request):
