@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from course_lib.deploy.edge.copying import KitFile
+from course_lib.deploy.edge.manifest import NAME, Manifest, read_manifest
 from course_lib.errors import CourseError
-from course_lib.storage.files import read_json, sha256, user_path
+from course_lib.storage.files import sha256, user_path
 
-MANIFEST = "manifest.json"
 _DIGITS = re.compile(r"[0-9a-f]{64}")
 
 
@@ -20,33 +21,32 @@ class Kit:
 
     Args:
         path: its folder.
-        sha256: of the manifest, which is the kit's identity.
-        files: all of them, the manifest last.
-        manifest: its content.
+        manifest: what it lists; its ``sha256`` is the kit's identity.
+        files: all files, the manifest last.
     """
 
     path: Path
-    sha256: str
+    manifest: Manifest
     files: list[KitFile]
-    manifest: dict
+
+    @property
+    def sha256(self) -> str:
+        """Of the manifest."""
+        return self.manifest.sha256
 
 
 def read_kit(path: str | Path) -> Kit:
     """The kit in this folder. Raises: CourseError: no kit, or a file that is missing or altered."""
     folder = user_path(path)
-    mend = f"course kit build {folder}"
-    manifest = read_json(folder / MANIFEST, mend=mend)
-    listed = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(listed, dict) or not listed:
-        raise CourseError("not a kit's manifest (it lists no files)", path=folder / MANIFEST, mend=mend)
-    files = [_file(folder, name, value, mend) for name, value in sorted(listed.items())]
-    own = folder / MANIFEST
-    digest = sha256(own)
-    return Kit(folder, digest, [*files, KitFile(MANIFEST, own, own.stat().st_size, digest)], manifest)
+    mend = f"build it again: course kit build {folder}"
+    manifest = read_manifest(folder, check=False)
+    files = [_file(folder, name, entry, mend) for name, entry in sorted(manifest.files.items())]
+    own = folder / NAME
+    return Kit(folder, manifest, [*files, KitFile(NAME, own, own.stat().st_size, manifest.sha256)])
 
 
 def _file(folder: Path, name: str, value: object, mend: str) -> KitFile:
-    digest = value.get("sha256") if isinstance(value, dict) else value
+    digest = value.get("sha256") if isinstance(value, Mapping) else None
     plain = PurePosixPath(name)
     if plain.is_absolute() or ".." in plain.parts or str(plain) != name or "\\" in name or not name.isprintable():
         raise CourseError(f"the manifest names a file outside the kit ({name!r})", path=folder, mend=mend)

@@ -35,10 +35,11 @@ from course_lib.errors import CourseError
 from course_lib.storage.files import atomic_path, require_writable, user_path
 
 RESULT = "result.json"
-ROWS = "result.json.rows"
+ROWS = f"{RESULT}.rows"
 SETUP_MARKER = "set_up"
 BENCH = ("python3", "edge_bench.py", "--out", RESULT)
 _PROGRESS = re.compile(r"PROGRESS (\d+) (\d+) (.+)")
+_MEASURED = (0, 1)  # of edge_bench.py: with 1 a row has an error or other outputs, which the row says itself
 _KILLED = 137  # what a shell says of SIGKILL
 
 
@@ -139,7 +140,8 @@ def _attach(board: Board, job: dict[str, Any], same_kit: bool, arguments: list[s
 
 
 def _ended_well(job: dict[str, Any] | None) -> bool:
-    return job is not None and job["status"] is not None and job["status"]["returncode"] == 0
+    status = job["status"] if job is not None else None
+    return status is not None and status["step"] == "run" and status["returncode"] in _MEASURED
 
 
 def _watch(board: Board, kit: Kit, poll_s: float) -> dict[str, Any]:

@@ -203,10 +203,14 @@ def test_a_run_killed_with_its_keeper_is_seen_and_continued(board, make_kit):
 
 def test_other_arguments_begin_a_new_run_instead_of_continuing(board, make_kit):
     kit = make_kit()
-    with pytest.raises(CourseError, match=r"edge_bench.py failed with status 1 at int8: .*no runtime here"):
-        board.run(kit, arguments=["--exit", "1"])
+    with pytest.raises(CourseError, match=r"edge_bench.py failed with status 4 at int8: .*no runtime here"):
+        board.run(kit, arguments=["--exit", "4"])
     board.run(kit)
     assert "--resume" not in board.starts()[1]
+
+
+def test_a_run_in_which_a_model_failed_brings_its_results_home(board, make_kit):
+    assert len(board.run(make_kit(), arguments=["--exit", "1"])["rows"]) == 3
 
 
 def test_a_second_client_attaches_to_the_run_of_the_first(server, board, make_kit, tmp_path):
@@ -383,7 +387,9 @@ def test_a_kit_that_was_altered_here_is_refused_before_connecting(make_kit, tmp_
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "a\\b", "./a"])
 def test_a_manifest_that_names_a_file_outside_the_kit_is_refused(make_kit, tmp_path, name):
     kit = make_kit()
-    (kit / "manifest.json").write_text(json.dumps({"files": {name: "0" * 64}}))
+    manifest = json.loads((kit / "manifest.json").read_text())
+    manifest["files"] = {name: {"sha256": "0" * 64, "bytes": 1}}
+    (kit / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CourseError, match="outside the kit"):
         run_kit(kit, "nobody@nowhere.invalid", out=tmp_path / "r")
 
