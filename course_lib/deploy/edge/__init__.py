@@ -1,0 +1,19 @@
+"""The edge kit: one folder for a board, what is in it, and how it is proven here on an emulated processor."""
+
+from course_lib.deploy.edge.guard import require_portable
+from course_lib.deploy.edge.kit import CNetworkFile, OnnxNetwork, build_kit, kit_bytes
+from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
+
+__all__ = [
+    "FORMAT",
+    "CNetworkFile",
+    "KitModel",
+    "Manifest",
+    "OnnxNetwork",
+    "Scores",
+    "Tolerance",
+    "build_kit",
+    "kit_bytes",
+    "read_manifest",
+    "require_portable",
+]
