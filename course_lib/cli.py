@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("--out", default=None, help="also write the report as JSON")
     _data_option(diff)
 
+    kit = add("kit", _kit, "the folder for a board: build it")
+    kit.add_argument("what", choices=["build"], help="build: write the folder")
+    kit.add_argument("out", metavar="OUT", help="the kit's folder")
+    _data_option(kit)
+
     _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
 
@@ -191,6 +196,19 @@ def _export_c(options: argparse.Namespace) -> int:
     found = export_c(options.model, options.out, data=options.data, rounding=options.rounding, check=options.check)
     print(found)
     return int(found.differing > 0)
+
+
+def _kit(options: argparse.Namespace) -> None:
+    from course_lib.deploy.edge import kit_bytes
+    from course_lib.experiments import edge_kit
+
+    started = time.perf_counter()
+    manifest = edge_kit.build(options.out, data=_data_name(options), say=_say(started))
+    for model in manifest.models:
+        scored = "" if model.scores is None else f"{model.scores.accuracy.value:.2%} of the test images right"
+        print(f"{model.name:<14}{manifest.files[model.file]['bytes']:>10,} bytes  {scored}")
+    seconds, size = time.perf_counter() - started, kit_bytes(options.out) / 1e6
+    print(f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board; its README.md says the rest.")
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -1,1 +1,28 @@
-"""The edge: a kit of models that is copied to a board, run there, and read back."""
+"""The edge kit: one folder for a board, what is in it, and how it is proven here on an emulated processor."""
+
+from course_lib.deploy.edge.board import Progress
+from course_lib.deploy.edge.guard import require_portable
+from course_lib.deploy.edge.imports import import_results
+from course_lib.deploy.edge.kit import CNetworkFile, OnnxNetwork, build_kit, kit_bytes
+from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
+from course_lib.deploy.edge.remote import run_kit
+from course_lib.deploy.edge.results import Results, read_results
+
+__all__ = [
+    "FORMAT",
+    "CNetworkFile",
+    "KitModel",
+    "Manifest",
+    "OnnxNetwork",
+    "Progress",
+    "Results",
+    "Scores",
+    "Tolerance",
+    "build_kit",
+    "import_results",
+    "kit_bytes",
+    "read_manifest",
+    "read_results",
+    "require_portable",
+    "run_kit",
+]

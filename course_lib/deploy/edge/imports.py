@@ -144,10 +144,8 @@ def _twin(row: dict[str, Any]) -> Twin | None:
 
 
 def _times(row: dict[str, Any], cadence: Cadence) -> Times:
-    """Each call a round of its own; where only a summary came, its three quantiles are all there is."""
-    ms = row["ms"]
-    calls = ms.get("calls") or [ms["p10"], ms["median"], ms["p90"]]
-    return Times(cadence.name, (tuple((float(call),) for call in calls),), row.get("busy"))
+    """Each call a round of its own; the board does not tell how busy it was."""
+    return Times(cadence.name, (tuple((float(call),) for call in row["times_ms"]),), None)
 
 
 def _sized(rows: tuple[Row, ...]) -> tuple[Row, ...]:

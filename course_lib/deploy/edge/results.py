@@ -7,7 +7,7 @@ canonical JSON. Both are verified before anything is believed. After that, a row
 * ``emulated machine``: an emulator's time says nothing about the board;
 * ``provider fell back``: another backend ran than the one that was asked for;
 * ``outputs disagree``: what was timed does not compute what it should;
-* ``clocks changed``: cores, clocks, governor or power mode were not the same before and after;
+* ``clocks changed``: cores, clocks, governor or limits (which a power mode sets) were others after than before;
 * ``throttled``: the clocks stood below those that were set.
 
 A board whose clocks follow the load cannot be told from one that throttles: both are refused, and the mend is the same,
@@ -30,6 +30,7 @@ from course_lib.storage.files import user_path
 _MEND = "fetch it again: course kit run user@board"
 _STEADY = 0.02
 """Fraction by which a fixed clock may be read otherwise."""
+_PARTS = ("kit", "device", "versions", "arguments")
 _TEXTS = ("name", "file", "precision", "runtime", "provider_asked", "cadence")
 
 
@@ -78,13 +79,13 @@ class Results:
 
     def refusals(self, row: dict[str, Any]) -> tuple[str, ...]:
         """Why the row's times mean nothing, as marks of the ledger; () if they do."""
-        states = [self.content["state"], row.get("state") or self.content["state"]]
+        before, after = row["state"]["before"], row["state"]["after"]
         found = {
             "outputs disagree": row["outputs_agree"] is False,
             "provider fell back": provider(row) != row["provider_asked"],
             "emulated machine": bool(self.content["device"].get("emulated")),
-            "clocks changed": any(_differ(state["before"], state["after"]) for state in states),
-            "throttled": any(_below_its_clocks(state[at]) for state in states for at in ("before", "after")),
+            "clocks changed": _differ(before, after),
+            "throttled": _below_its_clocks(before) or _below_its_clocks(after),
         }
         return tuple(mark for mark, holds in found.items() if holds)
 
@@ -152,18 +153,14 @@ def results_sha256(content: dict[str, Any]) -> str:
 
 def _lacking(found: dict[str, Any]) -> Iterator[str]:
     """What is missing or of another kind: a checksum tells that a file is whole, not that it says what it should."""
-    for name, kind in (("kit", dict), ("device", dict), ("state", dict), ("versions", dict), ("arguments", dict)):
-        if not isinstance(found.get(name), kind):
-            yield f"no {name}"
-            return
+    if missing := [name for name in _PARTS if not isinstance(found.get(name), dict)]:
+        yield f"no {missing[0]}"
+        return
     if not isinstance(found["kit"].get("manifest_sha256"), str):
         yield "no manifest_sha256"
     if not isinstance(found.get("rows"), list) or not found["rows"]:
         yield "no rows"
         return
-    for state in (found["state"], *(row.get("state") or found["state"] for row in found["rows"] if _is_row(row))):
-        if not isinstance(state.get("before"), dict) or not isinstance(state.get("after"), dict):
-            yield "no state before and after"
     for number, row in enumerate(found["rows"]):
         if not _is_row(row) or (not row.get("error") and not _is_measured(row)):
             yield f"row {number + 1}"
@@ -174,15 +171,17 @@ def _is_row(row: object) -> bool:
 
 
 def _is_measured(row: dict[str, Any]) -> bool:
-    ms, sizes = row.get("ms"), (row.get("bytes"), row.get("batch"))
-    numbers = [ms.get(name) for name in ("median", "p10", "p90", "n")] if isinstance(ms, dict) else [None]
-    positive = all(isinstance(value, int | float) and value > 0 for value in (*numbers, *sizes))
-    return positive and isinstance(row.get("providers"), list) and "outputs_agree" in row
+    times, state = row.get("times_ms"), row.get("state")
+    if not isinstance(times, list) or not times or not isinstance(state, dict):
+        return False
+    positive = all(isinstance(value, int | float) and value > 0 for value in (*times, row.get("bytes"), row.get("batch")))
+    states = all(isinstance(state.get(at), dict) for at in ("before", "after"))
+    return positive and states and isinstance(row.get("providers"), list) and "outputs_agree" in row
 
 
 def _differ(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Whether cores, limits, governors or clocks are others than before."""
-    if any(before.get(name) != after.get(name) for name in ("governors", "cpu_limits_khz", "power_mode")):
+    if any(before.get(name) != after.get(name) for name in ("governors", "cpu_limits_khz")):
         return True
     return any(not _same_clocks(before.get(name) or [], after.get(name) or []) for name in ("cpu_khz", "gpu_khz"))
 
