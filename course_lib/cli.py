@@ -208,7 +208,9 @@ def _kit(options: argparse.Namespace) -> None:
         scored = "" if model.scores is None else f"{model.scores.accuracy.value:.2%} of the test images right"
         print(f"{model.name:<14}{manifest.files[model.file]['bytes']:>10,} bytes  {scored}")
     seconds, size = time.perf_counter() - started, kit_bytes(options.out) / 1e6
-    print(f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board; its README.md says the rest.")
+    print(
+        f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board; its README.md says the rest."
+    )
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -1,26 +1,36 @@
 """The edge kit: one folder for a board, what is in it, and how it is proven here on an emulated processor."""
 
 from course_lib.deploy.edge.board import Progress
+from course_lib.deploy.edge.boards import BOARDS, Board, Documented
 from course_lib.deploy.edge.guard import require_portable
 from course_lib.deploy.edge.imports import import_results
 from course_lib.deploy.edge.kit import CNetworkFile, OnnxNetwork, build_kit, kit_bytes
 from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
+from course_lib.deploy.edge.prediction import LayerPrediction, Prediction, compare, predict, predict_kit
 from course_lib.deploy.edge.remote import run_kit
 from course_lib.deploy.edge.results import Results, read_results
 
 __all__ = [
+    "BOARDS",
     "FORMAT",
+    "Board",
     "CNetworkFile",
+    "Documented",
     "KitModel",
+    "LayerPrediction",
     "Manifest",
     "OnnxNetwork",
+    "Prediction",
     "Progress",
     "Results",
     "Scores",
     "Tolerance",
     "build_kit",
+    "compare",
     "import_results",
     "kit_bytes",
+    "predict",
+    "predict_kit",
     "read_manifest",
     "read_results",
     "require_portable",

@@ -42,7 +42,9 @@ def import_results(path: str | Path, kit: str | Path, *, require_speed: bool = F
     results.require_kit(built.sha256)
     if not results.rows:
         reasons = "; ".join(f"{name}: {error}" for name, error in results.failures.items())
-        raise CourseError(f"no network ran ({reasons})", path=path, mend="mend the first, then course kit run user@board")
+        raise CourseError(
+            f"no network ran ({reasons})", path=path, mend="mend the first, then course kit run user@board"
+        )
     cadence, batch = _conditions(results)
     rows = tuple(_row(row, built, results, cadence, batch) for row in _ordered(results, built))
     if require_speed and (without := [row for row in rows if row.refused]):
@@ -112,7 +114,7 @@ def _row(row: dict[str, Any], kit: Kit, results: Results, cadence: Cadence, batc
         runtime=f"{_RUNTIMES.get(row['runtime'], row['runtime'])} {row.get('runtime_version') or ''}".strip(),
         provider=provider(row),
         requested_provider=row["provider_asked"],
-        twin=_twin(row),
+        twin=_twin(row, model),
         refused=refused,
     )
 
@@ -136,11 +138,12 @@ def _accuracy(here: Estimate, row: dict[str, Any]) -> Estimate:
     return replace(here, low=max(0.0, here.low - wide), high=min(1.0, here.high + wide))
 
 
-def _twin(row: dict[str, Any]) -> Twin | None:
+def _twin(row: dict[str, Any], model: KitModel) -> Twin | None:
     """The kit's own outputs, which the board's should agree with."""
     if row.get("top1_agreement") is None:
         return None
-    return Twin("the kit's reference", 1.0 if row["precision"] == "fp32" else 0.0, row["top1_agreement"])
+    tolerance = model.fp16 if row["precision"] == "fp16" and model.fp16 else model.tolerance
+    return Twin("the kit's reference", tolerance.top1_agreement, row["top1_agreement"])
 
 
 def _times(row: dict[str, Any], cadence: Cadence) -> Times:

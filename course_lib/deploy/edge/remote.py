@@ -4,7 +4,7 @@ The benchmark takes minutes, a link through a workshop does not always. So nothi
 set-up and benchmark run detached there, with a lock that says that they live, and this side only looks on:
 
 * the link breaks: it is made again, and the log is read on from where it stopped;
-* this side is stopped (Ctrl-C, a closed lid): the same command finds the run and attaches to it, or fetches its results;
+* this side is stopped (Ctrl-C, a closed lid): the same command finds the run and attaches, or fetches its results;
 * the run is killed: the same command starts it again with ``--resume``, which keeps the rows that were finished;
 * two people start it: the second one attaches to the first one's run.
 
@@ -85,8 +85,8 @@ def run_kit(
         try:
             board.connect()
             _start_or_attach(board, own, list(arguments))
-            job = _watch(board, own, poll_s)
-            content = _fetch(board, own)
+            job, said = _watch(board, own, poll_s)
+            content = _fetch(board, own, said)
             with atomic_path(out) as part:
                 part.write_bytes(content)
             board.ask("fetched", id=job["id"])
@@ -118,14 +118,32 @@ def _start_or_attach(board: Board, kit: Kit, arguments: list[str]) -> None:
         "arguments": arguments,
         "resume": resume,
         "results": [RESULT, ROWS],
-        "steps": [
-            {"name": "setup", "command": ["sh", "setup.sh"], "marker": SETUP_MARKER},
-            {"name": "run", "command": [*BENCH, *(["--resume"] if resume else []), *arguments], "marker": ""},
-        ],
+        "steps": _steps(arguments, resume),
     }
     reply = board.ask("start", **request)
     if not reply["started"] and reply["job"] is not None and reply["job"]["id"] != request["id"]:
         _attach(board, reply["job"], reply["job"]["kit"] == kit.sha256, arguments)
+
+
+def _steps(arguments: list[str], resume: bool) -> list[dict[str, Any]]:
+    """What the board runs one after the other; the set-up once for a kit, and not for the C network alone."""
+    setup = {"name": "setup", "command": ["sh", "setup.sh"], "marker": SETUP_MARKER}
+    bench = {"name": "run", "command": [*BENCH, *(["--resume"] if resume else []), *arguments], "marker": ""}
+    return [bench] if _runtimes(arguments) == {"c"} else [setup, bench]
+
+
+def _runtimes(arguments: list[str]) -> set[str]:
+    """Those named behind the last ``--runtime``."""
+    found: set[str] = set()
+    listing = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            name, _, value = argument.partition("=")
+            listing = name == "--runtime"
+            found = ({value} if value else set()) if listing else found
+        elif listing:
+            found.add(argument)
+    return found
 
 
 def _attach(board: Board, job: dict[str, Any], same_kit: bool, arguments: list[str]) -> None:
@@ -144,8 +162,8 @@ def _ended_well(job: dict[str, Any] | None) -> bool:
     return status is not None and status["step"] == "run" and status["returncode"] in _MEASURED
 
 
-def _watch(board: Board, kit: Kit, poll_s: float) -> dict[str, Any]:
-    """Tell the run's progress until it ends. Raises: CourseError: it ended badly, or another kit's took its place."""
+def _watch(board: Board, kit: Kit, poll_s: float) -> tuple[dict[str, Any], list[str]]:
+    """Tell the run's progress until it ends; how it ended, and its last lines. Raises: CourseError: it ended badly, or another kit's took its place."""
     offset, lines, doing = 0, deque[str](maxlen=12), ""
     while True:
         reply = board.ask("follow", offset=offset)
@@ -168,9 +186,10 @@ def _watch(board: Board, kit: Kit, poll_s: float) -> dict[str, Any]:
             break
         if not moved:
             time.sleep(poll_s)
+    said = [line for line in lines if not line.startswith(("STEP ", "PROGRESS "))]
     if not _ended_well(job):
-        raise _failed(board, job["status"], doing, [line for line in lines if not line.startswith("STEP ")])
-    return job
+        raise _failed(board, job["status"], doing, said)
+    return job, said
 
 
 def _failed(board: Board, status: dict[str, Any] | None, doing: str, lines: Sequence[str]) -> CourseError:
@@ -191,19 +210,22 @@ def _failed(board: Board, status: dict[str, Any] | None, doing: str, lines: Sequ
         return CourseError(problem, path=where, mend=mend)
     said = said or f": {status['text']}"
     if status["step"] == "setup":
-        return CourseError(f"setup.sh failed with status {code}{said}", path=where, mend=f"mend that, then {board.again}")
+        return CourseError(
+            f"setup.sh failed with status {code}{said}", path=where, mend=f"mend that, then {board.again}"
+        )
     return CourseError(
         f"edge_bench.py failed with status {code}{at}{said}", path=where, mend=f"mend that, then {board.again}"
     )
 
 
-def _fetch(board: Board, kit: Kit) -> bytes:
+def _fetch(board: Board, kit: Kit, said: Sequence[str]) -> bytes:
     """The results' bytes, verified: whole, unaltered, finished, this kit's."""
     where = f"{board.link.host}:{board.folder}/{RESULT}"
     board.say(Progress("fetch", RESULT))
     reply = board.ask("fetch", name=RESULT)
     if not reply:
-        raise CourseError("the run ended and left no results", path=where, mend=board.again)
+        problem = f"the run ended and left no results: {' | '.join(said) or 'it said nothing'}"
+        raise CourseError(problem, path=where, mend=f"mend that, then {board.again}")
     content = base64.b64decode(reply["content"])
     if hashlib.sha256(content).hexdigest() != reply["sha256"]:
         raise CourseError("the results were altered on their way", path=where, mend=board.again)

@@ -174,7 +174,9 @@ def _is_measured(row: dict[str, Any]) -> bool:
     times, state = row.get("times_ms"), row.get("state")
     if not isinstance(times, list) or not times or not isinstance(state, dict):
         return False
-    positive = all(isinstance(value, int | float) and value > 0 for value in (*times, row.get("bytes"), row.get("batch")))
+    positive = all(
+        isinstance(value, int | float) and value > 0 for value in (*times, row.get("bytes"), row.get("batch"))
+    )
     states = all(isinstance(state.get(at), dict) for at in ("before", "after"))
     return positive and states and isinstance(row.get("providers"), list) and "outputs_agree" in row
 

@@ -2,6 +2,7 @@
 
 from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, onnx_counts
 from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx
+from course_lib.deploy.onnx.layers import onnx_layers
 from course_lib.deploy.onnx.names import shorten_names
 from course_lib.deploy.onnx.profile import node_times_ms
 from course_lib.deploy.onnx.reading import read_model
@@ -16,6 +17,7 @@ __all__ = [
     "export_onnx",
     "node_times_ms",
     "onnx_counts",
+    "onnx_layers",
     "onnx_variant",
     "onnx_variants",
     "open_session",
