@@ -94,8 +94,8 @@ class Board:
             except LinkLost as error:
                 if time.monotonic() + wait > until:
                     raise CourseError(
-                        f"the link to {self.link.host} broke and did not come back for {self.patience_s:g} s ({error}); "
-                        "what was started on the board goes on",
+                        f"the link to {self.link.host} broke and did not come back for {self.patience_s:g} s "
+                        f"({error}); what was started on the board goes on",
                         mend=f"when it is there again, the same command continues: {self.again}",
                     ) from error
                 time.sleep(wait)
@@ -103,7 +103,10 @@ class Board:
         self.say(Progress("connect", f"{self.link.host} is there again"))
 
     def ask(self, action: str, **request: Any) -> dict[str, Any]:
-        """The agent's answer, asked again after a broken link. Raises: CourseError: as ``ask_once`` and ``reconnect``."""
+        """The agent's answer, asked again after a broken link.
+
+        Raises: CourseError: as ``ask_once`` and ``reconnect``.
+        """
         while True:
             try:
                 return self.ask_once(action, **request)

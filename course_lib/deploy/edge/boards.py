@@ -1,10 +1,10 @@
 """What vendors document of the boards: peaks that nothing exceeds, each with the place where it is written.
 
 A peak is cores × clock × operations a cycle, or bits × transfers a second: no program reaches it, and none passes it.
-So it bounds what a board can do from above, and that is its only use here (``prediction``). Where a number follows from
-documented ones, its source says so and how. What a board cannot do stands in ``Board.lacks`` with the reason: the GPU of
-a Jetson Nano has no INT8, and cores without dot products multiply bytes by way of wider numbers, for which no peak is
-documented.
+So it bounds what a board can do from above, and that is its only use here (``prediction``). Where a number follows
+from documented ones, its source says so and how. What a board cannot do stands in ``Board.lacks`` with the reason: the
+GPU of a Jetson Nano has no INT8, and cores without dot products multiply bytes by way of wider numbers, for which no
+peak is documented.
 
 Clocks are the highest of the named power mode. A mode with less power has lower ones: then the bound is looser.
 """

@@ -83,9 +83,10 @@ def _missing(files: list[KitFile], here: dict[str, Any]) -> list[KitFile]:
 
 def _require_space(missing: list[KitFile], board: Board, here: dict[str, Any]) -> None:
     needed = sum(file.bytes - _continued(file, here["parts"].get(file.name)) for file in missing) + SPARE_BYTES
-    if here["free_bytes"] < needed:
+    free = here["free_bytes"]
+    if free < needed:
         raise CourseError(
-            f"the kit needs {needed / 1e6:.1f} MB more on the board's disk, and {here['free_bytes'] / 1e6:.1f} MB are free",
+            f"the kit needs {needed / 1e6:.1f} MB more on the board's disk, and {free / 1e6:.1f} MB are free",
             path=f"{board.link.host}:{board.folder}",
             mend=f"free some space on it, or choose another place with --folder; then {board.again}",
         )

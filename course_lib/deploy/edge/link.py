@@ -1,12 +1,12 @@
 """A connection to a board through the user's own OpenSSH client: their keys, their agent, their ~/.ssh/config.
 
-No second implementation of SSH, and none of its questions: ``BatchMode`` makes ``ssh`` fail where it would ask, and what
-it says when it fails is told again with the command that mends it.
+No second implementation of SSH, and none of its questions: ``BatchMode`` makes ``ssh`` fail where it would ask, and
+what it says when it fails is told again with the command that mends it.
 
 One process (the *master*) holds the connection, and each command goes through it (``ControlMaster``), which saves the
-handshake of a second that a board needs for each. The master runs ``cat`` on the board with a pipe of ours as its input:
-should this process be killed, the pipe ends, and so do ``cat`` and the connection. Where a control socket cannot be had
-(Windows, a temporary folder with a long name) each command connects by itself.
+handshake of a second that a board needs for each. The master runs ``cat`` on the board with a pipe of ours as its
+input: should this process be killed, the pipe ends, and so do ``cat`` and the connection. Where a control socket cannot
+be had (Windows, a temporary folder with a long name) each command connects by itself.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ A layer of W operations that moves Q bytes takes, on a board of peak P and bandw
     compute  W/P        nothing computes faster: the sum over layers is a bound that every measurement respects
     roofline max(W/P, Q/B)   with each tensor moved once from main memory
 
-The roofline's sum is no strict bound: weights that stay in a cache between two calls need not come from main memory, and
-a small network fits in one. Neither contains what a real program adds: starting each layer (``overhead_us``, 0 unless
-stated, since no vendor documents it), layers that only move memory, kernels that reach half of the peak. So a measured
-time lies above the first, mostly far above the second, and how far is what is learnt from measuring.
+The roofline's sum is no strict bound: weights that stay in a cache between two calls need not come from main memory,
+and a small network fits in one. Neither contains what a real program adds: starting each layer (``overhead_us``, 0
+unless stated, since no vendor documents it), layers that only move memory, kernels that reach half of the peak. So a
+measured time lies above the first, mostly far above the second, and how far is what is learnt from measuring.
 
 Source: Williams, Waterman and Patterson 2009, "Roofline"; ``measure.roofline``.
 """
@@ -92,9 +92,10 @@ class Prediction:
     def __str__(self) -> str:
         peak = self.board.peak(self.runtime, self.precision, self.threads)
         bandwidth, assumed = self.board.bandwidth, f"{self.overhead_us:g} µs a layer assumed for starting it"
+        what = f"{self.runtime} {self.precision}, {self.threads} thread(s)"
         return "\n".join(
             [
-                f"predicted, not measured: {self.board.title}, {self.runtime} {self.precision}, {self.threads} thread(s)",
+                f"predicted, not measured: {self.board.title}, {what}",
                 f"  at least {three_digits(self.compute_ms)} ms to compute; {three_digits(self.ms)} ms by the roofline "
                 f"({self.memory_bound} of {len(self.layers)} layers bound by memory; "
                 f"{assumed if self.overhead_us else 'nothing assumed for starting a layer'})",

@@ -163,7 +163,10 @@ def _ended_well(job: dict[str, Any] | None) -> bool:
 
 
 def _watch(board: Board, kit: Kit, poll_s: float) -> tuple[dict[str, Any], list[str]]:
-    """Tell the run's progress until it ends; how it ended, and its last lines. Raises: CourseError: it ended badly, or another kit's took its place."""
+    """Tell the run's progress until it ends; how it ended, and its last lines.
+
+    Raises: CourseError: it ended badly, or another kit's took its place.
+    """
     offset, lines, doing = 0, deque[str](maxlen=12), ""
     while True:
         reply = board.ask("follow", offset=offset)

@@ -21,7 +21,7 @@ import pytest
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 # A stand-in for the kit's benchmark: the same options, the same lines, no models.
-BENCH = """
+BENCH = r"""
 import argparse, hashlib, json, os, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--out")
@@ -31,7 +31,7 @@ parser.add_argument("--seconds", type=float, default=0.0)
 parser.add_argument("--exit", type=int, default=0)
 parser.add_argument("--spoil", default="")
 options = parser.parse_args()
-open("started", "a").write("%s\\n" % " ".join(sys.argv[1:]))
+open("started", "a").write("%s\n" % " ".join(sys.argv[1:]))
 with open("manifest.json", "rb") as stream:
     manifest = hashlib.sha256(stream.read()).hexdigest()
 rows, names = [], ["fp32", "pruned", "int8"]
