@@ -143,17 +143,15 @@ class Link:
         if socket is None:
             self.run("exit 0")
             return
-        complaints = tempfile.TemporaryFile()
         command = [*self._ssh, "-o", "ControlMaster=yes", "-o", f"ControlPath={socket}", "-o", "ControlPersist=no"]
-        self._master = self._popen([*command, "--", self.host, "/bin/cat"], complaints, stdout=subprocess.DEVNULL)
         until = time.monotonic() + 2 * CONNECT_S + ALIVE_S * ALIVE_TIMES
-        try:
+        with tempfile.TemporaryFile() as complaints:
+            master = self._popen([*command, "--", self.host, "/bin/cat"], complaints, stdout=subprocess.DEVNULL)
+            self._master = master
             while not socket.exists():
-                if self._master.poll() is not None or time.monotonic() > until:
+                if master.poll() is not None or time.monotonic() > until:
                     raise self._failure(_text(complaints) or "timed out")
                 time.sleep(0.02)
-        finally:
-            complaints.close()
         self._socket = socket
 
     def run(self, command: str, feed: Iterable[bytes] = (), *, timeout_s: float = COMMAND_S) -> Done:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +54,13 @@ class Board:
                 return
             time.sleep(0.02)
         raise AssertionError(f"{name} never held {text!r}")
+
+    def hold(self, name: str) -> Callable[[], None]:
+        """Let the benchmark wait at this model until the returned function is called."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"hold {name}"
+        path.touch()
+        return path.unlink
 
     def kill(self) -> None:
         os.kill(int((self.folder / ".course" / "pid").read_text()), signal.SIGKILL)
@@ -126,14 +133,16 @@ def test_a_part_that_is_no_beginning_of_the_file_is_sent_anew(board, make_kit):
 
 
 def test_a_link_cut_during_the_run_does_not_end_the_run(board, make_kit):
-    cut = []
+    cut, release = [], board.hold("pruned")
 
     def say(progress: Progress) -> None:
         if progress.text.startswith("pruned") and not cut:
             cut.append(1)
             board.server.cut()
+        if "is there again" in progress.text:
+            release()
 
-    result = board.run(make_kit(), say=say, arguments=["--seconds", "0.3"])
+    result = board.run(make_kit(), say=say)
     assert cut
     assert len({row["session"] for row in result["rows"]}) == 1
     assert len(board.starts()) == 1
@@ -146,7 +155,7 @@ def test_without_a_link_for_too_long_the_message_says_how_to_go_on_and_the_same_
 ):
     from course_lib.deploy.edge.link import Link, LinkLost
 
-    connect, kit, arguments = Link.connect, make_kit(), ["--seconds", "0.2"]
+    connect, kit, release = Link.connect, make_kit(), board.hold("fp32")
 
     def gone(link: Link) -> None:
         raise LinkLost("no route to host")
@@ -157,18 +166,19 @@ def test_without_a_link_for_too_long_the_message_says_how_to_go_on_and_the_same_
             board.server.cut()
 
     with pytest.raises(CourseError, match=r"did not come back for 0.5 s.*the same command continues: course kit run"):
-        board.run(kit, say=say, arguments=arguments, patience_s=0.5)
+        board.run(kit, say=say, patience_s=0.5)
     monkeypatch.setattr(Link, "connect", connect)
+    release()
     board.wait_for(".course/status.json", "returncode")
-    board.run(kit, arguments=arguments)  # it ended meanwhile
+    board.run(kit)  # it ended meanwhile
     assert len(board.starts()) == 1
     assert "ended meanwhile" in board.texts("run")
-    board.run(kit, arguments=arguments)  # fetched: now a new one
+    board.run(kit)  # fetched: now a new one
     assert len(board.starts()) == 2
 
 
 def test_a_killed_run_is_named_and_the_same_command_continues_it(board, make_kit):
-    kit, arguments = make_kit(), ["--seconds", "0.2"]
+    kit, release = make_kit(), board.hold("pruned")
 
     def say(progress: Progress) -> None:
         if progress.text.startswith("pruned") and progress.total:
@@ -177,8 +187,9 @@ def test_a_killed_run_is_named_and_the_same_command_continues_it(board, make_kit
     with pytest.raises(
         CourseError, match=r"run was killed by signal SIGKILL at pruned c int8.*the same command continues"
     ):
-        board.run(kit, say=say, arguments=arguments)
-    result = board.run(kit, arguments=arguments)
+        board.run(kit, say=say)
+    release()
+    result = board.run(kit)
     assert [row["name"] for row in result["rows"]] == ["fp32", "pruned", "int8"]
     first, second = board.starts()
     assert ("--resume" in first, "--resume" in second) == (False, True)
@@ -186,7 +197,7 @@ def test_a_killed_run_is_named_and_the_same_command_continues_it(board, make_kit
 
 
 def test_a_run_killed_with_its_keeper_is_seen_and_continued(board, make_kit):
-    kit, arguments = make_kit(), ["--seconds", "0.2"]
+    kit, release = make_kit(), board.hold("pruned")
 
     def say(progress: Progress) -> None:
         if progress.text.startswith("pruned") and progress.total:
@@ -199,8 +210,9 @@ def test_a_run_killed_with_its_keeper_is_seen_and_continued(board, make_kit):
             bench.kill()
 
     with pytest.raises(CourseError, match=r"killed at pruned c int8, together with its keeper"):
-        board.run(kit, say=say, arguments=arguments)
-    assert len(board.run(kit, arguments=arguments)["rows"]) == 3
+        board.run(kit, say=say)
+    release()
+    assert len(board.run(kit)["rows"]) == 3
 
 
 def test_other_arguments_begin_a_new_run_instead_of_continuing(board, make_kit):
@@ -216,61 +228,76 @@ def test_a_run_in_which_a_model_failed_brings_its_results_home(board, make_kit):
 
 
 def test_a_second_client_attaches_to_the_run_of_the_first(server, board, make_kit, tmp_path):
-    kit, arguments, results = make_kit(), ["--seconds", "0.4"], []
+    kit, arguments, results, release = make_kit(), ["--runtime", "c"], [], board.hold("pruned")
     first = threading.Thread(target=lambda: results.append(board.run(kit, arguments=arguments)))
     first.start()
     board.wait_for("started", "--out")
     second = Board(server, board.folder, tmp_path / "second.json")
-    results.append(second.run(kit))
+    results.append(second.run(kit, say=lambda progress: release() if "under way" in progress.text else None))
     first.join()
     assert results[0] == results[1]
-    assert "with other arguments (--seconds 0.4) is under way" in second.texts("run")
+    assert "with other arguments (--runtime c) is under way" in second.texts("run")
     assert len(board.starts()) == 1
 
 
 def test_a_run_of_another_kit_that_is_under_way_is_not_touched(server, board, make_kit, tmp_path):
-    kit, other = make_kit(), make_kit("other", **{"models/other": "x"})
-    first = threading.Thread(target=lambda: board.run(kit, arguments=["--seconds", "0.3"]))
+    kit, other, release = make_kit(), make_kit("other", **{"models/other": "x"}), board.hold("pruned")
+    first = threading.Thread(target=lambda: board.run(kit))
     first.start()
     board.wait_for("started", "--out")
-    with pytest.raises(CourseError, match=r"a run of another kit is under way"):
-        Board(server, board.folder, tmp_path / "second.json").run(other)
-    first.join()
+    try:
+        with pytest.raises(CourseError, match=r"a run of another kit is under way"):
+            Board(server, board.folder, tmp_path / "second.json").run(other)
+    finally:
+        release()
+        first.join()
     assert not (board.folder / "models" / "other").exists()
 
 
+def run_apart(board: Board, kit: Path) -> tuple[multiprocessing.Process, Path]:
+    """A client in a process group of its own, as a terminal starts it; and the file of what stopped it."""
+    said = board.out.with_name("said")
+
+    def client() -> None:
+        os.setsid()
+        try:
+            board.run(kit)
+        except KeyboardInterrupt as error:
+            said.write_text(str(error))
+
+    process = multiprocessing.get_context("fork").Process(target=client)
+    process.start()
+    assert process.pid is not None
+    return process, said
+
+
 def test_ctrl_c_leaves_the_run_alive_and_says_so(board, make_kit):
-    kit, arguments = make_kit(), ["--seconds", "0.3"]
-    code = "import sys; from pathlib import Path; from course_lib.deploy.edge.remote import run_kit; " + (
-        f"run_kit({str(kit)!r}, {board.server.host!r}, folder={str(board.folder)!r}, out={str(board.out)!r}, "
-        f"arguments={arguments!r}, ssh_options={board.server.options!r})"
-    )
-    client = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    kit, release = make_kit(), board.hold("fp32")
+    board.out.parent.mkdir()
+    client, said = run_apart(board, kit)
     board.wait_for("started", "--out")
-    client.send_signal(signal.SIGINT)
-    _, said = client.communicate(timeout=60)
-    assert "What was started on the board goes on; course kit run" in said.splitlines()[-1]
-    assert "status.json" not in os.listdir(board.folder / ".course")
-    assert len(board.run(kit, arguments=arguments)["rows"]) == 3
+    os.killpg(client.pid, signal.SIGINT)
+    client.join(60)
+    assert said.read_text().startswith("What was started on the board goes on; course kit run")
+    assert not (board.folder / ".course" / "status.json").exists()
+    release()
+    assert len(board.run(kit)["rows"]) == 3
     assert len(board.starts()) == 1
 
 
-def test_no_process_of_ours_outlives_a_client_that_is_killed(board, make_kit):
-    kit = make_kit()
-    code = (
-        "from course_lib.deploy.edge.remote import run_kit; "
-        f"run_kit({str(kit)!r}, {board.server.host!r}, folder={str(board.folder)!r}, out={str(board.out)!r}, "
-        f"arguments=['--seconds', '0.3'], ssh_options={board.server.options!r})"
-    )
-    client = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+def test_no_process_of_ours_outlives_a_client_that_is_killed_and_the_run_goes_on(board, make_kit):
+    kit, release = make_kit(), board.hold("fp32")
+    board.out.parent.mkdir()
+    client, _ = run_apart(board, kit)
     board.wait_for("started", "--out")
     client.kill()
-    client.wait()
+    client.join()
     until = time.monotonic() + 60
     while board.server.sessions() and time.monotonic() < until:
         time.sleep(0.05)
     assert board.server.sessions() == []
-    board.wait_for(".course/status.json", "returncode")
+    release()
+    board.wait_for(".course/status.json", '"returncode": 0')
 
 
 @pytest.mark.parametrize(("spoil", "said"), [("rows", "were altered"), ("kit", "are another kit's")])
