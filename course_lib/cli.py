@@ -199,7 +199,6 @@ def _export_c(options: argparse.Namespace) -> int:
 
 
 def _kit(options: argparse.Namespace) -> None:
-    from course_lib.deploy.edge import kit_bytes
     from course_lib.experiments import edge_kit
 
     started = time.perf_counter()
@@ -207,8 +206,8 @@ def _kit(options: argparse.Namespace) -> None:
     for model in manifest.models:
         scored = "" if model.scores is None else f"{model.scores.accuracy.value:.2%} of the test images right"
         print(f"{model.name:<14}{manifest.files[model.file]['bytes']:>10,} bytes  {scored}")
-    seconds, size = time.perf_counter() - started, kit_bytes(options.out) / 1e6
-    print(f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board; its README.md says the rest.")
+    seconds, size = time.perf_counter() - started, manifest.total_bytes / 1e6
+    print(f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board and read its README.md.")
 
 
 def _diff(options: argparse.Namespace) -> int:

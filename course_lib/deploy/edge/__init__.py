@@ -1,7 +1,7 @@
 """The edge kit: one folder for a board, what is in it, and how it is proven here on an emulated processor."""
 
 from course_lib.deploy.edge.guard import require_portable
-from course_lib.deploy.edge.kit import CNetworkFile, OnnxNetwork, build_kit, kit_bytes
+from course_lib.deploy.edge.kit import CNetworkFile, OnnxNetwork, build_kit
 from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Scores",
     "Tolerance",
     "build_kit",
-    "kit_bytes",
     "read_manifest",
     "require_portable",
 ]

@@ -303,7 +303,7 @@ def run_onnxruntime(model, manifest, options):
     count = min(options.images or len(given["images"]), len(given["images"]))
     images = given["images"][:count].astype(numpy.float32) / numpy.float32(255)
     name = session.get_inputs()[0].name
-    found = [session.run(None, {name: images[i : i + 1]})[0][0].tolist() for i in range(count)]
+    found = [numpy.asarray(session.run(None, {name: images[i : i + 1]})[0])[0].tolist() for i in range(count)]
     fields = compare(found, given[model["reference"]][:count].tolist(), model["tolerance"])
     feeds = [{name: numpy.ascontiguousarray(numpy.roll(images, -i, 0)[: options.batch])} for i in range(min(count, 16))]
     if len(feeds[0][name]) < options.batch:
