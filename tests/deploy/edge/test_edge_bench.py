@@ -21,8 +21,8 @@ from course_lib.storage.files import sha256
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here (cc, gcc or clang)")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 ROW = set(
-    "name file sha256 bytes precision runtime runtime_version provider_asked providers threads batch cadence load_ms ms "
-    "times_ms max_abs_error top1_agreement images outputs_agree peak_memory_kb power_mw error state".split()
+    "name file sha256 bytes precision runtime runtime_version provider_asked providers threads batch cadence load_ms "
+    "ms times_ms max_abs_error top1_agreement images outputs_agree peak_memory_kb power_mw error state".split()
 )
 
 
@@ -130,8 +130,9 @@ def test_one_wrong_code_of_the_c_network_is_found(bench, kit, resum, result):
 @needs_fork
 def test_a_process_that_dies_gives_a_row_with_the_reason(run_python):
     code = """
-        import os, signal
-        from course_lib.deploy.edge.device.edge_bench import isolated
+        import os, signal, sys
+        sys.path.insert(0, "course_lib/deploy/edge/device")  # the file alone, without the library around it
+        from edge_bench import isolated
         for number in (signal.SIGKILL, signal.SIGILL, signal.SIGSEGV):
             print(isolated(lambda: os.kill(os.getpid(), number), False)["error"])
         print(isolated(lambda: {"ms": 1}, False), isolated(lambda: 1 / 0, False)["error"])

@@ -472,7 +472,7 @@ def run_trtexec(command):
 
 
 def trt_outputs(engine, work, shape, model, manifest):
-    """Fields that compare the engine's outputs with the reference; none where trtexec writes no outputs."""
+    """Fields that compare the engine's outputs with the reference; a ``note`` where trtexec writes no outputs."""
     import numpy
 
     given = numpy.load(os.path.join(HERE, manifest["inputs"]["npz"]))
@@ -481,9 +481,12 @@ def trt_outputs(engine, work, shape, model, manifest):
     count = len(given["images"])
     command = [*engine, "--shapes=images:{}x{}".format(count, shape)]
     command += ["--loadInputs=images:" + raw, "--exportOutput=" + out, "--warmUp=0", "--duration=0", "--iterations=1"]
-    run_trtexec(command)
     expected = given[model["reference"]].tolist()
-    found = parse_output(read_text(out) or "[]", len(expected[0]))
+    try:
+        run_trtexec(command)
+        found = parse_output(read_text(out) or "[]", len(expected[0]))
+    except (ValueError, LookupError, TypeError) as error:
+        return {"note": "outputs not compared, trtexec did not write them: {}".format(error)}
     return compare(found, expected, model["tolerance"])
 
 
