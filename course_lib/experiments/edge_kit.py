@@ -68,12 +68,15 @@ class _Judge:
         return self.scores(run_session(open_session(path), images).argmax(1))
 
 
-def build(out: str | Path, *, data: str = "rendered", say: Say = lambda line: None) -> Manifest:
+def build(
+    out: str | Path, *, data: str = "rendered", test_images: int = TEST_IMAGES, say: Say = lambda line: None
+) -> Manifest:
     """Export, quantize, score and pack the shipped networks.
 
     Args:
         out: the kit's folder.
         data: as ``data.load`` takes it.
+        test_images: on which the networks are scored, spread over the test part, ≥ 1.
         say: is told what begins.
     Raises: CourseError: as ``build_kit``; a checkpoint or the data are missing or broken, or of another split.
     """
@@ -81,7 +84,7 @@ def build(out: str | Path, *, data: str = "rendered", say: Say = lambda line: No
     splits = load(data)
     models = {role: checkpoints.load_for_split(f"{role}_{key}", splits)[0] for role in ("teacher", "student", "final")}
     images = splits.validation.images[_spread(len(splits.validation), IMAGES)]
-    judge = _Judge(splits.test.subset(_spread(len(splits.test), TEST_IMAGES)))
+    judge = _Judge(splits.test.subset(_spread(len(splits.test), test_images)))
     with tempfile.TemporaryDirectory() as folder:
         networks = onnx_networks(models, splits, Path(folder), PLANS[key].calibration, judge, say)
         say("the integer network in C")

@@ -1,7 +1,7 @@
 """INT8 for TensorRT: what its parser wants of a QDQ file, from version 8.2 to 10.
 
-TensorRT's integer kernels know no zero points. So activations get signed codes around 0 (S8S8), which costs tensors that
-a ReLU made half of their codes: one bit. The file says so in the only form that all these versions parse:
+TensorRT's integer kernels know no zero points. So activations get signed codes around 0 (S8S8), which costs the tensors
+behind a ReLU half of their codes: one bit. The file says so in the only form that all these versions parse:
 
 * **Weights stay FP32**, with a QuantizeLinear and a DequantizeLinear behind them; weights stored as integers are read
   by later versions only. TensorRT does the rounding when it builds the engine. The file is as large as the FP32 one.
@@ -17,6 +17,7 @@ Source: TensorRT developer guide, "Working with Quantized Types"; Wu et al. 2020
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,14 +96,14 @@ def _round_trip(x: Tensor, affine: Affine) -> Tensor:
 
 
 def _with_rounded_weights(network: QuantizedNetwork, layer: Layer) -> Layer:
-    from dataclasses import replace
-
     if not isinstance(layer, Weighted):
         return layer
     return replace(layer, weight=dequantize(network.weight_codes(layer), network.weights[layer.name]))
 
 
-def export_tensorrt(network: QuantizedNetwork, path: str | Path, *, input_shape: Sequence[int] = (1, 3, 32, 32)) -> Path:
+def export_tensorrt(
+    network: QuantizedNetwork, path: str | Path, *, input_shape: Sequence[int] = (1, 3, 32, 32)
+) -> Path:
     """Write the QDQ file (input "images", output "logits", opset 13, IR 7).
 
     Args:

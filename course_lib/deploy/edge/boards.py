@@ -173,3 +173,11 @@ _PI5 = Board(
     ),
 )
 BOARDS: Mapping[str, Board] = MappingProxyType({b.name: b for b in (_NANO, _ORIN_NANO, _ORIN_SUPER, _PI5)})
+"""Name -> board."""
+
+
+def find_board(name: str) -> Board:
+    """The board of that name. Raises: ValueError: there is none."""
+    if name not in BOARDS:
+        raise ValueError(f"board must be one of {', '.join(BOARDS)}, got {name!r}")
+    return BOARDS[name]

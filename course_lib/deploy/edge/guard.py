@@ -1,12 +1,12 @@
 """What the oldest runtimes that the kit serves can read: asked of a file before it is copied to a board.
 
-A Jetson Nano ends at ONNX Runtime 1.10 and TensorRT 8.2. They read opset 13 and IR 7, ONNX's own operators, one file
-without external data. TensorRT knows fewer operators than ONNX has, and no zero points: a file that it cannot parse fails on
-the board, after an hour of copying and setting up. So ``require_portable`` refuses it here, by the operator's name and with
-what may replace it.
+A Jetson Nano ends at ONNX Runtime 1.10 and TensorRT 8.2. They read opset 13 and IR 7, ONNX's own operators, and one
+file without external data. TensorRT knows fewer operators than ONNX has, and no zero points. A file that it cannot
+parse fails on the board, after an hour of copying and setting up; so ``require_portable`` refuses it here, by the
+operator's name and with what may replace it.
 
-Source: onnx-tensorrt, docs/operators.md of release 8.2 and 8.4 (the operators of the two are the same but for a few that are
-left out here); TensorRT developer guide, "Working with Quantized Types".
+Source: onnx-tensorrt, docs/operators.md of releases 8.2 and 8.4; TensorRT developer guide, "Working with Quantized
+Types".
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 TENSORRT = frozenset(
-    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip Concat "
-    "Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal "
-    "Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool "
-    "Greater GreaterOrEqual GRU HardSigmoid Identity If InstanceNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop "
-    "LRN LSTM LpNormalization LpPool MatMul Max MaxPool Mean Min Mul Neg Not Or Pad Pow PRelu QuantizeLinear Range ReduceL1 "
-    "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape "
-    "Resize RNN Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign "
+    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu "
+    "Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div "
+    "Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm "
+    "GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GRU HardSigmoid Identity If "
+    "InstanceNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop LRN LSTM LpNormalization LpPool MatMul "
+    "Max MaxPool Mean Min Mul Neg Not Or Pad Pow PRelu QuantizeLinear Range ReduceL1 ReduceL2 ReduceLogSum "
+    "ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize RNN "
+    "Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign "
     "SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Unsqueeze Where".split()
 )
 """Operators that TensorRT 8.2 parses."""
@@ -72,7 +73,10 @@ def _problems(model: ModelProto, tensorrt: bool) -> Iterator[tuple[str, str]]:
         yield "its weights lie in another file", "save it as one file (onnx.save without save_as_external_data)"
     for node in _nodes(model.graph.node):
         if node.domain not in ("", "ai.onnx"):
-            yield f"the operator {node.op_type} ({node.name}) is of the domain {node.domain}, not ONNX's own", _OTHERWISE
+            yield (
+                f"the operator {node.op_type} ({node.name}) is of the domain {node.domain}, not ONNX's own",
+                _OTHERWISE,
+            )
         elif tensorrt and node.op_type not in TENSORRT:
             words = f"TensorRT 8.2 cannot parse the operator {node.op_type} ({node.name})"
             yield words, MENDS.get(node.op_type, _OTHERWISE)

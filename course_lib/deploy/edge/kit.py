@@ -1,14 +1,16 @@
 """Build the kit: one folder that is copied to a board, where a person with three commands gets a result.
 
-The folder holds everything but the runtimes: networks, the integer network in C, images with reference outputs, the script
-that measures (``edge_bench.py``, Python 3.6), ``setup.sh`` and ``README.md``, and ``manifest.json`` with every file's sum.
+The folder holds everything but the runtimes: networks, the integer network in C, images with reference outputs, the
+script that measures (``edge_bench.py``, Python 3.6), ``setup.sh``, ``README.md``, and ``manifest.json`` with every
+file's sum.
 
-The same networks give the same bytes, so two kits are equal if their manifests are. Reference outputs are computed where
-the kit is built; the same runtime on another processor rounds the last digits otherwise, hence ``Tolerance``.
+The same networks give the same bytes, so two kits are equal if their manifests are. Reference outputs are computed
+where the kit is built; the same runtime on another processor rounds the last digits otherwise, hence ``Tolerance``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ LARGEST_MB = 15
 """Copied over a slow link, a kit must not be larger."""
 _ALLOWED = {"fp32": (2e-4, 1.0), "int8": (0.15, 0.9)}  # error as a fraction of the largest logit, agreement
 _FP16 = (0.02, 0.95)
+_NAME, _TAKEN = re.compile("[a-z][a-z0-9_]*"), {"images", "file", "allow_pickle"}
 _EXECUTABLE = ("setup.sh", "edge_bench.py")
 
 
@@ -126,25 +129,14 @@ def build_kit(
     return manifest
 
 
-def kit_bytes(folder: str | Path) -> int:
-    """Bytes of the files that the manifest names, and of the manifest.
-
-    Raises: CourseError: as ``read_manifest``.
-
-    >>> kit_bytes("no such kit")
-    Traceback (most recent call last):
-    course_lib.errors.CourseError: no such kit/manifest.json: the file is missing. Mend: build the kit again: course kit build OUT
-    """
-    manifest = read_manifest(folder, check=False)
-    return sum(entry["bytes"] for entry in manifest.files.values()) + (Path(folder) / NAME).stat().st_size
-
-
-def _check(
-    out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile | None, images: np.ndarray
-) -> None:
+def _check(out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile | None, images: np.ndarray) -> None:
     names = [network.name for network in networks] + ([c_network.name] if c_network else [])
     if not networks or len(set(names)) < len(names):
         raise ValueError(f"networks must hold at least one, and all names must differ, got {names}")
+    if bad := [name for name in names if not _NAME.fullmatch(name) or name in _TAKEN]:
+        raise ValueError(
+            f"a name must be of lower case letters, digits and _, none of {sorted(_TAKEN)}, got {bad[0]!r}"
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images must be (N, C, H, W), uint8, N ≥ 1, got {images.dtype} {images.shape}")
     for network in networks:
@@ -186,14 +178,12 @@ def _fill(
         logits = run_session(open_session(folder / file), given)
         arrays[network.name] = logits.astype(np.float32)
         models.append(_onnx_model(network, file, folder / file, float(np.abs(logits).max())))
-    np.savez(folder / NPZ, **arrays)
+    np.savez(folder / NPZ, **arrays)  # pyright: ignore[reportArgumentType]  # names are checked: no argument's
     if c_network is not None:
         models.append(_c_files(folder, c_network, images))
     channels, height, width = images.shape[1:]
     files = list_files(folder)
-    manifest = Manifest(
-        course_lib.__version__, data, tuple(models), (channels, height, width), len(images), NPZ, files
-    )
+    manifest = Manifest(course_lib.__version__, data, tuple(models), (channels, height, width), len(images), NPZ, files)
     write_manifest(manifest, folder)
     return read_manifest(folder)
 

@@ -69,7 +69,7 @@ class KitModel:
         macs: of one image.
         fp16: tolerance where TensorRT computes in FP16; None where it does not.
         scores: None where they were not measured.
-        main: of C: the program's file. images: of C: the file of the images' bytes.
+        main: of C: the program's file.
         images: of C: the file that holds the images.
     """
 
@@ -112,6 +112,11 @@ class Manifest:
     npz: str
     files: Mapping[str, Mapping[str, Any]]
     sha256: str = field(default="", compare=False)
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files."""
+        return sum(entry["bytes"] for entry in self.files.values())
 
     def model(self, name: str) -> KitModel:
         """The network of that name. Raises: CourseError: there is none."""

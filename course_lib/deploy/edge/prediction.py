@@ -188,6 +188,18 @@ def _counts(folder: Path, model: KitModel) -> dict[str, LayerCount]:
     return {model.name: LayerCount(model.name, "C", parameters, model.macs, (), 4 * parameters, 0)}
 
 
+def sources(predictions: Mapping[str, Prediction | str]) -> str:
+    """Where the numbers behind these predictions are written, one line each."""
+    found = [p for p in predictions.values() if isinstance(p, Prediction)]
+    peaks = [(p, p.board.peak(p.runtime, p.precision, p.threads)) for p in found]
+    lines = [f"{p.precision} peak {three_digits(peak.value)} {peak.unit}: {peak.source}" for p, peak in peaks]
+    for p in found:
+        memory, cache = p.board.bandwidth, p.board.cache
+        lines.append(f"bandwidth {memory.value:g} {memory.unit}: {memory.source}")
+        lines.append(f"what fits in {cache.value:g} {cache.unit} may stay in the cache: {cache.source}")
+    return "\n".join(dict.fromkeys(lines))
+
+
 def compare(predictions: Mapping[str, Prediction | str], results: Results | None = None) -> str:
     """A table: predicted, and beside it measured where results have come back.
 

@@ -257,12 +257,13 @@ def read(path):
 
 
 def write(path, text):
-    """Write whole or not at all."""
-    with open(path + ".new", "w", encoding="utf-8") as stream:
+    """Write whole or not at all; two agents may write the same file at once."""
+    part = "%s.%d.new" % (path, os.getpid())
+    with open(part, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(path + ".new", path)
+    os.replace(part, path)
 
 
 def read_json(name):

@@ -303,7 +303,7 @@ def run_onnxruntime(model, manifest, options):
     count = min(options.images or len(given["images"]), len(given["images"]))
     images = given["images"][:count].astype(numpy.float32) / numpy.float32(255)
     name = session.get_inputs()[0].name
-    found = [session.run(None, {name: images[i : i + 1]})[0][0].tolist() for i in range(count)]
+    found = [numpy.asarray(session.run(None, {name: images[i : i + 1]})[0])[0].tolist() for i in range(count)]
     fields = compare(found, given[model["reference"]][:count].tolist(), model["tolerance"])
     feeds = [{name: numpy.ascontiguousarray(numpy.roll(images, -i, 0)[: options.batch])} for i in range(min(count, 16))]
     if len(feeds[0][name]) < options.batch:
@@ -472,7 +472,7 @@ def run_trtexec(command):
 
 
 def trt_outputs(engine, work, shape, model, manifest):
-    """Fields that compare the engine's outputs with the reference; none where trtexec writes no outputs."""
+    """Fields that compare the engine's outputs with the reference; a ``note`` where trtexec writes no outputs."""
     import numpy
 
     given = numpy.load(os.path.join(HERE, manifest["inputs"]["npz"]))
@@ -481,9 +481,12 @@ def trt_outputs(engine, work, shape, model, manifest):
     count = len(given["images"])
     command = [*engine, "--shapes=images:{}x{}".format(count, shape)]
     command += ["--loadInputs=images:" + raw, "--exportOutput=" + out, "--warmUp=0", "--duration=0", "--iterations=1"]
-    run_trtexec(command)
     expected = given[model["reference"]].tolist()
-    found = parse_output(read_text(out) or "[]", len(expected[0]))
+    try:
+        run_trtexec(command)
+        found = parse_output(read_text(out) or "[]", len(expected[0]))
+    except (ValueError, LookupError, TypeError) as error:
+        return {"note": "outputs not compared, trtexec did not write them: {}".format(error)}
     return compare(found, expected, model["tolerance"])
 
 
