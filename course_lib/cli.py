@@ -91,9 +91,7 @@ def _kit_commands(add) -> None:
     run.add_argument("--out", default="result.json", help="the file for the results (default: result.json)")
     run.add_argument("--folder", default="course_kit", help="on the board, below the home folder (default: course_kit)")
     run.add_argument("--ssh", default="", metavar="OPTIONS", help='more options for ssh, as one word: --ssh="-p 2222"')
-    run.add_argument(
-        "--bench", default="", metavar="OPTIONS", help='for edge_bench.py: --bench="--runtime c --calls 50"'
-    )
+    run.add_argument("--bench", default="", metavar="OPTIONS", help='for edge_bench.py: --bench="--runtime c"')
 
     read = add("kit import", _kit_import, "a board's results as a ledger, without times that mean nothing")
     read.add_argument("results", metavar="RESULT.JSON")

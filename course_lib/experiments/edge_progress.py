@@ -31,10 +31,8 @@ class ProgressBar:
         if self._bar is None or self._stage != progress.stage or self._bar.total != progress.total:
             self._close()
             unit = {"unit": "B", "unit_scale": True} if progress.stage == "copy" else {"unit": " networks"}
-            self._bar, self._stage = (
-                tqdm(total=progress.total, file=sys.stderr, desc=progress.stage, **unit),
-                progress.stage,
-            )
+            self._bar = tqdm(total=progress.total, file=sys.stderr, desc=progress.stage, **unit)
+            self._stage = progress.stage
         self._bar.set_postfix_str(progress.text, refresh=False)
         self._bar.update(progress.done - self._bar.n)
 

@@ -34,6 +34,7 @@ from course_lib.deploy.edge.results import parse_results
 from course_lib.errors import CourseError
 from course_lib.storage.files import atomic_path, require_writable, user_path
 
+FOLDER = "course_kit"
 RESULT = "result.json"
 ROWS = f"{RESULT}.rows"
 SETUP_MARKER = "set_up"
@@ -47,7 +48,7 @@ def run_kit(
     kit: str | Path,
     host: str,
     *,
-    folder: str = "course_kit",
+    folder: str = FOLDER,
     out: str | Path = RESULT,
     arguments: Sequence[str] = (),
     ssh_options: Sequence[str] = (),
@@ -79,7 +80,7 @@ def run_kit(
         raise ValueError(f"arguments must not hold {', '.join(sorted(wrong))}, which kit run sets")
     out, own = user_path(out), read_kit(kit)
     require_writable(out.parent)
-    again = f"course kit run {shlex.quote(host)}"
+    again = _command(kit, host, folder)
     with Link(host, ssh_options) as link:
         board = Board(link, folder, say, patience_s=patience_s, again=again)
         try:
@@ -93,6 +94,12 @@ def run_kit(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"What was started on the board goes on; {again} shows it again") from None
     return out
+
+
+def _command(kit: str | Path, host: str, folder: str) -> str:
+    """The command that continues, for messages."""
+    elsewhere = "" if folder == FOLDER else f" --folder {shlex.quote(folder)}"
+    return f"course kit run {shlex.quote(host)} --kit {shlex.quote(str(kit))}{elsewhere}"
 
 
 def _start_or_attach(board: Board, kit: Kit, arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What ``course kit run`` does on the board: one file of Python 3.6 and its standard library, sent along with each request.
+"""What ``course kit run`` does on the board: one file for Python 3.6 and its standard library, sent with each request.
 
 Nothing of it stays on the board, so no old version can answer. A request is one JSON object (base64) as the only
 argument, the reply one line of JSON behind ``REPLY``; a file's bytes come on standard input. Sent so, no name ever
