@@ -34,17 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="course", description="Small and fast neural networks: the course's command.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    groups = {"": commands}
-
-    def add(name: str, run, text: str) -> argparse.ArgumentParser:
-        group, _, last = name.rpartition(" ")
-        if group not in groups:  # "kit run" is a command of the group "kit"
-            outer = commands.add_parser(group, help=f"{group}: more commands", description=f"course {group} COMMAND")
-            groups[group] = outer.add_subparsers(required=True, metavar="COMMAND")
-        command = groups[group].add_parser(last, help=text, description=text)
-        command.add_argument("--traceback", action="store_true", help="show where an error came from")
-        command.set_defaults(run=run)
-        return command
+    add = _adder(commands)
 
     demo = add("demo", _demo, "teacher → distilled → pruned → INT8, all measured in one ledger")
     _data_option(demo)
@@ -78,6 +68,23 @@ def _parser() -> argparse.ArgumentParser:
 
     _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
+
+
+def _adder(commands):
+    """add(name, run, text): a new command's parser; "kit run" is a command of the group "kit"."""
+    groups = {"": commands}
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        group, _, last = name.rpartition(" ")
+        if group not in groups:
+            outer = commands.add_parser(group, help=f"{group}: more commands", description=f"course {group} COMMAND")
+            groups[group] = outer.add_subparsers(required=True, metavar="COMMAND")
+        command = groups[group].add_parser(last, help=text, description=text)
+        command.add_argument("--traceback", action="store_true", help="show where an error came from")
+        command.set_defaults(run=run)
+        return command
+
+    return add
 
 
 def _kit_commands(add) -> None:

@@ -170,7 +170,14 @@ def _input_name(model: ModelProto) -> str:
 
 
 def tensor_shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape, for all that ONNX's shape inference can tell with a batch of 1."""
+    """Tensor name -> shape, for all that ONNX's shape inference can tell with a batch of 1.
+
+    >>> import onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 4] x, float[4, 2] w) => (float[B, 2] y) { y = MatMul(x, w) }'''
+    >>> tensor_shapes(onnx.parser.parse_model(text))["y"]
+    (1, 2)
+    """
     import onnx
 
     single = onnx.ModelProto()
