@@ -77,7 +77,7 @@ def _adder(commands):
     def add(name: str, run, text: str) -> argparse.ArgumentParser:
         group, _, last = name.rpartition(" ")
         if group not in groups:
-            outer = commands.add_parser(group, help=f"{group}: more commands", description=f"course {group} COMMAND")
+            outer = commands.add_parser(group, help=f"{group}: more commands")
             groups[group] = outer.add_subparsers(required=True, metavar="COMMAND")
         command = groups[group].add_parser(last, help=text, description=text)
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
@@ -265,11 +265,9 @@ def _kit_import(options: argparse.Namespace) -> int:
     ledger = import_results(options.results, options.kit, require_speed=options.require_speed)
     print(ledger)
     failures = read_results(options.results).failures
-    for name, reason in failures.items():
-        print(f"did not run: {name}: {reason}")
+    print("".join(f"did not run: {name}: {reason}\n" for name, reason in failures.items()), end="")
     if options.out:
         ledger.save(options.out)
-        print(f"Written: {options.out}")
     return int(bool(failures))
 
 

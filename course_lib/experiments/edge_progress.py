@@ -30,8 +30,9 @@ class ProgressBar:
             return
         if self._bar is None or self._stage != progress.stage or self._bar.total != progress.total:
             self._close()
-            unit = {"unit": "B", "unit_scale": True} if progress.stage == "copy" else {"unit": " networks"}
-            self._bar = tqdm(total=progress.total, file=sys.stderr, desc=progress.stage, **unit)
+            bytes_ = progress.stage == "copy"
+            unit = "B" if bytes_ else " networks"
+            self._bar = tqdm(total=progress.total, file=sys.stderr, desc=progress.stage, unit=unit, unit_scale=bytes_)
             self._stage = progress.stage
         self._bar.set_postfix_str(progress.text, refresh=False)
         self._bar.update(progress.done - self._bar.n)

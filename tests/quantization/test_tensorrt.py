@@ -73,7 +73,7 @@ def test_the_shipped_network_gives_the_simulations_classes(tmp_path):
 
 
 def test_every_scale_is_around_zero_and_weights_and_biases_stay_floats(case):
-    network, path, _ = case
+    _, path, _ = case
     model = onnx.load(path)
     assert (model.opset_import[0].version, model.ir_version) == (13, 7)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -86,7 +86,7 @@ def test_every_scale_is_around_zero_and_weights_and_biases_stay_floats(case):
 
 
 def test_the_logits_are_not_rounded_and_a_flatten_has_no_pair(case):
-    network, path, _ = case
+    _, path, _ = case
     model = onnx.load(path)
     assert model.graph.node[-1].output[0] == "logits"
     assert model.graph.node[-1].op_type == "Gemm"

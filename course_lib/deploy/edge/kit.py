@@ -157,7 +157,8 @@ def _require_nothing_else(out: Path) -> None:
         raise CourseError("the folder holds other things than a kit", path=out, mend=mend)
     known = {*read_manifest(out, check=False).files, NAME}
     others = [p.relative_to(out).as_posix() for p in sorted(out.rglob("*")) if p.is_file()]
-    if extra := [name for name in others if name not in known]:
+    # In work lies what the script compiles anew at each run.
+    if extra := [name for name in others if name not in known and not name.startswith("work/")]:
         raise CourseError(f"the kit's folder holds {extra[0]}, which would be lost", path=out, mend=mend)
 
 

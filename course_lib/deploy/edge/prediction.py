@@ -123,9 +123,7 @@ def predict(
         precision: "fp32", "fp16" or "int8".
         threads: CPU cores used, in 1..cores.
         overhead_us: an assumption, for starting each layer, ≥ 0.
-    Raises:
-        ValueError: no layers, or arguments outside their ranges.
-        CourseError: the board cannot compute so, and why.
+    Raises: ValueError: no layers, or arguments outside their ranges. CourseError: the board cannot compute so, and why.
 
     >>> from course_lib.deploy.edge import BOARDS
     >>> layer = LayerCount("fc", "Linear", 0, macs=10**6, output_shape=(1, 1), weight_bytes=10**6, activation_bytes=0)
@@ -139,13 +137,10 @@ def predict(
         raise ValueError(
             f"precision must be one of {', '.join(WIDTH)} and overhead_us ≥ 0, got {precision!r}, {overhead_us}"
         )
-    peak, bandwidth = board.peak(runtime, precision, threads).value, board.bandwidth.value
+    peak = board.peak(runtime, precision, threads).value
+    memory = board.bandwidth.value * 4 / WIDTH[precision]  # counts hold the bytes of FP32
     layers = tuple(
-        LayerPrediction(
-            name,
-            compute_ms=2 * row.macs / (peak * 1e6),
-            memory_ms=row.bytes_moved * WIDTH[precision] / 4 / (bandwidth * 1e6),
-        )
+        LayerPrediction(name, 2 * row.macs / (peak * 1e6), row.bytes_moved / (memory * 1e6))
         for name, row in counts.items()
     )
     return Prediction(board, runtime, precision, threads, layers, overhead_us)

@@ -68,16 +68,11 @@ def run_kit(
         say: is called with each ``Progress``.
         patience_s: seconds without a link before giving up. poll_s: between two looks at the log.
     Returns: ``out``.
-    Raises:
-        ValueError: host, folder or arguments that cannot be meant.
-        CourseError: whatever is to be mended: this kit, the link, the board's disk or Python, the set-up, the run, or
-            results that are not this kit's or were altered.
-        KeyboardInterrupt: says that the run goes on.
+    Raises: ValueError: host, folder or arguments that cannot be meant. CourseError: what is to be mended: this kit, the
+        link, the board's disk or Python, the set-up, the run, or results of another kit. KeyboardInterrupt: says that
+        the run goes on.
     """
-    if not folder or "\0" in folder or not folder.isprintable():
-        raise ValueError(f"folder must be a printable path, got {folder!r}")
-    if wrong := {"--out", "--resume"} & {argument.partition("=")[0] for argument in arguments}:
-        raise ValueError(f"arguments must not hold {', '.join(sorted(wrong))}, which kit run sets")
+    _check(folder, arguments)
     out, own = user_path(out), read_kit(kit)
     require_writable(out.parent)
     again = _command(kit, host, folder)
@@ -94,6 +89,13 @@ def run_kit(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"What was started on the board goes on; {again} shows it again") from None
     return out
+
+
+def _check(folder: str, arguments: Sequence[str]) -> None:
+    if not folder or not folder.isprintable():
+        raise ValueError(f"folder must be a printable path, got {folder!r}")
+    if wrong := {"--out", "--resume"} & {argument.partition("=")[0] for argument in arguments}:
+        raise ValueError(f"arguments must not hold {', '.join(sorted(wrong))}, which kit run sets")
 
 
 def _command(kit: str | Path, host: str, folder: str) -> str:

@@ -83,6 +83,8 @@ def test_a_broken_manifest_is_one_line(content, kit):
 
 def test_an_earlier_kit_is_replaced_and_anything_else_is_not(parts, kit, tmp_path):
     networks, c_network, images = parts
+    (kit / "work").mkdir()
+    (kit / "work" / "in_c").touch()
     build_kit(kit, networks[:1], None, images, data="noise")
     assert not (kit / "c" / "in_c.c").exists()
     (kit / "result.json").write_text("{}")
