@@ -79,10 +79,13 @@ def test_data_shows_the_parts(capsys, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench", "export-c", "diff"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "doctor", "data", "train", "bench", "export-c", "diff", "kit", "kit run", "kit import", "kit predict"],
+)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert stop.value.code == 0
     assert f"course {command}" in capsys.readouterr().out
 

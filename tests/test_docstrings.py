@@ -33,6 +33,7 @@ WITHOUT = {
     "deploy.onnx.profile": {"layer_times_ms", "node_times_ms"},
     "deploy.onnx.session": {"run_session"},
     "quantization.integer.c_program": {"run_program"},
+    "deploy.edge.device.edge_bench": {"peak_memory_kb", "children_memory_kb"},
 }
 # Steps of the renderer: they hand pictures to one another, and ``render_split`` stands for them all.
 STEPS = {"data.rendered.scene", "data.rendered.camera", "data.rendered.templates"}

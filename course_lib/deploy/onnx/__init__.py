@@ -10,6 +10,7 @@ from course_lib.deploy.onnx.fusions import (
     fusion_table,
     optimized_graph,
 )
+from course_lib.deploy.onnx.layers import onnx_layers
 from course_lib.deploy.onnx.names import shorten_names
 from course_lib.deploy.onnx.profile import node_times_ms
 from course_lib.deploy.onnx.reading import read_model
@@ -29,6 +30,7 @@ __all__ = [
     "fusion_table",
     "node_times_ms",
     "onnx_counts",
+    "onnx_layers",
     "onnx_variant",
     "onnx_variants",
     "open_session",
