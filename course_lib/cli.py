@@ -68,13 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("--out", default=None, help="also write the report as JSON")
     _data_option(diff)
 
-    kit = add("kit", _kit, "the folder for a board: build it")
+    _kit_options(add("kit", _kit, "the folder for a board: build it"))
+    _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
+    return parser
+
+
+def _kit_options(kit: argparse.ArgumentParser) -> None:
     kit.add_argument("what", choices=["build"], help="build: write the folder")
     kit.add_argument("out", metavar="OUT", help="the kit's folder")
     _data_option(kit)
-
-    _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
-    return parser
 
 
 def _export_options(export: argparse.ArgumentParser) -> None:

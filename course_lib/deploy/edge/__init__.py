@@ -1,7 +1,7 @@
 """The edge kit: one folder for a board, what is in it, and how it is proven here on an emulated processor."""
 
 from course_lib.deploy.edge.guard import require_portable
-from course_lib.deploy.edge.kit import LARGEST_MB, CNetworkFile, OnnxNetwork, build_kit
+from course_lib.deploy.edge.kit import LARGEST_MB, CNetworkFile, OnnxNetwork, build_kit, require_place
 from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Tolerance",
     "build_kit",
     "read_manifest",
+    "require_place",
     "require_portable",
 ]
