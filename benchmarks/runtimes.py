@@ -34,6 +34,7 @@ from course_lib.deploy.runtimes import Loaded, load, runtime_variant, runtimes
 from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate, accuracy
 from course_lib.experiments.reporting import report
+from course_lib.fusion import fuse
 from course_lib.measure import (
     BACK_TO_BACK,
     THIRTY_A_SECOND,
@@ -56,7 +57,7 @@ from course_lib.quantization.qdq import export_qdq
 NAME, THREADS, SEED = "runtimes", 1, 0
 NETWORKS = {"teacher": "teacher_rendered", "student": "student_rendered", "pruned": "final_rendered"}
 REFERENCE = "torch float32"
-FLOAT = ("torch", "torch_compile", "onnxruntime", "openvino", "litert", "executorch")
+FLOAT = ("torch", "torch_fused", "torch_compile", "onnxruntime", "openvino", "litert", "executorch")
 INTEGER = ("onnxruntime", "openvino")
 AGREEMENT, FASTER, OVERHEAD = 0.995, 3.0, 3.0
 BATCHES, CURVE_THREADS, CURVE_RUNTIMES = (1, 8, 32), (1, 2), ("torch", "onnxruntime", "openvino")
@@ -131,15 +132,21 @@ def photographs(weights: Path, folder: Path) -> Subject:
     return Subject("mobilenet_v2", mobilenet_v2(weights), images, tiled, groups, calibration, about, careful=True)
 
 
+def fused(shape: tuple[int, ...]) -> Callable[[nn.Module], nn.Module]:
+    """Chapter 15's fusion, for images of this shape."""
+    return lambda model: fuse(model, torch.zeros(shape)).model
+
+
 def opened(subject: Subject, int8: Path, absent: dict[str, str]) -> dict[str, Loaded]:
     """Row's name -> loaded network, the reference first; what cannot be opened goes to ``absent`` with the reason."""
     found: dict[str, Loaded] = {}
     plan = [(name, "float32", subject.model) for name in FLOAT] + [(name, "int8", int8) for name in INTEGER]
-    plan.insert(1, ("torch", "float32, channels last", subject.model))
+    plan.insert(2, ("torch", "float32, channels last", subject.model))
     for runtime, words, model in plan:
         try:
             last = "channels" in words
-            one = load(model, runtime, threads=THREADS, input_shape=subject.shape, channels_last=last)
+            rewrite = fused(subject.shape) if runtime == "torch_fused" else None
+            one = load(model, runtime, threads=THREADS, input_shape=subject.shape, channels_last=last, fuse=rewrite)
             found[f"{runtime} {words}"] = one
         except CourseError as error:
             absent[f"{subject.name}: {runtime} {words}"] = str(error)
