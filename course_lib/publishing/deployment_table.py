@@ -39,8 +39,8 @@ def fusion_table(folder: str | Path = RESULTS) -> str:
     for step, words in STEPS.items():
         cells = [_fusion_figure(figures, name, batch, step) for name, batch in columns]
         rows.append([words, *("–" if cell is None else number_and_target(cell) for cell in cells)])
-    error = figures["traffic_prediction_error"]
-    line = f"Time saved as predicted from traffic, teacher, batch 1: off by {number_and_target(error)} % of the measured."
+    error = number_and_target(figures["traffic_prediction_error"])
+    line = f"Saving predicted from traffic, teacher, batch 1: off by {error} per cent of the measured one."
     return "\n".join([markdown_table(header, rows), "", line])
 
 
@@ -66,9 +66,9 @@ def runtimes_table(folder: str | Path = RESULTS) -> str:
     absent = ", ".join(result["absent"]) or "none"
     lines = [
         f"Fastest row of those that agree on at least 99.5 % of the images, beside eager: {told}.",
-        f"Our callable adds {overhead} to ONNX Runtime's own call. Absent where this was recorded: {absent}.",
+        f"Our callable adds {overhead} per cent to ONNX Runtime's own call. Absent where this was recorded: {absent}.",
     ]
-    return "\n".join([markdown_table(header + ["same class as eager, %"], rows), "", *lines])
+    return "\n".join([markdown_table([*header, "same class as eager, %"], rows), "", *lines])
 
 
 def _runtime_row(row: Mapping[str, Any]) -> list[str]:
