@@ -34,11 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="course", description="Small and fast neural networks: the course's command.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--traceback", action="store_true", help="show where an error came from")
-        command.set_defaults(run=run)
-        return command
+    add = _adder(commands)
 
     demo = add("demo", _demo, "teacher → distilled → pruned → INT8, all measured in one ledger")
     _data_option(demo)
@@ -60,16 +56,59 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(bench)
 
     diff = add("diff", _diff, "the quantization doctor: what is wrong with model B beside model A, and the mend")
-    diff.add_argument(
-        "reference", metavar="A", help="a shipped network (student_rendered, …), a card, or an .onnx file"
-    )
+    diff.add_argument("reference", metavar="A", help="a shipped network (student_rendered, …), a card, or an .onnx")
     diff.add_argument("suspect", metavar="B", help="the same network, quantized, exported or changed")
     diff.add_argument("--images", type=int, default=512, help="validation images to compare on (default: 512)")
     diff.add_argument("--out", default=None, help="also write the report as JSON")
     _data_option(diff)
 
+    _kit_commands(add)
     _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
+
+
+def _adder(commands):
+    """add(name, run, text): a new command's parser; "kit run" is a command of the group "kit"."""
+    groups = {"": commands}
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        group, _, last = name.rpartition(" ")
+        if group not in groups:
+            outer = commands.add_parser(group, help=f"{group}: more commands")
+            groups[group] = outer.add_subparsers(required=True, metavar="COMMAND")
+        command = groups[group].add_parser(last, help=text, description=text)
+        command.add_argument("--traceback", action="store_true", help="show where an error came from")
+        command.set_defaults(run=run)
+        return command
+
+    return add
+
+
+def _kit_commands(add) -> None:
+    build = add("kit build", _kit_build, "write the folder that is copied to a board")
+    build.add_argument("out", metavar="OUT", help="the kit's folder")
+    _data_option(build)
+
+    run = add("kit run", _kit_run, "copy → set up → run → fetch over SSH; the same command continues a broken run")
+    run.add_argument("host", metavar="USER@HOST", help="the board, or a name of ~/.ssh/config")
+    run.add_argument("--kit", default="kit", help="the kit's folder here (default: kit)")
+    run.add_argument("--out", default="result.json", help="the file for the results (default: result.json)")
+    run.add_argument("--folder", default="course_kit", help="on the board, below the home folder (default: course_kit)")
+    run.add_argument("--ssh", default="", metavar="OPTIONS", help='more options for ssh, as one word: --ssh="-p 2222"')
+    run.add_argument("--bench", default="", metavar="OPTIONS", help='for edge_bench.py: --bench="--runtime c"')
+
+    read = add("kit import", _kit_import, "a board's results as a ledger, without times that mean nothing")
+    read.add_argument("results", metavar="RESULT.JSON")
+    read.add_argument("--kit", default="kit", help="the folder of the kit that was run (default: kit)")
+    read.add_argument("--out", default=None, help="also write the ledger as JSON")
+    read.add_argument("--require-speed", action="store_true", help="fail where a row's times mean nothing")
+
+    guess = add("kit predict", _kit_predict, "how long at least, from a board's documented peaks; or beside results")
+    guess.add_argument("board", help="nano, orin_nano, orin_nano_super or pi5")
+    guess.add_argument("--kit", default="kit", help="the kit's folder (default: kit)")
+    guess.add_argument("--runtime", default="onnxruntime", help="onnxruntime, tensorrt or c (default: onnxruntime)")
+    guess.add_argument("--threads", type=int, default=1, help="CPU cores used (default: 1)")
+    guess.add_argument("--results", default=None, help="a board's results, to compare with")
 
 
 def _export_options(export: argparse.ArgumentParser) -> None:
@@ -191,6 +230,50 @@ def _export_c(options: argparse.Namespace) -> int:
     found = export_c(options.model, options.out, data=options.data, rounding=options.rounding, check=options.check)
     print(found)
     return int(found.differing > 0)
+
+
+def _kit_build(options: argparse.Namespace) -> None:
+    from course_lib.experiments import edge_kit
+
+    started = time.perf_counter()
+    manifest = edge_kit.build(options.out, data=_data_name(options), say=_say(started))
+    for model in manifest.models:
+        scored = "" if model.scores is None else f"{model.scores.accuracy.value:.2%} of the test images right"
+        print(f"{model.name:<14}{manifest.files[model.file]['bytes']:>10,} bytes  {scored}")
+    seconds, size = time.perf_counter() - started, manifest.total_bytes / 1e6
+    print(f"Written: {options.out}, {size:.1f} MB in {seconds:.0f} s. Copy it to the board and read its README.md.")
+
+
+def _kit_run(options: argparse.Namespace) -> None:
+    import shlex
+
+    from course_lib.deploy.edge import run_kit
+    from course_lib.experiments.edge_progress import ProgressBar
+
+    with ProgressBar() as say:
+        given = {"ssh_options": shlex.split(options.ssh), "arguments": shlex.split(options.bench), "say": say}
+        out = run_kit(options.kit, options.host, folder=options.folder, out=options.out, **given)
+    print(f"Written: {out}. Read it: course kit import {out} --kit {options.kit}")
+
+
+def _kit_import(options: argparse.Namespace) -> int:
+    from course_lib.deploy.edge import import_results, read_results
+
+    ledger = import_results(options.results, options.kit, require_speed=options.require_speed)
+    print(ledger)
+    failures = read_results(options.results).failures
+    print("".join(f"did not run: {name}: {reason}\n" for name, reason in failures.items()), end="")
+    if options.out:
+        ledger.save(options.out)
+    return int(bool(failures))
+
+
+def _kit_predict(options: argparse.Namespace) -> None:
+    from course_lib.deploy.edge import compare, find_board, predict_kit, read_results, sources
+
+    predictions = predict_kit(options.kit, find_board(options.board), options.runtime, threads=options.threads)
+    results = read_results(options.results) if options.results else None
+    print(f"{compare(predictions, results)}\n\n{sources(predictions)}")
 
 
 def _diff(options: argparse.Namespace) -> int:

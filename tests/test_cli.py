@@ -79,10 +79,13 @@ def test_data_shows_the_parts(capsys, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "data", "train", "bench", "export-c", "diff"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "doctor", "data", "train", "bench", "export-c", "diff", "kit", "kit run", "kit import", "kit predict"],
+)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert stop.value.code == 0
     assert f"course {command}" in capsys.readouterr().out
 
@@ -162,3 +165,11 @@ def test_a_mistake_of_export_c_is_one_line(arguments, words, capsys, monkeypatch
     (line,) = lines(capsys)
     assert words in line
     assert [path.name for path in tmp_path.iterdir()] == ["student.py"]
+
+
+def test_a_kit_is_not_built_over_other_things(capsys, tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    assert cli.main(["kit", "build", str(tmp_path)]) == 2
+    (line,) = lines(capsys)
+    assert "holds other things than a kit. Mend: give another folder" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

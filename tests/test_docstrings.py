@@ -13,7 +13,18 @@ from course_lib.storage.files import ROOT
 
 LIBRARY = ROOT / "course_lib"
 # Rooms whose functions compute. The others draw, judge, print, or read and write files.
-COMPUTING = ("data", "models", "evaluation", "measure", "training", "distillation", "pruning", "quantization", "deploy")
+COMPUTING = (
+    "data",
+    "models",
+    "evaluation",
+    "measure",
+    "training",
+    "distillation",
+    "pruning",
+    "quantization",
+    "fusion",
+    "deploy",
+)
 NUMBERS = re.compile(r"\b(int|float|complex|Tensor|ndarray|Estimate|Calibration|LayerCount|RooflinePoint)\b")
 # Functions that give numbers and cannot show one: they time or weigh this machine, read files, or take minutes.
 WITHOUT = {
@@ -22,6 +33,7 @@ WITHOUT = {
     "deploy.onnx.profile": {"layer_times_ms", "node_times_ms"},
     "deploy.onnx.session": {"run_session"},
     "quantization.integer.c_program": {"run_program"},
+    "deploy.edge.device.edge_bench": {"peak_memory_kb", "children_memory_kb"},
 }
 # Steps of the renderer: they hand pictures to one another, and ``render_split`` stands for them all.
 STEPS = {"data.rendered.scene", "data.rendered.camera", "data.rendered.templates"}

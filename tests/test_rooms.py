@@ -21,7 +21,7 @@ FLOORS = (
     ("evaluation",),
     ("measure",),
     ("training",),
-    ("deploy", "distillation", "pruning", "quantization"),
+    ("deploy", "distillation", "fusion", "pruning", "quantization"),
     ("experiments",),
     ("plots",),
     ("widgets",),
@@ -34,6 +34,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOPICS = FLOORS[7]
 RUNTIMES = {"onnxruntime", "onnx", "openvino", "tensorrt", "executorch", "ai_edge_litert"}
 LINES, FUNCTION_LINES, TOP_MODULES = 300, 40, 3
+ONE_FILE = {"course_lib.deploy.edge.device.edge_bench"}  # is copied to a board and run there: it can import nothing
 
 
 def module_name(path: Path, root: Path) -> str:
@@ -119,7 +120,7 @@ def too_long(root: Path) -> list[str]:
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         count = len(text.splitlines())
-        if count > LINES:
+        if count > LINES and module_name(path, root) not in ONE_FILE:
             wrong.append(f"{module_name(path, root)} has {count} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

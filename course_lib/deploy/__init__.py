@@ -1,1 +1,1 @@
-"""Deployment: a network becomes files that a runtime executes. ``onnx``: ONNX Runtime."""
+"""Deployment: a network becomes files that a runtime executes. ``onnx``: files; ``runtimes``: who runs them."""

@@ -13,7 +13,11 @@ A number can be right and still not support a sentence. So a row carries *marks*
 * ``outputs disagree``: a variant that should compute the same function as its twin does not;
 * ``provider fell back``: another backend ran than the one that was asked for;
 * ``emulated machine``: outputs are valid, times mean nothing;
-* ``few images`` and ``few rounds``: the sample is too small for the claim it would be used for.
+* ``few images`` and ``few rounds``: the sample is too small for the claim it would be used for;
+* ``clocks changed``, ``throttled``, ``other conditions``: of a board's results, see ``deploy.edge``.
+
+A row from a board whose times mean nothing comes in without them (``Row.refused``), and a ledger from a board, whose
+variants were timed one after the other, has no A/A row and no ratios of times.
 
 This module knows nothing about a runtime. A variant is a name, a callable from a batch to logits, a file and its counts
 (``measure.variant``), ``measure.benchmark`` makes the rows; ONNX files become variants in ``deploy.onnx``. A ledger
@@ -76,9 +80,11 @@ def _from_json(raw: dict[str, Any]) -> Ledger:
     for r in raw["rows"]:
         nested = {"accuracy": Estimate, "accuracy_change": Estimate, "twin": Twin}
         parts = {key: kind(**r[key]) for key, kind in nested.items() if r[key] is not None}
-        rows.append(Row(**{**r, **parts, "times": tuple(map(_times, r["times"]))}))
+        refused = tuple(r.get("refused", ()))
+        rows.append(Row(**{**r, **parts, "times": tuple(map(_times, r["times"])), "refused": refused}))
     cadences, again = tuple(Cadence(**c) for c in raw["cadences"]), tuple(map(_times, raw["again"]))
-    if not rows or not cadences or any(len(times) != len(cadences) for times in (again, *(r.times for r in rows))):
+    timed = (*(r.times for r in rows if not r.refused), *([again] if again else []))
+    if not rows or not cadences or any(len(times) != len(cadences) for times in timed):
         raise ValueError("no rows, or a row without times in each cadence")
     shared = {"rows": tuple(rows), "cadences": cadences, "again": again, "input_shape": tuple(raw["input_shape"])}
     return Ledger(**{**raw, **shared})

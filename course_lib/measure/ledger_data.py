@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import Any
 
 from course_lib.evaluation import Estimate
@@ -28,6 +29,9 @@ MARKS = {
     "emulated machine": "the processor is emulated: outputs are valid, times and ratios of times are not",
     "few images": f"fewer than {FEW_IMAGES} images or {FEW_CLUSTERS} tracks: accuracy differences are mostly noise",
     "few rounds": f"fewer than {FEW_ROUNDS} rounds: p95 and the speed-up's interval are guesses",
+    "clocks changed": "the board's clocks, governor or power mode were not the same before and after: no times",
+    "throttled": "the board ran below the clocks that were set, hot or short of power: no times",
+    "other conditions": "timed with another batch or cadence than the table's: no times here",
 }
 
 
@@ -41,7 +45,8 @@ class LedgerData:
         rows: one a variant.
         input_shape: of the timed call, batch first.
         cadences: how calls followed one another; one or more, the first is the one that is meant where none is named.
-        again: the times of the first row's file under a second name, one for each cadence: the A/A row.
+        again: the times of the first row's file under a second name, one for each cadence: the A/A row; none where the
+            variants were timed one after the other, which allows no ratio.
         threads: of every variant.
         warmup: calls of each variant before the clock started, in each cadence.
         seed: of the rounds' order and the bootstrap.
@@ -79,9 +84,12 @@ class LedgerData:
     def speedup(self, reference: str, other: str, cadence: str | None = None) -> Estimate:
         """How many times faster ``other`` is than ``reference``, from the paired rounds of this run.
 
-        Args: cadence: a name; None: the first. Raises: ValueError: there is no such row or cadence.
+        Args: cadence: a name; None: the first.
+        Raises: ValueError: there is no such row or cadence, times were refused, or the rounds were not interleaved.
         """
         at = self.index(cadence)
+        if not self.again:
+            raise ValueError("these variants were timed one after the other: a ratio of times needs interleaved rounds")
         return ratio_of(self[reference].times[at], self[other].times[at], self.seed)
 
     def index(self, cadence: str | None) -> int:
@@ -94,7 +102,7 @@ class LedgerData:
     @property
     def sessions(self) -> int:
         """Processes that the times come from."""
-        return len(self.rows[0].times[0].sessions)
+        return next((len(row.times[0].sessions) for row in self.rows if row.times), 0)
 
     def marks(self, row: Row, cadence: str | None = None) -> tuple[str, ...]:
         """What may not be claimed from this row: keys of ``MARKS``; cadence: of its times only those of this name."""
@@ -107,7 +115,7 @@ class LedgerData:
             "emulated machine": bool(self.machine.get("emulated")),
             "few images": row.accuracy.n < FEW_IMAGES or row.accuracy.independent < FEW_CLUSTERS,
         }
-        return tuple(mark for mark in MARKS if found[mark])
+        return tuple(mark for mark in MARKS if found.get(mark) or mark in row.refused)
 
     def time_marks(self, times: Times) -> tuple[str, ...]:
         """What may not be claimed from these times alone."""
@@ -117,7 +125,7 @@ class LedgerData:
     def _marks_of(self, times: Sequence[Times]) -> dict[str, bool]:
         return {
             "interval includes 1": any(t.speedup is not None and t.speedup.includes(1) for t in times),
-            "starved": any(t.busy < STARVED for t in times),
+            "starved": any(t.busy is not None and t.busy < STARVED for t in times),
             "few rounds": any(t.rounds < FEW_ROUNDS for t in times),
         }
 
@@ -130,4 +138,4 @@ class LedgerData:
         """Mark -> letter, for the marks that occur."""
         found = {mark for row in self.rows for mark in self.marks(row)}
         found |= {mark for times in self.again for mark in self.time_marks(times) if mark != "interval includes 1"}
-        return dict(zip((mark for mark in MARKS if mark in found), "abcdefgh", strict=False))
+        return dict(zip((mark for mark in MARKS if mark in found), ascii_lowercase, strict=False))

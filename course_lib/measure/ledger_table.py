@@ -16,6 +16,7 @@ from course_lib.measure.times import Times
 WORTH = ("accuracy, %", "change, points", "same class, %", "size", "× smaller", "parameters", "MACs")
 TIMES = ("p50, ms", "p95, ms", "× faster", "marks")
 Table = tuple[list[str], list[list[str]]]
+NOT_INTERLEAVED = "The variants were timed one after the other: no ratio of times is given."
 
 
 class LedgerTable(LedgerData):
@@ -26,19 +27,23 @@ class LedgerTable(LedgerData):
         first, isa = self.rows[0], ", ".join(self.machine.get("isa", [])[-4:]) or "no known vector instructions"
         tracks = f" of {first.accuracy.clusters:,} tracks" if first.accuracy.clusters else ""
         runtimes = ", ".join(dict.fromkeys(row.runtime for row in self.rows))
+        again = "A/A: the first row's file, timed a second time." if self.again else NOT_INTERLEAVED
         return (
             f"{self.data}: {first.accuracy.n:,} test images{tracks}. Latency: batch {self.input_shape[0]}, "
             f"{self.threads} thread(s), one call a sample, {'; '.join(map(self._paced, range(len(self.cadences))))}; "
             f"after {self.warmup} warm-up calls. {runtimes}, {self.machine.get('cpu', 'unknown')} ({isa}), "
-            f"{self.date}. Brackets: 95 % intervals. A/A: the first row's file, timed a second time."
+            f"{self.date}. Brackets: 95 % intervals. {again}"
         )
 
     def _paced(self, at: int) -> str:
         """How one cadence called, and what a call found."""
-        cadence, times = self.cadences[at], self.again[at]
-        calls = f" of {cadence.calls}" if cadence.calls > 1 else ""
-        sessions = f" in {len(times.sessions)} sessions" if len(times.sessions) > 1 else ""
+        cadence = self.cadences[at]
         finds = f" (a call finds {cadence.finds})" if cadence.finds else ""
+        if not self.again:
+            calls = [len(row.times[at].ms) for row in self.rows if row.times]
+            return f"{cadence.name}: {min(calls, default=0)} calls{finds}"
+        times, calls = self.again[at], f" of {cadence.calls}" if cadence.calls > 1 else ""
+        sessions = f" in {len(times.sessions)} sessions" if len(times.sessions) > 1 else ""
         return f"{cadence.name}: {times.rounds} interleaved rounds{calls}{sessions}{finds}"
 
     def __str__(self) -> str:
@@ -86,7 +91,8 @@ class LedgerTable(LedgerData):
             return [_without_empty_marks((header, rows)), _without_empty_marks(self._all_times())]
         costs = self._costs(0)[1]
         merged = [[*worth, *cost[3:]] for worth, cost in zip(rows, costs, strict=False)]
-        merged.append([costs[-1][0], *[""] * len(WORTH), *costs[-1][3:]])
+        if self.again:
+            merged.append([costs[-1][0], *[""] * len(WORTH), *costs[-1][3:]])
         return [([*header, *TIMES], merged)]
 
     def _worth(self) -> Table:
@@ -104,10 +110,12 @@ class LedgerTable(LedgerData):
         letters = self.letters()
         rows = []
         for i, row in enumerate(self.rows):
-            marks = self.marks(row) if len(self.cadences) == 1 else self.time_marks(row.times[at])
+            times = row.times[at] if row.times else None
+            marks = self.marks(row) if len(self.cadences) == 1 or times is None else self.time_marks(times)
             size = [quantity(row.size_bytes, "B"), "–" if i == 0 else f"{row.size_ratio:.1f}"]
-            rows.append([row.name, *size, *_times(row.times[at]), "".join(letters[mark] for mark in marks)])
-        rows.append([self._again(), "", "", *_times(self.again[at]), self._again_marks(at)])
+            rows.append([row.name, *size, *_times(times), "".join(letters[mark] for mark in marks)])
+        if self.again:
+            rows.append([self._again(), "", "", *_times(self.again[at]), self._again_marks(at)])
         return ["variant", "size", "× smaller", *TIMES], rows
 
     def _all_times(self) -> Table:
@@ -117,7 +125,9 @@ class LedgerTable(LedgerData):
         rows = []
         for row in self.rows:
             marks = ["".join(letters[mark] for mark in self.time_marks(t)) for t in row.times]
-            rows.append([row.name, *_paced(row.times, marks)])
+            rows.append([row.name, *(_paced(row.times, marks) or ["–", "–", ""] * len(self.cadences))])
+        if not self.again:
+            return header, rows
         marks = [self._again_marks(at) for at in range(len(self.again))]
         return header, [*rows, [self._again(), *_paced(self.again, marks)]]
 
@@ -152,7 +162,9 @@ def _paced(times: Sequence[Times], marks: Sequence[str]) -> list[str]:
     return [cell for t, mark in pairs for cell in (three_digits(t.p50), ratio_text(t.speedup), mark)]
 
 
-def _times(times: Times) -> list[str]:
+def _times(times: Times | None) -> list[str]:
+    if times is None:
+        return ["–", "–", "–"]
     return [three_digits(times.p50), three_digits(times.p95), ratio_text(times.speedup)]
 
 

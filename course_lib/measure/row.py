@@ -38,11 +38,12 @@ class Row:
         parameters: None where the file does not tell, as for the next two.
         nonzeros: parameters that are not 0.
         macs: multiply-accumulates for one image.
-        times: one for each cadence of the ledger, in its order.
+        times: one for each cadence of the ledger, in its order; none where they were refused.
         runtime: name and version.
         provider: the backend that ran.
         requested_provider: the backend that was asked for.
         twin: the row that it should agree with, or None.
+        refused: marks for which its times are not shown; its accuracy and bytes stand.
     """
 
     name: str
@@ -60,18 +61,24 @@ class Row:
     provider: str
     requested_provider: str
     twin: Twin | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def latency_ms_p50(self) -> float:
-        """Median in the ledger's first cadence, ms."""
-        return self.times[0].p50
+        """Median in the ledger's first cadence, ms. Raises: ValueError: its times were refused."""
+        return self._first().p50
 
     @property
     def latency_ms_p95(self) -> float:
-        """What 5 % of the calls exceed in the ledger's first cadence, ms."""
-        return self.times[0].p95
+        """What 5 % of the calls exceed in the ledger's first cadence, ms. Raises: ValueError: as above."""
+        return self._first().p95
 
     @property
     def speedup(self) -> Estimate | None:
         """The first row's latency over this one's in the ledger's first cadence, ×; None in the first row."""
-        return self.times[0].speedup
+        return self.times[0].speedup if self.times else None
+
+    def _first(self) -> Times:
+        if not self.times:
+            raise ValueError(f"{self.name} has no times that mean anything: {', '.join(self.refused)}")
+        return self.times[0]

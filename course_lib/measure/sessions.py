@@ -24,6 +24,8 @@ def pool_sessions(ledgers: Sequence[Ledger]) -> Ledger:
     if not ledgers:
         raise ValueError("ledgers must hold at least one session, got none")
     first = ledgers[0]
+    if not first.again:
+        raise ValueError("ledgers must hold interleaved rounds; these variants were timed one after the other")
     for number, other in enumerate(ledgers[1:], start=2):
         if what := _difference(first, other):
             raise ValueError(f"session {number} is another measurement than session 1: {what} differ")
@@ -52,9 +54,13 @@ def _untimed(row: Row) -> Row:
 def _joined(sessions: Sequence[tuple[Times, ...]]) -> tuple[Times, ...]:
     """The times of one variant in all sessions, cadence by cadence, without a ratio yet."""
     return tuple(
-        Times(same[0].cadence, tuple(s for times in same for s in times.sessions), min(times.busy for times in same))
+        Times(same[0].cadence, tuple(s for times in same for s in times.sessions), _lowest(same))
         for same in zip(*sessions, strict=True)
     )
+
+
+def _lowest(same: Sequence[Times]) -> float | None:
+    return min((times.busy for times in same if times.busy is not None), default=None)
 
 
 def _with_ratio(own: tuple[Times, ...], reference: tuple[Times, ...] | None, seed: int) -> tuple[Times, ...]:

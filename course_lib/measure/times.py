@@ -22,13 +22,13 @@ class Times:
     Args:
         cadence: its name.
         sessions: session -> round -> ms of each call. A session is a process of its own.
-        busy: processor time of the process / wall time during these calls, the lowest of the sessions.
+        busy: processor time of the process / wall time during these calls, the lowest of the sessions; None: not known.
         speedup: the reference's latency over this one's, ×; None in the reference.
     """
 
     cadence: str
     sessions: tuple[Rounds, ...]
-    busy: float
+    busy: float | None
     speedup: Estimate | None = None
 
     @cached_property

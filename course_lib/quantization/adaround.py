@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from course_lib.quantization.affine import dequantize, quantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import INPUT, Convolution, Weighted
+from course_lib.quantization.layers import activated
 
 STRETCH = 1.1, -0.1
 """ζ and γ: σ is stretched beyond 0 … 1 and clipped, so that both ends are reached."""
@@ -201,4 +202,4 @@ def _outputs(layer: Weighted, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor
     """(rows, C_out) of patches, ReLU included."""
     groups = x.shape[1]
     found = torch.einsum("rgk,gok->rgo", x, weight.reshape(groups, len(weight) // groups, -1)).flatten(1) + bias
-    return found.relu() if layer.relu else found
+    return activated(layer, found)

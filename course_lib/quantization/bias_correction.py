@@ -6,8 +6,9 @@ it. The constant goes into the bias. Two ways to know it:
 * **Empirical** (``correct_biases``): run both networks on some training images and compare the means, layer by layer;
   each layer is corrected before the next one is looked at, so the codes of the activations count, too.
 * **Analytic** (``correct_biases_without_data``): BatchNorm knew the mean β and the spread |γ| of what it gave. Taken
-  for a Gaussian and cut by the ReLU, its mean is β·Φ(β/|γ|) + |γ|·φ(β/|γ|), with the Gaussian's Φ and φ. No image is
-  needed; layers that read something else (the image, a sum) are left as they are, and named.
+  for a Gaussian and cut by the ReLU, its mean is β·Φ(β/|γ|) + |γ|·φ(β/|γ|), with the Gaussian's Φ and φ. A ReLU6
+  takes from that what lies above 6: min(max(x, 0), 6) = max(x, 0) − max(x − 6, 0). No image is needed; layers that
+  read something else (the image, a sum) are left as they are, and named.
 
 Nagel et al. 2019, arXiv:1906.04721, section 4.2 and appendices B, C; Finkelstein et al. 2019, arXiv:1906.03193.
 """
@@ -38,7 +39,7 @@ def correct_biases(network: QuantizedNetwork, images: Tensor) -> QuantizedNetwor
     with torch.inference_mode():
         for layer in network.graph.layers:
             if isinstance(layer, Weighted):
-                linear = replace(layer, relu=False)
+                linear = replace(layer, relu=False, ceiling=None)
                 source = layer.inputs[0]
                 x = dequantize(codes[source], network.activations[source])
                 shift = _mean(linear(wanted[source])) - _mean(corrected.on_codes(linear)(x))
@@ -89,9 +90,15 @@ def expected_input(graph: LayerGraph, layer: Weighted) -> Tensor | None:
     if not source.relu:
         return source.mean
     spread = source.spread.clamp(min=1e-12)
+    kept = _mean_above(source.mean, spread)
+    return kept if source.ceiling is None else kept - _mean_above(source.mean - source.ceiling, spread)
+
+
+def _mean_above(mean: Tensor, spread: Tensor) -> Tensor:
+    """E[max(x, 0)] of a Gaussian."""
     normal = torch.distributions.Normal(0.0, 1.0)
-    at = source.mean / spread
-    return source.mean * normal.cdf(at) + spread * normal.log_prob(at).exp()
+    at = mean / spread
+    return mean * normal.cdf(at) + spread * normal.log_prob(at).exp()
 
 
 def _mean(x: Tensor) -> Tensor:

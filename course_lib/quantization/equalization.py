@@ -11,6 +11,10 @@ each channel it can only help the activations.
 
 Nagel et al. 2019, arXiv:1906.04721, section 4.1, eq. 9 to 12. The means over positions and flattening also let factors
 through; a sum with another branch does not.
+
+ReLU6 lets no factor through: its 6 stays where it is. Such layers are left as they are. ``without_ceilings`` makes them
+plain ReLUs first, as the paper does; that changes what the network computes wherever 6 was reached, and the ranges of
+its activations grow.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from course_lib.quantization.graph import Convolution, Flatten, GlobalAverage, LayerGraph, Weighted
+from course_lib.quantization.graph import Add, Convolution, Flatten, GlobalAverage, LayerGraph, Weighted
 
 ROUNDS = 20
 """Of passes over all pairs, at most: in a chain every pair disturbs its neighbours a little less each time."""
@@ -67,8 +71,16 @@ def equalized_pairs(graph: LayerGraph) -> list[tuple[str, str]]:
     return [
         (layer.name, reader.name)
         for layer in graph.layers
-        if isinstance(layer, Weighted) and (reader := _next_weighted(graph, layer)) is not None
+        if isinstance(layer, Weighted)
+        and layer.ceiling is None
+        and (reader := _next_weighted(graph, layer)) is not None
     ]
+
+
+def without_ceilings(graph: LayerGraph) -> LayerGraph:
+    """The graph with a plain ReLU in place of each ReLU6: another function where a sum exceeds 6."""
+    capped = [layer for layer in graph.layers if isinstance(layer, Weighted | Add) and layer.ceiling is not None]
+    return graph.changed({layer.name: replace(layer, ceiling=None) for layer in capped})
 
 
 def _next_weighted(graph: LayerGraph, layer: Weighted) -> Weighted | None:

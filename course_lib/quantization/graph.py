@@ -1,8 +1,9 @@
 """A network as a list of layers, each with its weights and its ReLU: what is quantized, exported and run in integers.
 
 An integer runtime has no BatchNorm: it is folded into the convolution before it (one factor and one shift a channel).
-It has no ReLU: a clamp of the codes does it. What is left is short: convolution, linear layer, sum, concatenation,
-global mean and flattening. ``layer_graph`` reads these from a module by torch.fx, and names what it does not know.
+It has no ReLU: a clamp of the codes does it, from below, and for ReLU6 from above, too. What is left is short:
+convolution, linear layer, sum, concatenation, global mean and flattening (``layers``). ``layer_graph`` reads these from
+a module by torch.fx, and names what it does not know.
 
 Folding: Jacob et al. 2018, arXiv:1712.05877, eq. 14; it is done by ``torch.nn.utils.fusion``.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,111 +22,32 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from course_lib.models.modes import eval_mode
+from course_lib.quantization.layers import (
+    Add,
+    Concat,
+    Convolution,
+    Flatten,
+    GlobalAverage,
+    Layer,
+    Linear,
+    Weighted,
+)
+
+__all__ = [
+    "INPUT",
+    "Add",
+    "Concat",
+    "Convolution",
+    "Flatten",
+    "GlobalAverage",
+    "Layer",
+    "LayerGraph",
+    "Linear",
+    "Weighted",
+    "layer_graph",
+]
 
 INPUT = "images"
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """What all layers have.
-
-    Args:
-        name: of the layer, and of the tensor that it gives.
-        inputs: names of the tensors that it reads.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """The layer in float32, ReLU included."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, eq=False)
-class Weighted(Layer):
-    """A convolution or a linear layer.
-
-    Args:
-        weight: float32, the output channels along axis 0.
-        bias: float32 (C_out,).
-        relu: whether a ReLU follows.
-        mean: (C_out,) of its sums, before the ReLU, as the folded BatchNorm knew them (β); None without one.
-        spread: (C_out,) their standard deviation (|γ|); None without one.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    relu: bool
-    mean: Tensor | None = field(default=None, kw_only=True)
-    spread: Tensor | None = field(default=None, kw_only=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Convolution(Weighted):
-    """(B, C_in, H, W) → (B, C_out, H′, W′); weight (C_out, C_in / groups, k_H, k_W).
-
-    Args:
-        stride: downwards and across.
-        padding: pixels of 0 on each side, downwards and across.
-        groups: so many independent convolutions of C_in / groups channels.
-    """
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    groups: int
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        x = F.conv2d(inputs[0], self.weight, self.bias, self.stride, self.padding, groups=self.groups)
-        return x.relu() if self.relu else x
-
-
-@dataclass(frozen=True, eq=False)
-class Linear(Weighted):
-    """(B, C_in) → (B, C_out); weight (C_out, C_in)."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        x = F.linear(inputs[0], self.weight, self.bias)
-        return x.relu() if self.relu else x
-
-
-@dataclass(frozen=True, eq=False)
-class Add(Layer):
-    """The sum of two tensors of one shape.
-
-    Args:
-        relu: whether a ReLU follows.
-    """
-
-    relu: bool
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        x = inputs[0] + inputs[1]
-        return x.relu() if self.relu else x
-
-
-@dataclass(frozen=True, eq=False)
-class Concat(Layer):
-    """Tensors behind one another along the channels."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return torch.cat(inputs, 1)
-
-
-@dataclass(frozen=True, eq=False)
-class GlobalAverage(Layer):
-    """(B, C, H, W) → (B, C, 1, 1)."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return inputs[0].mean((2, 3), keepdim=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Flatten(Layer):
-    """(B, C, H, W) → (B, C·H·W)."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return inputs[0].flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +107,7 @@ def layer_graph(model: nn.Module) -> LayerGraph:
 
 
 _RELU = (nn.ReLU, F.relu, torch.relu, "relu", "relu_")
+_RELU6 = (nn.ReLU6, F.relu6)
 _ADD = (operator.add, operator.iadd, torch.add)
 _FLATTEN = (nn.Flatten, torch.flatten, "flatten")
 _SKIP = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -215,6 +138,8 @@ class _Reader:
             self.tensor_of[node] = self._inputs(node)[0]
         elif kind in _RELU:
             self._merge(node, "a ReLU", lambda layer: replace(layer, relu=True), (Weighted, Add))
+        elif kind in _RELU6:
+            self._merge(node, "a ReLU6", lambda layer: replace(layer, relu=True, ceiling=6.0), (Weighted, Add))
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             self._merge(node, "a BatchNorm", lambda layer: _folded(layer, module), (Weighted,))
         else:
@@ -261,7 +186,7 @@ class _Reader:
         called = type(module).__name__ if module is not None else getattr(kind, "__name__", str(kind))
         raise ValueError(
             f"no integer form is known for {called} ({node.format_node()}); known are Conv2d, Linear, BatchNorm, ReLU, "
-            "a sum of two tensors, torch.cat along the channels, the global mean, flatten(1), Dropout and Identity"
+            "ReLU6, sums of two tensors, torch.cat along the channels, the global mean, flatten(1), Dropout, Identity"
         )
 
 

@@ -5,8 +5,10 @@ integer kernel: ONNX Runtime by QLinearConv, QGemm, QLinearAdd, …; what it can
 the answers are nearly the same. So a QDQ file is at once the deployed network and the simulation of it.
 
 Opset 13 and IR 7, as ``export_onnx`` writes, so that old runtimes read it. The Relu node stays in the graph; a runtime
-drops it where the output's codes begin at 0. Activations with fewer than 256 codes get a Clip, which keeps ONNX Runtime
-from merging that layer: it is computed in float, with the same answers but for near-ties, and saves no time.
+drops it where the output's codes begin at 0. A ReLU6 is written as a Relu where no code stands for more than 6, which
+is the rule, since no value exceeds 6; else as a Clip. Activations with fewer than 256 codes get a Clip, which keeps
+ONNX Runtime from merging that layer: it is computed in float, with the same answers but for near-ties, and saves no
+time.
 
 Source: onnxruntime's QDQ format, https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session, shorten_names
-from course_lib.quantization.affine import Affine, dequantize
+from course_lib.quantization.affine import Affine, dequantize, quantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import (
     INPUT,
@@ -116,7 +118,7 @@ class _Writer:
             self._scales(name, self.network.activations[name])
             self._round_trip(f"{name}:flat", name)
             return
-        relu = getattr(layer, "relu", False)
+        relu, ceiling = getattr(layer, "relu", False), getattr(layer, "ceiling", None)
         result = f"{name}:sum" if relu else name
         if isinstance(layer, Weighted):
             self._weights(layer)
@@ -134,10 +136,24 @@ class _Writer:
             self._node("GlobalAveragePool", inputs, [result])
         else:
             raise ValueError(f"no ONNX form is known for {type(layer).__name__} ({name})")
-        if relu:
+        if relu and ceiling is not None and self._within_codes(name, ceiling):
+            self._node("Clip", [result, *self._ends(name, 0.0, ceiling)], [name])
+        elif relu:
             self._node("Relu", [result], [name])
         self._scales(name, self.network.activations[name])
         self._round_trip(name, name)
+
+    def _within_codes(self, name: str, value: float) -> bool:
+        """Whether a tensor has a code above the value's: a clamp at the value then shows in the codes."""
+        affine = self.network.activations[name]
+        return int(quantize(torch.tensor(value), affine)) < affine.codes.high
+
+    def _ends(self, name: str, low: float, high: float) -> list[str]:
+        """Names of two constants for a Clip."""
+        names = [f"{name}:least", f"{name}:most"]
+        for end, value in zip(names, (low, high), strict=True):
+            self._constant(end, np.array(value, np.float32))
+        return names
 
     def _node(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:
         from onnx import helper

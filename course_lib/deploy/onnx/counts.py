@@ -144,7 +144,7 @@ def _array(tensor: TensorProto) -> np.ndarray:
 
 def _macs(model: ModelProto) -> int | None:
     """Sum over convolutions and matrix products for one image; None if an operator or a shape is not known."""
-    shapes, total = _shapes(model), 0
+    shapes, total = tensor_shapes(model), 0
     for node in model.graph.node:
         if node.op_type in _UNCOUNTED:
             return None
@@ -169,8 +169,15 @@ def _input_name(model: ModelProto) -> str:
     return next(value.name for value in model.graph.input if value.name not in constants)
 
 
-def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape, for all that ONNX's shape inference can tell with a batch of 1."""
+def tensor_shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape, for all that ONNX's shape inference can tell with a batch of 1.
+
+    >>> import onnx.parser
+    >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
+    ...     g (float[B, 4] x, float[4, 2] w) => (float[B, 2] y) { y = MatMul(x, w) }'''
+    >>> tensor_shapes(onnx.parser.parse_model(text))["y"]
+    (1, 2)
+    """
     import onnx
 
     single = onnx.ModelProto()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ def export_onnx(
     *,
     input_shape: Sequence[int] = (1, 3, 32, 32),
     tolerance: float = 1e-4,
+    folded: bool = True,
 ) -> Path:
     """Write ``model`` as one ONNX file (input "images", output "logits", opset 13, IR 7) that computes the same.
 
@@ -41,6 +43,7 @@ def export_onnx(
         input_shape: (B, 3, H, W); B is dynamic in the file, the rest is fixed.
         tolerance: largest allowed |ONNX Runtime − PyTorch|, relative to the largest logit. Single precision and
             another order of summation give about 1e-6.
+        folded: let the exporter fold BatchNorm and compute constants; False leaves both to the runtime.
     Returns: the path written. Every submodule's train/eval mode is as before afterwards.
     Raises:
         ValueError: the two disagree by more than ``tolerance``.
@@ -56,6 +59,7 @@ def export_onnx(
                 str(part),
                 opset_version=OPSET,
                 dynamo=False,
+                **_folding(folded),
                 input_names=["images"],
                 output_names=["logits"],
                 dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
@@ -65,6 +69,12 @@ def export_onnx(
         if not error <= tolerance:
             raise ValueError(f"ONNX Runtime and PyTorch differ by {error:.2e}, more than {tolerance:.2e}")
     return path
+
+
+def _folding(folded: bool) -> dict[str, Any]:
+    """The exporter's options that fold BatchNorm and constants, or keep every operator of the network."""
+    mode = torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE
+    return {"do_constant_folding": folded, "training": mode}
 
 
 def _require_sound(path: Path) -> None:

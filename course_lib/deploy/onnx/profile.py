@@ -81,7 +81,9 @@ def layer_times_ms(
     names = list(layers)
     times = {name: 0.0 for name in names} | {OTHER: 0.0}
     for node, (kind, ms) in node_times_ms(path, images, threads=threads, warmup=warmup, repeats=repeats).items():
-        owner = _owner(_module(node), names) if kind in ("Conv", "FusedConv", "Gemm", "MatMul", "QLinearConv") else None
+        owner = (
+            _owner(module_of(node), names) if kind in ("Conv", "FusedConv", "Gemm", "MatMul", "QLinearConv") else None
+        )
         times[owner or OTHER] += ms
     return {name: ms for name, ms in times.items() if ms > 0}
 
@@ -113,8 +115,12 @@ def _node(name: str) -> str:
     return name
 
 
-def _module(node: str) -> str:
-    """ "/stages/stages.0/first/first.2/Relu_output_0" -> "stages.0.first.2"."""
+def module_of(node: str) -> str:
+    """The module that an exported operator belongs to: "/stages/stages.0/first/first.2/Relu" → "stages.0.first.2".
+
+    >>> module_of("/stages/stages.0/first/first.2/Relu_output_0")
+    'stages.0.first.2'
+    """
     found: list[str] = []
     for part in node.strip("/").split("/")[:-1]:
         if found and part.startswith(found[-1] + "."):

@@ -35,6 +35,7 @@ from course_lib.quantization.aware.learned_step import LearnedStep, starting_ste
 from course_lib.quantization.aware.quantizer import FixedScale, Quantizer
 from course_lib.quantization.calibrated import WEIGHT_CODES, QuantizedNetwork, observe
 from course_lib.quantization.graph import INPUT, Add, Flatten, Layer, LayerGraph, Weighted, layer_graph
+from course_lib.quantization.layers import activated
 from course_lib.quantization.observers import MinMax
 
 Method = Literal["step", "clip"]
@@ -138,8 +139,8 @@ class AwareNetwork(nn.Module):
         for layer in self.graph.layers:
             inputs = [found[name] for name in layer.inputs]
             if isinstance(layer, Weighted):
-                result = self.layer(layer.name)(*inputs, self.quantizer(layer.inputs[0]).scale())
-                result = result.relu() if layer.relu else result
+                sums = self.layer(layer.name)(*inputs, self.quantizer(layer.inputs[0]).scale())
+                result = activated(layer, sums)
             else:
                 result = layer(*inputs)
             found[layer.name] = result if isinstance(layer, Flatten) else self.quantizer(layer.name)(result)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from course_lib.quantization.affine import Affine
+from course_lib.quantization.affine import Affine, quantize
 from course_lib.quantization.calibrated import QuantizedNetwork
 from course_lib.quantization.graph import (
     INPUT,
@@ -113,9 +114,13 @@ def integer_network(
     return IntegerNetwork(_codes(network.activations[INPUT]), input_shape, layers, logits, rounding)
 
 
-def _codes(affine: Affine, *, relu: bool = False) -> CodeRange:
-    zero, codes = int(affine.zero_point), affine.codes
-    return CodeRange(zero, zero if relu else codes.low, codes.high, codes.signed)
+def _codes(affine: Affine, layer: Layer | None = None) -> CodeRange:
+    """The codes that a tensor may hold: those of its layer's ReLU."""
+    zero, low, high = int(affine.zero_point), affine.codes.low, affine.codes.high
+    if isinstance(layer, Weighted | Add):
+        low = zero if layer.relu else low
+        high = high if layer.ceiling is None else int(quantize(torch.tensor(layer.ceiling), affine))
+    return CodeRange(zero, low, high, affine.codes.signed)
 
 
 class _Compiler:
@@ -137,7 +142,7 @@ class _Compiler:
         """One layer; its shape is noted for those that read it."""
         inputs = [self.network.activations[name] for name in layer.inputs]
         own = self.network.activations[layer.name]
-        common: Common = (layer.name, layer.inputs, _codes(own, relu=getattr(layer, "relu", False)))
+        common: Common = (layer.name, layer.inputs, _codes(own, layer))
         scales, scale = [self._real(affine.scale) for affine in inputs], self._real(own.scale)
         self._note_shape(layer)
         if isinstance(layer, Weighted):

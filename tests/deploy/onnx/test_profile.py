@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from course_lib.deploy.onnx import export_onnx
-from course_lib.deploy.onnx.profile import OTHER, _module, _owner, layer_times_ms, node_times_ms
+from course_lib.deploy.onnx.profile import OTHER, _owner, layer_times_ms, module_of, node_times_ms
 from course_lib.errors import CourseError
 from course_lib.measure import count_layers
 from course_lib.models import SignStudent, SignTeacher
@@ -38,7 +38,7 @@ def test_the_exporters_names_lead_back_to_the_modules(exported):
     model, path = exported
     counts = count_layers(model, IMAGE.shape)
     nodes = {node: kind for node, (kind, _) in node_times_ms(path, IMAGE, **ONCE).items()}
-    owners = [_owner(_module(n), list(counts)) for n, kind in nodes.items() if kind in ("Conv", "Gemm", "FusedConv")]
+    owners = [_owner(module_of(n), list(counts)) for n, kind in nodes.items() if kind in ("Conv", "Gemm", "FusedConv")]
     assert sorted(owners) == sorted(counts)
 
 

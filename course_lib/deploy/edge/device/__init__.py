@@ -1,0 +1,1 @@
+"""Files that are copied to the board; none is imported here."""
