@@ -17,15 +17,16 @@ ex = Exercise(
     "BatchNorm in front",
     points=3,
     hints=[
-        "Weight w[o, i] meets s·x + t of *its* input channel: the factor goes to w's second axis, and t, times the sum "
-        "of w's taps, to the bias.",
+        "Weight w[o, i] meets factor·x + shift of *its* input channel: the factor goes to w's second axis, the shift, "
+        "times the sum of a kernel's taps, to the bias.",
         "With groups, output o belongs to group o // (C_out // groups), and reads the channels from group · (C_in // "
         "groups) on. Write the loop over o and i first.",
-        "When is the border wrong? padding > 0 and (t != 0).any(): there the answer is None.",
+        "When is the border wrong? padding > 0 and (shift != 0).any(): there the answer is None.",
     ],
     explanation="""
-        The factor may be folded always: 0 · s = 0, so padded zeros stay what they are. The shift may not: a padded zero
-        was never shifted, and near the border fewer taps meet t than the one bias assumes. The library: `fold_before`.
+        The factor may be folded always: 0 · factor = 0, so padded zeros stay what they are. The shift may not: a padded
+        zero was never shifted, and near the border fewer taps meet it than the one bias assumes. The library:
+        `fold_before`.
     """,
 )
 
@@ -40,29 +41,29 @@ def _taps(w: Tensor) -> Tensor:
     return w.flatten(2).sum(2)
 
 
-def _folded(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
+def _folded(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
     bias = torch.zeros(len(w)) if b is None else b
-    return w * s[read][:, :, None, None], bias + (_taps(w) * t[read]).sum(1)
+    return w * factor[read][:, :, None, None], bias + (_taps(w) * shift[read]).sum(1)
 
 
 @ex.reference
-def fold_in_front(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    """(weights of the shape of w, bias (C_out,)) of one convolution that does conv(s·x + t), or None.
+def fold_in_front(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    """(weights of the shape of w, bias (C_out,)) of one convolution that does conv(factor·x + shift), or None.
 
-    w is (C_out, C_in/groups, k_h, k_w), b is (C_out,) or None for 0; s and t are (C_in,), one factor and one shift for
-    each input channel. The convolution pads s·x + t with ``padding`` rows and columns of zeros on each side. None where
-    no weights and bias are right for every image and every pixel; a negative zero counts as zero.
+    w is (C_out, C_in/groups, k_h, k_w), b is (C_out,) or None for 0; factor and shift are (C_in,), one number for each
+    input channel. The convolution pads factor·x + shift with ``padding`` rows and columns of zeros on each side. None
+    if padding is above 0 and a shift is not 0, whatever the weights; −0.0 is 0. Otherwise there is always an answer.
     """
-    if padding > 0 and bool((t != 0).any()):
+    if padding > 0 and bool((shift != 0).any()):
         return None
-    return _folded(w, b, s, t, _channels(w, groups))
+    return _folded(w, b, factor, shift, _channels(w, groups))
 
 
 def _row(*numbers: float) -> Tensor:
     return torch.tensor(numbers)
 
 
-@ex.case("by hand: w = 10, s = 2, t = 3: 10 · (2x + 3) + 0.5 = 20x + 30.5")
+@ex.case("by hand: w = 10, factor = 2, shift = 3: 10 · (2x + 3) + 0.5 = 20x + 30.5")
 def by_hand() -> Question:
     return _row(10.0).view(1, 1, 1, 1), _row(0.5), _row(2.0), _row(3.0), 1, 0
 
@@ -129,140 +130,142 @@ def random_layer(rng: np.random.Generator) -> Question:
     padding = int(rng.choice([0, 0, 0, 1]))
     w = torch.tensor(rng.normal(0, 1, (outputs, inputs // groups, *kernel)).round(1), dtype=torch.float32)
     b = torch.tensor(rng.normal(0, 1, outputs).round(1), dtype=torch.float32) if rng.random() < 0.7 else None
-    s, t = (torch.tensor(rng.normal(0, 1, inputs).round(1) + 0.05, dtype=torch.float32) for _ in range(2))
-    return w, b, s, t * 0 if padding and rng.random() < 0.5 else t, groups, padding
+    factor, shift = (torch.tensor(rng.normal(0, 1, inputs).round(1) + 0.05, dtype=torch.float32) for _ in range(2))
+    return w, b, factor, shift * 0 if padding and rng.random() < 0.5 else shift, groups, padding
 
 
 @ex.mistake("Padded and shifted, you folded all the same. Zeros of the padding were not shifted: the border is wrong.")
-def never_refused(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return _folded(w, b, s, t, _channels(w, groups))
+def never_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return _folded(w, b, factor, shift, _channels(w, groups))
 
 
 @ex.mistake("You refused every padded convolution. Where all shifts are 0, its border is right as well.")
-def padding_refused(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return None if padding else _folded(w, b, s, t, _channels(w, groups))
+def padding_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if padding else _folded(w, b, factor, shift, _channels(w, groups))
 
 
 @ex.mistake("You refused a shift without padding. There every weight meets it: the bias takes it up.")
-def shift_refused(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return None if bool((t != 0).any()) else _folded(w, b, s, t, _channels(w, groups))
+def shift_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if bool((shift != 0).any()) else _folded(w, b, factor, shift, _channels(w, groups))
 
 
 @ex.mistake("You looked at the sum of the shifts: shifts that cancel there do not cancel at the border.")
-def sum_of_shifts(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return None if padding and t.sum() != 0 else _folded(w, b, s, t, _channels(w, groups))
+def sum_of_shifts(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if padding and shift.sum() != 0 else _folded(w, b, factor, shift, _channels(w, groups))
 
 
 @ex.mistake("You refused only where every shift differs from 0. One is enough to make the border wrong.")
-def all_shifts(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return None if padding and bool((t != 0).all()) else _folded(w, b, s, t, _channels(w, groups))
+def all_shifts(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if padding and bool((shift != 0).all()) else _folded(w, b, factor, shift, _channels(w, groups))
 
 
 def _right(
-    w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int
+    w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int
 ) -> tuple[Tensor, Tensor] | None:
-    return fold_in_front(w, b, s, t, groups, padding)
+    return fold_in_front(w, b, factor, shift, groups, padding)
 
 
 @ex.mistake("Your factors lie along w's first axis, the outputs. A BatchNorm in front scales inputs: axis 1.")
-def factor_on_outputs(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
-    if found is None or len(s) != len(w):
+def factor_on_outputs(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
+    if found is None or len(factor) != len(w):
         return found
-    return w * s.view(-1, 1, 1, 1), found[1]
+    return w * factor.view(-1, 1, 1, 1), found[1]
 
 
 @ex.mistake("Every output uses the first group's factors and shifts. Group g reads channels g · C_in/groups and up.")
-def first_group(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    refused = _right(w, b, s, t, groups, padding) is None
+def first_group(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    refused = _right(w, b, factor, shift, groups, padding) is None
     read = torch.arange(w.shape[1]).expand(len(w), -1)
-    return None if refused else _folded(w, b, s, t, read)
+    return None if refused else _folded(w, b, factor, shift, read)
 
 
 @ex.mistake("Output o takes group o % groups. Outputs of a group stand together: it is o // (C_out // groups).")
-def groups_in_turn(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    refused = _right(w, b, s, t, groups, padding) is None
+def groups_in_turn(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    refused = _right(w, b, factor, shift, groups, padding) is None
     group = torch.arange(len(w)) % groups
-    return None if refused else _folded(w, b, s, t, group[:, None] * w.shape[1] + torch.arange(w.shape[1]))
+    return None if refused else _folded(w, b, factor, shift, group[:, None] * w.shape[1] + torch.arange(w.shape[1]))
 
 
-@ex.mistake("The bias sums w·s·t: the shift was scaled twice. In w·(s·x + t) it meets w alone.")
-def scaled_shift(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
-    return found and _folded(w, b, s, s * t, _channels(w, groups))
+@ex.mistake("The bias sums w·factor·shift: the shift was scaled twice. In w·(factor·x + shift) it meets w alone.")
+def scaled_shift(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
+    return found and _folded(w, b, factor, factor * shift, _channels(w, groups))
 
 
 @ex.mistake("You took the mean of a kernel's taps. Each of them meets the shift: take their sum.")
-def mean_of_taps(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found, bias = _right(w, b, s, t, groups, padding), torch.zeros(len(w)) if b is None else b
-    return found and (found[0], bias + (w.flatten(2).mean(2) * t[_channels(w, groups)]).sum(1))
+def mean_of_taps(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found, bias = _right(w, b, factor, shift, groups, padding), torch.zeros(len(w)) if b is None else b
+    return found and (found[0], bias + (w.flatten(2).mean(2) * shift[_channels(w, groups)]).sum(1))
 
 
 @ex.mistake("The layer's own bias is lost.")
-def no_bias(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    return _right(w, None, s, t, groups, padding)
+def no_bias(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return _right(w, None, factor, shift, groups, padding)
 
 
 @ex.mistake("The shift is lost: it belongs into the bias, times the weights that meet it.")
-def no_shift(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
+def no_shift(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
     return found and (found[0], torch.zeros(len(w)) if b is None else b.clone())
 
 
-@ex.mistake("You subtracted the shift. BatchNorm as s·x + t adds it.")
-def shift_subtracted(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
-    return found and _folded(w, b, s, -t, _channels(w, groups))
+@ex.mistake("You subtracted the shift. BatchNorm as factor·x + shift adds it.")
+def shift_subtracted(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
+    return found and _folded(w, b, factor, -shift, _channels(w, groups))
 
 
 @ex.mistake("The weights are as they were: they take the factor of the channel that they read.")
-def weights_as_they_were(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
+def weights_as_they_were(
+    w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int
+) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
     return found and (w.clone(), found[1])
 
 
-@ex.mistake("You divided by the factor: s is what BatchNorm multiplies by.")
-def divided(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
-    return found and (_folded(w, b, 1 / s, t, _channels(w, groups))[0], found[1])
+@ex.mistake("You divided by the factor: factor is what BatchNorm multiplies by.")
+def divided(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
+    return found and (_folded(w, b, 1 / factor, shift, _channels(w, groups))[0], found[1])
 
 
 @ex.mistake("Right numbers, wrong order: first the weights, then the bias.")
-def swapped(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, s, t, groups, padding)
+def swapped(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    found = _right(w, b, factor, shift, groups, padding)
     return found and (found[1], found[0])
 
 
 @ex.alternative
-def in_loops(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
-    if padding and any(t.tolist()):
+def in_loops(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    if padding and any(shift.tolist()):
         return None
     folded, bias = w.clone(), [0.0] * len(w) if b is None else b.tolist()
     for o in range(len(w)):
         first = o // (len(w) // groups) * w.shape[1]
         for i in range(w.shape[1]):
-            folded[o, i] *= s[first + i]
-            bias[o] += float(w[o, i].sum() * t[first + i])
+            folded[o, i] *= factor[first + i]
+            bias[o] += float(w[o, i].sum() * shift[first + i])
     return folded, torch.tensor(bias)
 
 
 @ex.alternative
 def with_numpy(
-    w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int
+    w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    if padding > 0 and np.any(t.numpy()):
+    if padding > 0 and np.any(shift.numpy()):
         return None
     parts = w.numpy().reshape(groups, -1, *w.shape[1:])  # (G, C_out/G, C_in/G, k_h, k_w)
-    factors, shifts = (part.numpy().reshape(groups, 1, -1, 1, 1) for part in (s, t))
+    factors, shifts = (part.numpy().reshape(groups, 1, -1, 1, 1) for part in (factor, shift))
     bias = (parts * shifts).sum((2, 3, 4)).ravel()
     return (parts * factors).reshape(w.shape), bias + (0 if b is None else b.numpy())
 
 
 @ex.alternative
-def from_what_it_does(w: Tensor, b: Tensor | None, s: Tensor, t: Tensor, groups: int, padding: int) -> Answer:
+def from_what_it_does(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
     """The bias is what the layer answers to an image of zeros: convolve the shift."""
-    if padding and not torch.equal(t, torch.zeros_like(t)):
+    if padding and not torch.equal(shift, torch.zeros_like(shift)):
         return None
-    image = t.view(1, -1, 1, 1).expand(1, -1, *w.shape[2:])
+    image = shift.view(1, -1, 1, 1).expand(1, -1, *w.shape[2:])
     bias = F.conv2d(image, w, b, groups=groups).flatten()
-    return w * torch.cat([s.view(groups, 1, -1)] * (len(w) // groups), 1).view(len(w), -1, 1, 1), bias
+    return w * torch.cat([factor.view(groups, 1, -1)] * (len(w) // groups), 1).view(len(w), -1, 1, 1), bias
