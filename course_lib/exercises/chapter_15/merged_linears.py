@@ -103,13 +103,13 @@ def one_input() -> Question:
 
 
 @ex.case("5 → 2 → 3: 15 instead of 16; with biases counted it were 18 instead of 21")
-def just_so() -> Question:
+def just_fewer() -> Question:
     return _layers(5, 2, 3)
 
 
-@ex.case("3 → 2 → 6: as many, 18; with biases counted one layer would take 24, two 26")
+@ex.case("3 → 2 → 7: 21 instead of 20; only with biases counted, 28 instead of 29, would it be fewer")
 def biases_decide() -> Question:
-    return _layers(3, 2, 6)
+    return _layers(3, 2, 7)
 
 
 @ex.inputs
@@ -200,11 +200,6 @@ def transposed(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Answer:
 def swapped(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Answer:
     found = merged(w1, b1, w2, b2)
     return found and (found[1], found[0])
-
-
-@ex.mistake("You never merged. 2 → 2 → 2 takes 8 multiplications in two layers and 4 in one.")
-def never(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Answer:
-    return None
 
 
 @ex.alternative
