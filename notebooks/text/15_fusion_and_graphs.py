@@ -36,7 +36,9 @@ from course_lib.models import checkpoints
 
 torch.set_num_threads(1)  # everything on this page runs on one thread
 splits = load(size=32)
-teacher, student = (checkpoints.load(f"{name}_{splits.train.name}")[0].eval() for name in ("teacher", "student"))
+networks = {name: checkpoints.load(f"{name}_{splits.train.name}")[0].eval()
+            for name in ("teacher", "student")}
+teacher = networks["teacher"]
 image = splits.validation.batch(np.array([0]))[0]  # (1, 3, 32, 32)
 
 # %% [markdown]
@@ -98,7 +100,7 @@ for node in graph.graph.nodes:
         spent[group_of(kind_of(node))] += max(0.0, us[node.name] - idle)
         calls[group_of(kind_of(node))] += 1
 whole = sum(spent.values())
-rows = [[group, calls[group], "100 %" if group == "convolutions" else "0 %", f"{spent[group]:.0f}",
+rows = [[group, str(calls[group]), "100 %" if group == "convolutions" else "0 %", f"{spent[group]:.0f}",
          f"{100 * spent[group] / whole:.0f} %"] for group in groups]
 print(text_table(["operators", "calls", "of the MACs", "µs", "of the time"], rows))
 
@@ -187,8 +189,9 @@ marks = {"largest activation, 1 image": 2 * largest, "largest activation, 32 ima
 plots.bandwidth_figure(3 * sizes * 2**20, speeds, marks)
 
 # %% tags=["nbval-ignore-output"]
-claim("What fits a cache comes more than 1.5 times faster than what lies in main memory", speeds[1] > 1.5 * speeds[-1],
-      hardware=True, measured=f"{speeds[1]:.0f} GB/s against {speeds[-1]:.0f} GB/s")
+claim("What fits a cache comes more than 1.5 times faster than what lies in main memory",
+      speeds[1] > 1.5 * speeds[-1], hardware=True,
+      measured=f"{speeds[1]:.0f} GB/s against {speeds[-1]:.0f} GB/s")
 
 # %% [markdown]
 # So the roofline's slope is that of the cache where a network's activations fit one. With a batch of 32 they may not.
@@ -268,9 +271,10 @@ except ValueError as error:
 
 # %%
 def fold_in_front(w, b, factor, shift, groups, padding):
-    """(weights of the shape of w, bias (C_out,)) of one convolution that does conv(factor·x + shift), or None.
+    """(weights, bias (C_out,)) of the one convolution that does conv(factor·x + shift), or None.
 
-    w is (C_out, C_in/groups, k_h, k_w), b is (C_out,) or None for 0; factor and shift are (C_in,), one
+    w is (C_out, C_in/groups, k_h, k_w), as are the weights that you return; b is (C_out,) or None for 0;
+    factor and shift are (C_in,), one
     number for each input channel. The convolution pads factor·x + shift with ``padding`` rows and columns
     of zeros on each side. None if padding is above 0 and a shift is not 0, whatever the weights; −0.0
     is 0. Otherwise there is always an answer.
@@ -384,7 +388,8 @@ with torch.backends.mkldnn.flags(enabled=False):
 part = splits.validation.subset(np.arange(0, len(splits.validation), max(1, len(splits.validation) // 300)))
 pictures, _ = part.batch(np.arange(len(part)))  # (N, 3, 32, 32)
 with torch.inference_mode():
-    logits = {"untouched": teacher(pictures), "folded": by_library.model(pictures), "fused": fused.model(pictures)}
+    logits = {"untouched": teacher(pictures), "folded": by_library.model(pictures),
+              "fused": fused.model(pictures)}
 answers = {name: z.argmax(1) for name, z in logits.items()}
 claim("Fused, fewer than 1 in 100 validation images get another answer.",
       (answers["fused"] != answers["untouched"]).double().mean() < 0.01)
@@ -399,7 +404,6 @@ STEPS = {"folded": {"one_kernel": False, "packed": False}, "packed": {"folded": 
          "packed, folded": {"one_kernel": False}, "one kernel, not packed": {"packed": False}, "fused": {}}
 ONE = measure.Cadence("back to back", calls=6, settle=2)
 MANY = measure.Cadence("back to back", calls=1, settle=1)
-networks = {"teacher": teacher, "student": student}
 variants, reports = {}, {}
 for name, model in networks.items():
     for batch, rounds, pace in ((1, 16, ONE), (32, 6, MANY)):
@@ -409,7 +413,8 @@ for name, model in networks.items():
         variants[setting] |= {step: fusion.fuse(model, x, **options).model for step, options in STEPS.items()}
         timed = {step: lambda run=run, x=x: run(x) for step, run in variants[setting].items()}
         with torch.inference_mode():
-            reports[setting] = measure.latency(timed, warmup=2, repeats=rounds, threads=1, seed=0, cadence=pace)
+            reports[setting] = measure.latency(timed, warmup=2, repeats=rounds, threads=1, seed=0,
+                                               cadence=pace)
 
 # %% tags=["nbval-ignore-output"]
 ratios = {setting: {step: report.ratio("eager", step) for step in ("A/A", *STEPS)}
@@ -421,7 +426,7 @@ plots.steps_figure(ratios)
 # %% tags=["nbval-ignore-output"]
 first = ratios["teacher, batch 1"]
 blind = [setting for setting, found in ratios.items() if not found["A/A"].includes(1)]
-print("A/A, the same network twice:", f"differs from 1 in {', '.join(blind)}: believe no ratio there to that digit"
+print("A/A, the same network twice:", f"not 1 in {', '.join(blind)}: read no ratio there to that digit"
       if blind else "every interval holds 1")
 display(reveal("15.p1", first["fused"].value))
 claim("Fused, the teacher is faster than eager, one image a call", first["fused"].low > 1, hardware=True,
@@ -470,7 +475,7 @@ found, noise = {}, {}
 for setting, report in reports.items():
     found[setting] = report.p50("packed") - report.p50("fused")
     noise[setting] = abs(report.p50("eager") - report.p50("A/A"))
-rows = [[setting, count, f"{mb:.1f}", f"{each:.1f}", f"{speed:.0f}", f"{predicted[setting]:.3f}",
+rows = [[setting, str(count), f"{mb:.1f}", f"{each:.1f}", f"{speed:.0f}", f"{predicted[setting]:.3f}",
          f"{found[setting]:.3f}", f"{noise[setting]:.3f}"]
         for setting, (count, mb, each, speed) in savings.items()]
 print(text_table(["setting", "calls gone", "MB gone", "µs a call", "GB/s", "predicted, ms", "measured, ms",
@@ -527,8 +532,8 @@ files = {"BatchNorm left in": export_onnx(teacher, Path(folder.name) / "as_it_is
 made = {name: {level: optimized_graph(path, level).kinds for level in LEVELS} for name, path in files.items()}
 levels = made["BatchNorm left in"]
 kinds = sorted(set().union(*levels.values()))
-print(text_table(["operators", *LEVELS], [[kind, *(levels[level][kind] or "–" for level in LEVELS)]
-                                          for kind in kinds]))
+rows = [[kind, *(str(levels[level][kind] or "–") for level in LEVELS)] for kind in kinds]
+print(text_table(["operators", *LEVELS], rows))
 
 # %%
 claim("16 BatchNorms stand in the file; from the basic level on ONNX Runtime has folded all of them.",
@@ -547,7 +552,8 @@ table
 feed = {"images": image.numpy()}
 sessions = {name: open_session(path, threads=1) for name, path in files.items()}
 timed = {name: lambda session=session: session.run(None, feed) for name, session in sessions.items()}
-timed |= {"A/A": timed["BatchNorm left in"], "eager": lambda: teacher(image), "fused": lambda: fused.model(image)}
+timed |= {"A/A": timed["BatchNorm left in"], "eager": lambda: teacher(image),
+          "fused": lambda: fused.model(image)}
 with torch.inference_mode():
     runtime = measure.latency(timed, warmup=5, repeats=30, threads=1, seed=0, cadence=ONE)
 display(runtime)
@@ -560,8 +566,9 @@ claim("In ONNX Runtime folding by hand gains less than 10 %", twice.high < 1.1, 
 
 # %% tags=["nbval-ignore-output"]
 eager_to = {name: runtime.ratio("eager", name).value for name in ("fused", "BatchNorm left in")}
-print(f"eager → fused by us {eager_to['fused']:.2f} ×; eager → ONNX Runtime {eager_to['BatchNorm left in']:.2f} ×; "
-      f"fold, then ONNX Runtime {twice.value:.2f} × more")
+print(f"eager → fused by us {eager_to['fused']:.2f} ×; "
+      f"eager → ONNX Runtime {eager_to['BatchNorm left in']:.2f} ×; "
+      f"folded before, then ONNX Runtime: {twice.value:.2f} × more")
 
 # %% [markdown]
 # The speed-ups do not multiply: they are the same saving, made once. Every ledger of this course that ran in ONNX Runtime had it already. Fusing by hand pays where nobody else does it: in eager mode, in code of your own, and before quantization, where the *folded* weights get the codes ([chapter 10](10_affine_quantization.ipynb)).
@@ -628,24 +635,27 @@ nearer = (off["folded"] < off["untouched"]).double().mean().item()
 print(f"folded is nearer to the truth than untouched on {100 * nearer:.0f} % of {len(pictures)} images")
 
 # %%
-claim("All three stay within the library's tolerance, 1e-5 of the largest logit.", max(errors.values()) < 1e-5)
+claim("All three stay within the library's tolerance, 1e-5 of the largest logit.",
+      max(errors.values()) < 1e-5)
 
 # %% [markdown]
 # The tolerance is some hundred times float32's rounding, $6 \cdot 10^{-8}$: room for a deep network's sums, and none for a wrong formula; a lost $\varepsilon$ or a wrong border are off by far more.
 #
-# Can BatchNorm's statistics make it worse? One channel whose values lie around 1 with a spread of $\sigma$: the smaller the spread, the larger the factor, and it enlarges what was rounded before.
+# Can BatchNorm's statistics make it worse? Sixteen channels lie around 1 with a spread of $\sigma$, a 1×1 convolution sums them, BatchNorm brings the sum to a spread of about 1. The smaller $\sigma$, the larger the factor; and it enlarges what was rounded before, too.
 
 
 # %%
 def errors_at(sigma):
     """Largest error over largest output, apart and folded."""
-    x = 1 + sigma * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    w, bn = torch.full((1, 1, 1, 1), 0.7), nn.BatchNorm2d(1).eval()
-    bn.running_mean[:], bn.running_var[:] = 0.7, (0.7 * sigma) ** 2
-    truth = copy.deepcopy(bn).double()(F.conv2d(x.double(), w.double()))
+    rng = torch.Generator().manual_seed(0)
+    x = 1 + sigma * torch.randn(1, 16, 32, 32, generator=rng)
+    w, bn = torch.rand(1, 16, 1, 1, generator=rng), nn.BatchNorm2d(1).eval()
+    y = F.conv2d(x.double(), w.double())
+    bn.running_mean[:], bn.running_var[:] = y.mean(), y.var()
+    truth = copy.deepcopy(bn).double()(y)
     weight, bias = fusion.fold_after(w, None, fusion.norm_of(bn))
     both = bn(F.conv2d(x, w)), F.conv2d(x, weight, bias)
-    return [((y - truth).abs().max() / truth.abs().max()).item() for y in both]
+    return [((found - truth).abs().max() / truth.abs().max()).item() for found in both]
 
 
 with torch.no_grad():
@@ -656,7 +666,7 @@ print(text_table(["spread σ", "apart", "folded"],
                  [[f"{sigma:g}", *(f"{error:.0e}" for error in pair)] for sigma, pair in enlarged.items()]))
 
 # %%
-claim("Both errors grow more than a hundredfold from a spread of 1 to one of 0.0001: folding is not to blame.",
+claim("From a spread of 1 to one of 0.0001 both errors grow more than a hundredfold: no fault of folding.",
       all(small > 100 * large for small, large in zip(enlarged[1e-4], enlarged[1.0], strict=True)))
 
 # %% [markdown]
@@ -680,24 +690,25 @@ claim("Both errors grow more than a hundredfold from a spread of 1 to one of 0.0
 # ## Recap
 
 # %% tags=["nbval-ignore-output"]
+share = sum(shares["bytes"][group] for group in ("BatchNorm", "ReLU", "sums"))
 count, mb, each, speed = savings["teacher, batch 1"]
 display(Markdown(f"""
-1. BatchNorm, ReLU and sums have 0 % of the teacher's MACs, {100 * (1 - moved["convolutions"] / before.total):.0f} %
-   of its bytes (with the pooling), and took {100 * between:.0f} % of its time in eager mode.
+1. BatchNorm, ReLU and sums have 0 % of the teacher's MACs and {100 * share:.0f} % of its bytes; they took
+   {100 * between:.0f} % of its time in eager mode.
 2. Folded behind a convolution BatchNorm is exact. In front of a padded one {int((wrong > 0.01).sum())} of
    {wrong.numel()} pixels were wrong.
-3. Fused, one image moves {after.total / 1e6:.1f} MB instead of {before.total / 1e6:.1f}, in {len(after.rows)} calls
-   instead of {len(before.rows)}. The teacher became {first["fused"].value:.2f} × as fast
-   [{first["fused"].low:.2f}, {first["fused"].high:.2f}]; folded alone {first["folded"].value:.2f} ×; in one kernel
-   that packs in each call {first["one kernel, not packed"].value:.2f} ×.
+3. Fused, an image moves {after.total / 1e6:.1f} MB instead of {before.total / 1e6:.1f}, in {len(after.rows)}
+   calls instead of {len(before.rows)}. The teacher became {first["fused"].value:.2f} × as fast
+   [{first["fused"].low:.2f}, {first["fused"].high:.2f}]; folded alone {first["folded"].value:.2f} ×;
+   in one kernel that packs in each call {first["one kernel, not packed"].value:.2f} ×.
 4. {count} calls of {each:.1f} µs and {mb:.1f} MB at {speed:.0f} GB/s should save
    {predicted["teacher, batch 1"]:.2f} ms; measured: {found["teacher, batch 1"]:.2f} ms.
 5. ONNX Runtime folds by itself: the file folded before ran {twice.value:.2f} × as fast
    [{twice.low:.2f}, {twice.high:.2f}].
-6. 100 → 2 → 100 merged takes {one_layer.macs_after / one_layer.macs_before:.0f} times the multiplications: with one row
-   {linears[1].value:.2f} × as fast, with 4,096 rows {linears[4096].value:.2f} ×.
-7. Against double precision the untouched teacher is off by {errors["untouched"]:.0e} of the largest logit, the fused
-   one by {errors["fused"]:.0e}.
+6. 100 → 2 → 100 merged takes {one_layer.macs_after / one_layer.macs_before:.0f} times the
+   multiplications: one row {linears[1].value:.2f} × as fast, 4,096 rows {many.value:.2f} ×.
+7. Against double precision the untouched teacher is off by {errors["untouched"]:.0e} of the largest logit,
+   the fused one by {errors["fused"]:.0e}.
 """))
 
 # %% [markdown]
