@@ -137,7 +137,13 @@ def source_of(node: Node) -> Node | None:
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:
-    """The shape of a node's tensor for the example; None where it gives no single tensor."""
+    """The shape of a node's tensor for the example; None where it gives no single tensor, or nothing was run yet.
+
+    >>> graph = torch.fx.symbolic_trace(nn.Flatten())
+    >>> _ = torch.fx.passes.shape_prop.ShapeProp(graph).propagate(torch.zeros(1, 2, 3))
+    >>> [shape_of(node) for node in graph.graph.nodes]
+    [(1, 2, 3), (1, 6), (1, 6)]
+    """
     meta = node.meta.get("tensor_meta")
     return tuple(meta.shape) if isinstance(meta, TensorMetadata) else None
 

@@ -95,7 +95,7 @@ class FusedConvolution(nn.Module):
             and torch.backends.mkldnn.enabled
             and not (torch.is_grad_enabled() and (x.requires_grad or (other is not None and other.requires_grad)))
             and not torch.is_autocast_enabled("cpu")
-            and not torch.jit.is_tracing()
+            and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
             and not torch.compiler.is_compiling()
         )
 

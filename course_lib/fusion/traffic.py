@@ -164,7 +164,7 @@ def predicted_saving_ms(
     Raises: ValueError: bandwidth_gbs is not positive, or a kind that changed is not named.
 
     >>> relu = Operator("relu", "ReLU", 500_000, 0, 500_000)
-    >>> predicted_saving_ms(Traffic((relu, relu)), Traffic((relu,)), bandwidth_gbs=10, overhead_us=5)
+    >>> round(predicted_saving_ms(Traffic((relu, relu)), Traffic((relu,)), bandwidth_gbs=10, overhead_us=5), 6)
     0.105
     """
     saved = 0.0
