@@ -98,8 +98,8 @@ SAVED: Answers = {
     "overhead_of_before": lambda before, after, gbs, us: saved_ms(before, after, gbs, us) + len(after) * us / 1e3,
     "gigabits": lambda before, after, gbs, us: saved_ms(before, after, gbs / 8, us),
     "mebibytes": lambda before, after, gbs, us: saved_ms(before, after, gbs * 2**20 / 1e6, us),
-    "calls_that_shrank": lambda before, after, gbs, us: (
-        sum(us / 1e3 + (a - b) / gbs / 1e6 for a, b in zip(before, after, strict=False) if b < a)
+    "calls_that_shrank": lambda before, after, gbs, us: sum(
+        us / 1e3 + (a - b) / gbs / 1e6 for a, b in zip(before, after, strict=False) if b < a
     ),
     "set_of_bytes": lambda before, after, gbs, us: saved_ms(tuple({*before}), tuple({*after}), gbs, us),
     "largest_call": lambda before, after, gbs, us: saved_ms((max(before),), (max(after, default=0),), gbs, us),
