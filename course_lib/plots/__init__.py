@@ -25,6 +25,7 @@ from course_lib.plots.channels import (
 from course_lib.plots.curriculum import course_map_figure
 from course_lib.plots.divergences import code_price_figure, two_fits_figure, underflow_figure
 from course_lib.plots.features import agreement_figure, attention_figure
+from course_lib.plots.fusion import bandwidth_figure, rim_figure, saving_figure, shares_figure, steps_figure
 from course_lib.plots.gains import gains_figure, regimes_figure, sweep_figure
 from course_lib.plots.integers import accumulator_figure, mean_shift_figure, parting_figure, rounding_figure
 from course_lib.plots.latency import (
@@ -68,6 +69,7 @@ __all__ = [
     "alt_text",
     "answer_figure",
     "attention_figure",
+    "bandwidth_figure",
     "bits_figure",
     "budget_figure",
     "channel_ranges_figure",
@@ -111,12 +113,15 @@ __all__ = [
     "recorded_figure",
     "regimes_figure",
     "reliability_figure",
+    "rim_figure",
     "roofline_figure",
     "rounding_figure",
     "ruler_figure",
+    "saving_figure",
     "schedules_figure",
     "selection_figure",
     "sensitivity_figure",
+    "shares_figure",
     "shifts_figure",
     "shrinkage_figure",
     "similarity_figure",
@@ -126,6 +131,7 @@ __all__ = [
     "split_figure",
     "square_law_figure",
     "staircase_figure",
+    "steps_figure",
     "storage_figure",
     "stream_figure",
     "styled",

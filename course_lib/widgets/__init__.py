@@ -5,6 +5,7 @@ from course_lib.widgets.calibration import threshold_explorer
 from course_lib.widgets.channels import channel_cut_explorer
 from course_lib.widgets.divergences import divergence_explorer, weights_figure
 from course_lib.widgets.features import attention_explorer, attention_pair_figure
+from course_lib.widgets.fusion import saving_explorer
 from course_lib.widgets.integers import rescaled_figure, rounding_explorer
 from course_lib.widgets.latency import benchmark_explorer, benchmark_figure
 from course_lib.widgets.main_job import budget_explorer
@@ -40,6 +41,7 @@ __all__ = [
     "roofline_explorer",
     "rounding_explorer",
     "ruler_explorer",
+    "saving_explorer",
     "sign_explorer",
     "step_explorer",
     "temperature_explorer",

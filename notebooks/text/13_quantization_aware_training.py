@@ -885,7 +885,7 @@ display(Markdown(f"""
 """))
 
 # %% [markdown]
-# Next: how small can it get on disk? That chapter, on codebooks and low rank, is not written yet; the [README](../README.md) says what is planned.
+# Next: [15 · fusion and graphs](15_fusion_and_graphs.ipynb). Where does time go between the layers? (Chapter 14, on codebooks and low rank, is not written yet; the [README](../README.md) says what is planned.)
 #
 # ## References
 #
