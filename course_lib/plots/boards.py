@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter
 
 from course_lib.plots.labels import plain_ticks, quantity_text
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
@@ -36,8 +38,12 @@ def board_roofs_figure(roofs: Mapping[str, tuple[float, float]], layers: Mapping
         told.append(f"{name}: {quantity_text(peak)} G operations/s, {slow} of {len(at)} layers on the slanted part")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    _plain_powers(axes.yaxis)
     plain_ticks(axes.xaxis)
     axes.set(xlabel="operations for each element moved", ylabel="G operations/s, at most")
+    for name in {min(layers, key=layers.__getitem__), max(layers, key=layers.__getitem__)}:
+        axes.axvline(layers[name], color="#888888", linestyle=":", linewidth=1)
+        axes.text(layers[name], axes.get_ylim()[0], f" {name}", va="bottom", fontsize=8, color="#555555")
     figure.legend(loc="outside upper center", ncols=2)
     return finish(figure, alt=f"What documented peaks allow {len(at)} layers. {'; '.join(told)}.")
 
@@ -56,6 +62,7 @@ def least_times_figure(layers: Mapping[str, tuple[float, float, float]], title: 
         if times[:, i].any():
             _markers(axes, times[:, i], i, name)
     axes.set_xscale("log")
+    _plain_powers(axes.xaxis)
     low, high = times[times > 0].min(), times.max()
     axes.set_xlim(low / 2, high * 2)
     axes.set_yticks(range(len(names)), names)
@@ -64,6 +71,11 @@ def least_times_figure(layers: Mapping[str, tuple[float, float, float]], title: 
     figure.legend(loc="outside lower center", ncols=3)
     told = "; ".join(f"{name} {_told(values)}" for name, values in layers.items())
     return finish(figure, alt=f"{title}. µs to compute, to move, to start: {told}.")
+
+
+def _plain_powers(axis: Axis) -> None:
+    """0.01, 1, 1,000 without exponents."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def _markers(axes: Axes, values: np.ndarray, i: int, name: str) -> None:
