@@ -40,9 +40,7 @@ def board_prediction_figure(
     if place not in PLACES:
         raise ValueError(f"place must be one of {', '.join(PLACES)}, got {place!r}")
     board, runtime, precision, threads = PLACES[place]
-    found = predict(
-        layers, BOARDS[board], runtime, precision=precision, threads=threads, overhead_us=overhead_us
-    )
+    found = predict(layers, BOARDS[board], runtime, precision=precision, threads=threads, overhead_us=overhead_us)
     times = {one.name: (1000 * one.compute_ms, 1000 * one.memory_ms, overhead_us) for one in found.layers}
     title = f"{network}, {place}: {three_digits(found.ms)} ms predicted"
     return least_times_figure(times, title)
@@ -57,9 +55,7 @@ def board_explorer(networks: Mapping[str, Mapping[str, LayerCount]]) -> ipywidge
     if not networks or not all(networks.values()):
         raise ValueError("networks must hold at least one, each with layers")
     return figure_panel(
-        lambda network, place, overhead_us: board_prediction_figure(
-            network, networks[network], place, overhead_us
-        ),
+        lambda network, place, overhead_us: board_prediction_figure(network, networks[network], place, overhead_us),
         network=_dropdown("network", networks),
         place=_dropdown("runs on", PLACES),
         overhead_us=slider("µs to start", 0.0, 0.0, 20.0, 1.0),

@@ -35,9 +35,7 @@ ex = Exercise(
 
 
 @ex.reference
-def network_ms(
-    layers: Sequence[Layer], bits: int, gops: float, gbs: float, start_us: float
-) -> tuple[float, float]:
+def network_ms(layers: Sequence[Layer], bits: int, gops: float, gbs: float, start_us: float) -> tuple[float, float]:
     """(to compute, by the roofline): two times in ms of a network whose layers run one after the other.
 
     layers: (MACs, weights, activations) of each, the last two as counts of elements; an element has ``bits`` bits.
@@ -102,7 +100,9 @@ def equal_layers() -> Question:
 
 @ex.inputs
 def random_network(rng: np.random.Generator) -> Question:
-    layers = [tuple(int(n) for n in rng.integers(1_000, 90_000, 3) * [20, 1, 1]) for _ in range(int(rng.integers(2, 6)))]
+    layers = [
+        tuple(int(n) for n in rng.integers(1_000, 90_000, 3) * [20, 1, 1]) for _ in range(int(rng.integers(2, 6)))
+    ]
     bits, gops, gbs = int(rng.choice([8, 16, 32])), float(rng.integers(5, 400)), float(rng.integers(5, 70))
     return layers, bits, gops, gbs, float(rng.integers(0, 9))
 

@@ -142,6 +142,11 @@ def opposite() -> tuple[Row, bool]:
     return _row(after=[1_100_000, 900_000]), False
 
 
+@ex.case("two cores that exchanged their clocks: each of them changed")
+def exchanged() -> tuple[Row, bool]:
+    return _row(before=[1_000_000, 1_400_000], after=[1_400_000, 1_000_000]), False
+
+
 @ex.case("clocks within 2 %: 1.9 % lower and 1.9 % higher")
 def within() -> tuple[Row, bool]:
     return _row(after=[981_000, 1_019_000]), False

@@ -104,7 +104,9 @@ def by_128(scale, zero_point):
     return _with(scale, zero_point, steps=128)
 
 
-@ex.mistake("You divided the width of the range by 255. Around 0 there are 127 steps on each side, from the farther end.")
+@ex.mistake(
+    "You divided the width of the range by 255. Around 0 there are 127 steps on each side, from the farther end."
+)
 def by_255(scale, zero_point):
     return scale, signed_codes(scale, zero_point)[1]
 

@@ -21,7 +21,7 @@ ex = Exercise(
         "not matter.",
         "A part (length, sum) is this file's beginning if the sum of the file's own first ``length`` bytes is that sum "
         "and the file is longer than the part.",
-        "``sorted(names, key=lambda name: (name == \"manifest.json\", name))`` puts the manifest behind all others.",
+        '``sorted(names, key=lambda name: (name == "manifest.json", name))`` puts the manifest behind all others.',
     ],
     explanation="""
         Sums decide, not names, sizes or dates: a file that was altered on the board has the right name and may have the
@@ -151,7 +151,10 @@ def manifest_part() -> Question:
 
 @ex.inputs
 def random_kit(rng: np.random.Generator) -> Question:
-    names = [*rng.permutation(["a.onnx", "m.onnx", "n.u8", "z.sh"])[: int(rng.integers(2, 5))].tolist(), "manifest.json"]
+    names = [
+        *rng.permutation(["a.onnx", "m.onnx", "n.u8", "z.sh"])[: int(rng.integers(2, 5))].tolist(),
+        "manifest.json",
+    ]
     files = {name: bytes(rng.integers(97, 123, int(rng.integers(2, 7))).astype(np.uint8)) for name in names}
     there = {n: _sum(files[n] if rng.random() < 0.6 else files[n][::-1] + b"!") for n in names if rng.random() < 0.5}
     parts = {}
