@@ -27,9 +27,9 @@ ex = Exercise(
         "seconds · pictures a second.",
     ],
     explanation="""
-        At few pictures a second the idle power decides: a network that needs half of the energy then hardly lengthens the
-        battery's life. Which number is meant, with idle power or without it, must stand beside every energy for a
-        picture.
+        At few pictures a second the idle power decides: a network that needs half of the energy then hardly
+        lengthens the battery's life. Which number is meant, with idle power or without it, must stand beside every
+        energy for a picture.
     """,
 )
 
@@ -40,9 +40,10 @@ def battery(
 ) -> tuple[float, float]:
     """(extra energy of a picture in mJ, pictures from one charge, not rounded).
 
-    idle_mw, busy_mw: samples of the whole board's power, taken at equal intervals: while it idles, and while it runs the
-    network back to back, ``ms`` a picture. The extra energy is what a picture costs beyond idling. On the battery the
-    board is never switched off: it takes per_second pictures a second (per_second · ms ≤ 1,000), and idles between them.
+    idle_mw, busy_mw: samples of the whole board's power, taken at equal intervals: while it idles, and while it runs
+    the network back to back, ``ms`` a picture. The extra energy is what a picture costs beyond idling. On the
+    battery the board is never switched off: it takes per_second pictures a second (per_second · ms ≤ 1,000), and
+    idles between them.
     """
     idle, busy = fmean(idle_mw), fmean(busy_mw)
     extra = (busy - idle) * ms / 1000

@@ -27,9 +27,9 @@ ex = Exercise(
         "1 GOP/s is 10⁶ operations a millisecond, 1 GB/s is 10⁶ bytes a millisecond, and 1 µs is 10⁻³ ms.",
     ],
     explanation="""
-        No call computes faster than the first number says. The second one is no strict bound (what stays in a cache need not
-        come from main memory), but mostly the better guess. Both leave out what nobody documents: how long starting a
-        layer takes, and how far kernels stay below the peak.
+        No call computes faster than the first number says. The second one is no strict bound (what stays in a cache
+        need not come from main memory), but mostly the better guess. Both leave out what nobody documents: how long
+        starting a layer takes, and how far kernels stay below the peak.
     """,
 )
 
@@ -52,7 +52,9 @@ def _times(layers: Sequence[Layer], bits: int, gops: float, gbs: float) -> list[
 
 
 @ex.solution
-def in_full(layers: Sequence[Layer], bits: int, gops: float, gbs: float, start_us: float) -> tuple[float, float]:
+def in_full(
+    layers: Sequence[tuple[int, int, int]], bits: int, gops: float, gbs: float, start_us: float
+) -> tuple[float, float]:
     """(to compute, by the roofline): two times in ms of a network whose layers run one after the other."""
     compute, roofline = 0.0, 0.0
     for macs, weights, activations in layers:

@@ -1,4 +1,4 @@
-"""What chapter 17 asks before it measures: how much of a board's peak is left, and what a file for another chip costs."""
+"""What chapter 17 asks first: what memory leaves of a board's peak, and what a file for another chip costs."""
 
 from math import inf
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from course_lib.exercises.chapter_17.board_rows import CASES, Row, board_row
 from course_lib.exercises.engine.exercise import Exercise
-
-Row = dict[str, Any]
 
 ex = Exercise(
     "17.4",
     "Why a row's times mean nothing",
     points=3,
     hints=[
-        "Five questions, asked one after the other, each adding its word to a list; none depends on another one's answer.",
+        "Five questions, asked one after the other, each adding its word to a list; none depends on another's answer.",
         "An empty list of providers is no provider, so another one ran than was asked for. ``outputs_agree`` has three "
         "values: ask for ``is False``.",
         "Clocks: another number of cores before and after is a change. Else go through the pairs (before, after): "
         "skip those with a None, and compare |after − before| with 0.02 · before.",
     ],
     explanation="""
-        None of the five can be seen in the times themselves. A provider that fell back gives a plausible time, an emulator
-        too, and a network that computes nonsense may be fast. So each row carries what is needed to judge it, and the judge
-        asks before the table is printed, not after somebody wondered.
+        None of the five can be seen in the times themselves. A provider that fell back gives a plausible time, an
+        emulator too, and a network that computes nonsense may be fast. So each row carries what is needed to judge
+        it, and the judge asks before the table is printed, not after somebody wondered.
     """,
 )
 
@@ -34,10 +33,11 @@ ex = Exercise(
 def reasons(row: Row, emulated: bool) -> list[str]:
     """Why this row may not claim speed: words, in the order below; [] if it may.
 
-    "unfinished": row["error"] is not None. "emulated": the machine is. "fell back": the first of row["providers"] is not
-    row["asked"], or there is none. "disagree": row["outputs_agree"] is False; None says that nobody compared, and is no reason.
-    "clocks": row["before"] and row["after"], kHz of each core, have different lengths, or a core's clock afterwards
-    differs by more than 2 % of the one before, upwards or downwards; None: the system does not tell, no reason.
+    "unfinished": row["error"] is not None. "emulated": the machine is. "fell back": the first of row["providers"] is
+    not row["asked"], or there is none. "disagree": row["outputs_agree"] is False; None says that nobody compared,
+    and is no reason. "clocks": row["before"] and row["after"], kHz of each core, have different lengths, or a core's
+    clock afterwards differs by more than 2 % of the one before, upwards or downwards; None: the system does not
+    tell, no reason.
     """
     found = {
         "unfinished": row["error"] is not None,
@@ -54,7 +54,7 @@ def _moved(before: int | None, after: int | None) -> bool:
 
 
 @ex.solution
-def in_full(row: Row, emulated: bool) -> list[str]:
+def in_full(row: dict, emulated: bool) -> list[str]:
     """Why this row may not claim speed: words, in the order of the task; [] if it may."""
     found = []
     if row["error"] is not None:
@@ -74,123 +74,8 @@ def in_full(row: Row, emulated: bool) -> list[str]:
     return found
 
 
-def _row(**changes: Any) -> Row:
-    """A row that may claim speed, but for what is changed."""
-    row = {
-        "error": None,
-        "asked": "CPU",
-        "providers": ["CPU"],
-        "outputs_agree": True,
-        "before": [1_000_000, 1_000_000],
-        "after": [1_000_000, 1_000_000],
-    }
-    return row | changes
-
-
-@ex.case("a row that may claim speed")
-def clean() -> tuple[Row, bool]:
-    return _row(), False
-
-
-@ex.case("the provider asked for ran, another one stands behind it")
-def second_provider() -> tuple[Row, bool]:
-    return _row(asked="CUDA", providers=["CUDA", "CPU"]), False
-
-
-@ex.case("another provider ran first, the one asked for is among them")
-def fell_back() -> tuple[Row, bool]:
-    return _row(asked="CUDA", providers=["CPU", "CUDA"]), False
-
-
-@ex.case("no provider at all")
-def no_provider() -> tuple[Row, bool]:
-    return _row(providers=[]), False
-
-
-@ex.case("outputs that disagree")
-def disagree() -> tuple[Row, bool]:
-    return _row(outputs_agree=False), False
-
-
-@ex.case("outputs that nobody compared")
-def not_compared() -> tuple[Row, bool]:
-    return _row(outputs_agree=None), False
-
-
-@ex.case("an emulated machine")
-def emulated_machine() -> tuple[Row, bool]:
-    return _row(), True
-
-
-@ex.case("an error, even one without words; nothing ran")
-def unfinished() -> tuple[Row, bool]:
-    return _row(error="", providers=[], outputs_agree=None, before=[], after=[]), False
-
-
-@ex.case("the second core became slower")
-def slower() -> tuple[Row, bool]:
-    return _row(after=[1_000_000, 900_000]), False
-
-
-@ex.case("the first core became faster")
-def faster() -> tuple[Row, bool]:
-    return _row(after=[1_100_000, 1_000_000]), False
-
-
-@ex.case("one core up, one down: their mean is the same")
-def opposite() -> tuple[Row, bool]:
-    return _row(after=[1_100_000, 900_000]), False
-
-
-@ex.case("two cores that exchanged their clocks: each of them changed")
-def exchanged() -> tuple[Row, bool]:
-    return _row(before=[1_000_000, 1_400_000], after=[1_400_000, 1_000_000]), False
-
-
-@ex.case("clocks within 2 %: 1.9 % lower and 1.9 % higher")
-def within() -> tuple[Row, bool]:
-    return _row(after=[981_000, 1_019_000]), False
-
-
-@ex.case("2.1 % lower")
-def just_beyond() -> tuple[Row, bool]:
-    return _row(after=[1_000_000, 979_000]), False
-
-
-@ex.case("1.99 % of the clock before, more than 2 % of the one after")
-def of_which() -> tuple[Row, bool]:
-    return _row(after=[1_000_000, 980_100]), False
-
-
-@ex.case("a core that was switched off")
-def core_gone() -> tuple[Row, bool]:
-    return _row(after=[1_000_000]), False
-
-
-@ex.case("a core that was switched on")
-def core_came() -> tuple[Row, bool]:
-    return _row(after=[1_000_000, 1_000_000, 1_000_000]), False
-
-
-@ex.case("clocks that the system does not tell, and one that it tells only afterwards")
-def untold() -> tuple[Row, bool]:
-    return _row(before=[None, None], after=[None, 1_200_000]), False
-
-
-@ex.case("no clock known before, the second core's changed")
-def half_told() -> tuple[Row, bool]:
-    return _row(before=[None, 1_000_000], after=[None, 1_200_000]), False
-
-
-@ex.case("a system without any clocks")
-def no_clocks() -> tuple[Row, bool]:
-    return _row(before=[], after=[]), False
-
-
-@ex.case("all five")
-def everything() -> tuple[Row, bool]:
-    row = _row(error="killed", asked="CUDA", outputs_agree=False, after=[500_000, 500_000])
-    return row, True
+for _asks, _arguments in CASES.items():
+    ex.case(_asks)(partial(copy.deepcopy, _arguments))
 
 
 @ex.inputs
@@ -198,7 +83,7 @@ def random_row(rng: np.random.Generator) -> tuple[Row, bool]:
     cores = int(rng.integers(1, 5))
     before = [int(rng.choice([1_000_000, 1_479_000])) for _ in range(cores)]
     after = [int(clock * rng.choice([1.0, 1.0, 1.0, 1.01, 0.9, 1.2])) for clock in before]
-    row = _row(
+    row = board_row(
         error=[None, None, "out of memory"][int(rng.integers(3))],
         asked=["CPU", "CUDA"][int(rng.integers(2))],
         providers=[["CPU"], ["CUDA", "CPU"], []][int(rng.integers(3))],

@@ -21,13 +21,14 @@ ex = Exercise(
     tolerance=1e-6,
     hints=[
         "First go back to real numbers: the ends of the range are S·(0 − Z) and S·(255 − Z).",
-        "Signed codes around 0 reach equally far to both sides, and code ±127 belongs to the end that lies farther out.",
-        "In use are the codes from round(lower end / new scale) to round(upper end / new scale), both of them counted.",
+        "Signed codes around 0 reach equally far to both sides, and code ±127 belongs to the end that lies farther "
+        "out.",
+        "In use are the codes from round(lower end / new scale) to round(upper end / new scale), both counted.",
     ],
     explanation="""
         Behind a ReLU the lower end is 0: of 255 codes 128 are in use, and a bit is lost. A tensor with both signs loses
-        next to nothing. So signed codes around 0 are cheap for weights and images centred on 0, and dear for what a ReLU
-        gives; the integer kernels of TensorRT want them because a zero point costs extra sums (chapter 11).
+        next to nothing. So signed codes around 0 are cheap for weights and images centred on 0, and dear for what a
+        ReLU gives; the integer kernels of TensorRT want them because a zero point costs extra sums (chapter 11).
     """,
 )
 
@@ -37,8 +38,9 @@ def signed_codes(scale: float, zero_point: int) -> tuple[float, int]:
     """(scale, number of codes in use) of signed 8-bit codes with the zero point 0, for the range of unsigned ones.
 
     The tensor's codes were 0 … 255, code q standing for scale · (q − zero_point); its range ends where codes 0 and 255
-    stood. The new codes are −127 … 127: ±127 reaches the end that lies farther from 0. In use are the codes to which values
-    of the range are rounded (nearest code; no end of the range lies halfway). zero_point is in 0 … 255, scale > 0.
+    stood. The new codes are −127 … 127: ±127 reaches the end that lies farther from 0. In use are the codes to which
+    values of the range are rounded (nearest code; no end of the range lies halfway). zero_point is in 0 … 255,
+    scale > 0.
     """
     low, high = scale * (0 - zero_point), scale * (255 - zero_point)
     new = max(-low, high) / 127

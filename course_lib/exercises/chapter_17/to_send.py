@@ -37,10 +37,10 @@ def to_send(
 ) -> list[tuple[str, int]]:
     """(name, offset) of each file that must still travel: by name, "manifest.json" last.
 
-    files: name → bytes, here. there: name → SHA-256 (hexadecimal) of the complete files on the board. parts: name → (bytes,
-    SHA-256 of these bytes) of files whose copying broke off there. A file travels unless the board has it complete with
-    the same sum. The offset is the length of its part if the part is shorter than the file and is the file's beginning,
-    else 0. The board may hold other files and parts as well: they stay.
+    files: name → bytes, here. there: name → SHA-256 (hexadecimal) of the complete files on the board. parts: name →
+    (bytes, SHA-256 of these bytes) of files whose copying broke off there. A file travels unless the board has it
+    complete with the same sum. The offset is the length of its part if the part is shorter than the file and is the
+    file's beginning, else 0. The board may hold other files and parts as well: they stay.
     """
     names = [name for name in sorted(files, key=_last) if there.get(name) != _sum(files[name])]
     return [(name, _offset(files[name], parts.get(name))) for name in names]
