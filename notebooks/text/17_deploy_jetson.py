@@ -507,7 +507,7 @@ slower = {name: kit_ms[name] / back_to_back.p50(name) for name in bounds}
 print("the kit's run / back to back:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in slower.items()))
 
 # %% [markdown]
-# A network faster than the roofline's sum found its weights in a cache: main memory's roof bounds only what comes from there. If starting a layer were all that is missing, the second line's numbers would be alike. And the kit's run was back to back as well: where the third line is not near 1, the machine was another one a minute ago, which is why the ledger gave no ratios.
+# A network faster than the roofline's sum is no contradiction: its weights may lie in a cache, or others used the memory while its bandwidth was measured. If starting a layer were all that is missing, the second line's numbers would be alike. And the kit's run was back to back as well: where the third line is not near 1, the machine was another one a minute ago, which is why the ledger gave no ratios.
 #
 # So a bound says what *cannot* be, such as a deadline that no tuning will meet. It does not know the cadence, and how far off it is must be measured; on a board, where a CPU starts the GPU's kernels, it may be another distance.
 #
