@@ -27,7 +27,7 @@ def test_a_roof_bends_where_memory_and_arithmetic_meet_and_layers_stand_on_it():
     lines = figure.axes[0].get_lines()
     x, y = lines[2].get_data()
     assert np.allclose(y, np.minimum(20_000.0, 68.0 * np.asarray(x)))
-    assert lines[3].get_xydata().tolist() == [[30.0, 2040.0], [90.0, 6120.0], [1.9, pytest.approx(129.2)]]
+    assert np.array(lines[3].get_xydata()).tolist() == [[30.0, 2040.0], [90.0, 6120.0], [1.9, pytest.approx(129.2)]]
     assert "a core: 11 G operations/s, 0 of 3 layers on the slanted part" in figure.alt_text
     assert "a GPU: 20,000 G operations/s, 3 of 3 layers" in figure.alt_text
 

@@ -102,9 +102,8 @@ def equal_layers() -> Question:
 
 @ex.inputs
 def random_network(rng: np.random.Generator) -> Question:
-    layers = [
-        tuple(int(n) for n in rng.integers(1_000, 90_000, 3) * [20, 1, 1]) for _ in range(int(rng.integers(2, 6)))
-    ]
+    counts = rng.integers(1_000, 90_000, (int(rng.integers(2, 6)), 3))
+    layers = [(20 * int(m), int(w), int(a)) for m, w, a in counts]
     bits, gops, gbs = int(rng.choice([8, 16, 32])), float(rng.integers(5, 400)), float(rng.integers(5, 70))
     return layers, bits, gops, gbs, float(rng.integers(0, 9))
 
