@@ -4,6 +4,7 @@ A figure draws what it is given. Means and quantiles of the points that it shows
 losses, shares and budgets come from the topic's own functions, so that there is one of each.
 """
 
+from course_lib.plots.boards import board_roofs_figure, least_times_figure
 from course_lib.plots.budgets import (
     accuracy_and_time_figure,
     allocation_figure,
@@ -71,6 +72,7 @@ __all__ = [
     "attention_figure",
     "bandwidth_figure",
     "bits_figure",
+    "board_roofs_figure",
     "budget_figure",
     "channel_ranges_figure",
     "chosen_range_figure",
@@ -96,6 +98,7 @@ __all__ = [
     "importance_figure",
     "layers_figure",
     "learning_rate_figure",
+    "least_times_figure",
     "ledger_figure",
     "likeness_figure",
     "low_bits_figure",

@@ -1,5 +1,6 @@
 """The interactive parts of the chapters (ipywidgets): one module a topic. Imported by notebooks only."""
 
+from course_lib.widgets.boards import board_explorer, board_prediction_figure
 from course_lib.widgets.budgets import allocation_explorer
 from course_lib.widgets.calibration import threshold_explorer
 from course_lib.widgets.channels import channel_cut_explorer
@@ -26,6 +27,8 @@ __all__ = [
     "attention_pair_figure",
     "benchmark_explorer",
     "benchmark_figure",
+    "board_explorer",
+    "board_prediction_figure",
     "budget_explorer",
     "channel_cut_explorer",
     "divergence_explorer",
