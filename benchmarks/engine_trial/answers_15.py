@@ -81,6 +81,7 @@ PAIRS: Answers = {
     "chains_alone": chains_alone,
     "nothing": lambda nodes, outputs, training: [] if nodes else [("", "")],
     "last_alone": lambda nodes, outputs, training: foldable(nodes, outputs, training)[-1:],
+    "first_alone": lambda nodes, outputs, training: foldable(nodes, outputs, training)[:1],
     "reversed": lambda nodes, outputs, training: foldable(nodes, outputs, training)[::-1],
     "as_a_set": lambda nodes, outputs, training: set(foldable(nodes, outputs, training)),
     "norms_alone": lambda nodes, outputs, training: [norm for _, norm in foldable(nodes, outputs, training)],

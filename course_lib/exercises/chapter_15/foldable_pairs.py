@@ -249,11 +249,6 @@ def alphabetical(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str
     return sorted(_pairs(nodes, outputs, training))
 
 
-@ex.mistake("You gave one pair. Asked are all of them.")
-def first_alone(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training)[:1]
-
-
 @ex.mistake("You also paired a norm with a convolution that reads it. That is another fold, exercise 15.2's.")
 def norms_in_front(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
     kinds = {node[0]: node[1] for node in nodes}

@@ -106,6 +106,11 @@ def one_shift() -> Question:
     return _row(1.0, 2.0).view(1, 2, 1, 1), _row(0.5), _row(2.0, 3.0), _row(0.0, -0.001), 1, 2
 
 
+@ex.case("padded by two, and a shift: None")
+def padded_by_two() -> Question:
+    return _row(2.0, 1.0).view(1, 1, 2, 1), None, _row(2.0), _row(1.0), 1, 2
+
+
 @ex.case("padded, and shifts that cancel in the sum: None")
 def shifts_cancel() -> Question:
     return _row(1.0, 1.0).view(1, 2, 1, 1), _row(0.5), _row(2.0, 3.0), _row(1.0, -1.0), 1, 1
