@@ -458,6 +458,10 @@ claim("Fused, the teacher is faster than eager, one image a call", first["fused"
 slower = [f"{step} ({setting}: {ratio.value:.2f} ×)" for setting, found in ratios.items()
           for step, ratio in found.items() if ratio.high < 1 and step != "A/A"]
 print("slower than the untouched network, whole interval below 1:", "; ".join(slower) or "no step")
+alone = {setting: report.ratio("packed", "fused") for setting, report in reports.items()}
+for setting, ratio in alone.items():
+    print(f"{setting}: fusion itself, packed → fused: {ratio.value:.2f} × as fast "
+          f"[{ratio.low:.2f}, {ratio.high:.2f}]")
 packing = {setting: report.ratio("one kernel, not packed", "fused") for setting, report in reports.items()}
 for setting, ratio in packing.items():
     print(f"{setting}: packed once instead of in each call, the same kernels are {ratio.value:.2f} × as fast "
@@ -514,7 +518,7 @@ for name in ("fusion_speedup", "traffic_prediction_error"):
         print(f"recorded, {name}: {recorded[name]}")
 
 # %% [markdown]
-# Where the two differ by more than the last column, (4) is missing something. What it leaves out: the next operator may find its input in a nearer cache than assumed; BatchNorm's kernel computes more than it moves, so it does not reach memory's speed; and outputs must be allocated. Which overhead and which bandwidth would explain what was measured?
+# Where the two differ by more than the last column, (4) is missing something. What it leaves out: the next operator may find its input in a nearer cache than assumed; BatchNorm's kernel computes more than it moves, so it does not reach memory's speed; outputs must be allocated; and a call between convolutions finds other things in the caches than the same call alone. Which overhead and which bandwidth would explain what was measured?
 
 # %% tags=["nbval-ignore-output"]
 count, mb, each, speed = savings["teacher, batch 1"]
@@ -593,7 +597,7 @@ print(f"eager → fused by us {eager_to['fused']:.2f} ×; "
       f"in ONNX Runtime, left in → folded before {twice.value:.2f} ×")
 
 # %% [markdown]
-# The speed-ups do not multiply: they are the same saving, made once. Every ledger of this course that ran in ONNX Runtime had it already. Fusing by hand pays where nobody else does it: in eager mode, in code of your own, and before quantization, where the *folded* weights get the codes ([chapter 10](10_affine_quantization.ipynb)).
+# The speed-ups do not multiply: at its last level the runtime had folded and fused by itself. (Its whole gain over eager mode is more than fusion: other kernels, another order in memory.) Every ledger of this course that ran in ONNX Runtime had it already. Fusing by hand pays where nobody else does it: in eager mode, in code of your own, and before quantization, where the *folded* weights get the codes ([chapter 10](10_affine_quantization.ipynb)).
 #
 # ## A fusion that costs
 #
@@ -661,9 +665,9 @@ claim("All three stay within the library's tolerance, 1e-5 of the largest logit.
       max(errors.values()) < 1e-5)
 
 # %% [markdown]
-# The tolerance is some hundred times float32's rounding, $6 \cdot 10^{-8}$: room for a deep network's sums, and none for a wrong formula; a lost $\varepsilon$ or a wrong border are off by far more.
+# The tolerance is some hundred times float32's rounding, $6 \cdot 10^{-8}$: room for a deep network's sums. It finds a wrong border or a lost factor, and not every fault: where variances are large, a lost $\varepsilon$ changes less than that.
 #
-# Can BatchNorm's statistics make it worse? Sixteen channels lie around 1 with a spread of $\sigma$, a 1×1 convolution sums them, BatchNorm brings the sum to a spread of about 1. The smaller $\sigma$, the larger the factor; and it enlarges what was rounded before, too.
+# Can BatchNorm's statistics make it worse? Sixteen channels lie around 1 with a spread of $\sigma$, a 1×1 convolution sums them, BatchNorm brings the sum to a spread of about 1 (less where its variance comes near $\varepsilon$). The smaller $\sigma$, the larger the factor; and it enlarges what was rounded before, too.
 
 
 # %%
@@ -692,7 +696,7 @@ claim("From a spread of 1 to one of 0.0001 both errors grow more than a hundredf
       all(small > 100 * large for small, large in zip(enlarged[1e-4], enlarged[1.0], strict=True)))
 
 # %% [markdown]
-# $\varepsilon$ is the guard: no factor exceeds $\gamma/\sqrt\varepsilon$.
+# No factor exceeds $\gamma/\sqrt\varepsilon$: that bounds the absolute error. Relative to outputs that become as small, nothing is gained.
 #
 # ## Pitfalls
 #
@@ -723,7 +727,9 @@ display(Markdown(f"""
 3. Fused, an image moves {after.total / 1e6:.1f} MB instead of {before.total / 1e6:.1f}, in {len(after.rows)}
    calls instead of {len(before.rows)}. The teacher became {first["fused"].value:.2f} × as fast
    [{first["fused"].low:.2f}, {first["fused"].high:.2f}]; folded alone {first["folded"].value:.2f} ×;
-   in one kernel that packs in each call {first["one kernel, not packed"].value:.2f} ×. The student, fused:
+   in one kernel that packs in each call {first["one kernel, not packed"].value:.2f} ×; fusion itself, packed
+   before and after, {alone["teacher, batch 1"].value:.2f} × [{alone["teacher, batch 1"].low:.2f},
+   {alone["teacher, batch 1"].high:.2f}]. The student, fused:
    {small.value:.2f} × as fast [{small.low:.2f}, {small.high:.2f}].
 4. {count} calls of {each:.1f} µs and {mb:.1f} MB at {speed:.0f} GB/s should save
    {predicted["teacher, batch 1"]:.2f} ms; measured: {found["teacher, batch 1"]:.2f} ms.

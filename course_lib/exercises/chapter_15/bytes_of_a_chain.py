@@ -116,6 +116,11 @@ def half_precision() -> Question:
     return (("conv", "norm", "relu"), ("conv", "norm", "sum", "relu"), ("view",)), 4, 6, 25, 2
 
 
+@ex.case("the convolution stands behind BatchNorm in its kernel: they are folded in whatever order")
+def in_any_order() -> Question:
+    return (("norm", "conv"), ("relu", "norm", "conv")), 1, 3, 6, 4
+
+
 @ex.case("no kernel: no byte")
 def nothing() -> Question:
     return (), 1, 2, 3, 4

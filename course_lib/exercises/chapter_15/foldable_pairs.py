@@ -112,11 +112,6 @@ def relu_between() -> Question:
     return _chain("conv", "relu", "norm"), ("norm3",), EVAL
 
 
-@ex.case("the norm stands in front of the convolution: that is another fold")
-def norm_first() -> Question:
-    return _chain("norm", "conv"), ("conv2",), EVAL
-
-
 @ex.case("a sum reads the convolution, too")
 def read_twice() -> Question:
     nodes = (*_chain("conv", "norm"), ("sum", "sum", "s", ("norm2", "conv1")))
@@ -158,11 +153,15 @@ def conv_in_training() -> Question:
 
 @ex.case("two branches whose nodes alternate: what counts is who reads what, not who stands beside whom")
 def alternating() -> Question:
-    nodes = (
-        X, ("b", "conv", "m1", ("x",)), ("a", "conv", "m2", ("x",)), ("q", "norm", "m3", ("b",)),
-        ("p", "norm", "m4", ("a",)), ("sum", "sum", "s", ("p", "q")),
-    )  # fmt: skip
+    nodes = (X, ("a", "conv", "m1", ("x",)), ("b", "conv", "m2", ("x",)), ("q", "norm", "m4", ("b",)))
+    nodes = (*nodes, ("p", "norm", "m3", ("a",)), ("sum", "sum", "s", ("p", "q")))
     return nodes, ("sum",), EVAL
+
+
+@ex.case("the first of two results that the network returns is the convolution's; a linear layer is no convolution")
+def returned_first() -> Question:
+    nodes = (*_chain("conv", "norm"), ("lin", "linear", "l", ("norm2",)), ("last", "norm", "n", ("lin",)))
+    return nodes, ("conv1", "last"), EVAL
 
 
 @ex.case("a norm of the image, and one behind another norm: neither reads a convolution")

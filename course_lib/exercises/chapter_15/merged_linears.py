@@ -92,7 +92,7 @@ def wide() -> Question:
     return _layers(2, 5, 1)
 
 
-@ex.case("6 → 1 → 1: as many rows as columns nowhere; 6 instead of 7")
+@ex.case("6 → 1 → 1: one output; 6 instead of 7")
 def one_output() -> Question:
     return _layers(6, 1, 1)
 
@@ -102,7 +102,7 @@ def one_input() -> Question:
     return _layers(1, 1, 3)
 
 
-@ex.case("5 → 2 → 3: 15 instead of 16; with biases counted it were 18 instead of 21")
+@ex.case("5 → 2 → 3: 15 instead of 16; with biases counted, 18 instead of 21")
 def just_fewer() -> Question:
     return _layers(5, 2, 3)
 

@@ -121,6 +121,21 @@ def padded_without_shift() -> Question:
     return _row(1.0, 2.0, 4.0).view(1, 1, 1, 3), _row(0.5), _row(2.0), _row(-0.0), 1, 1
 
 
+@ex.case("a factor of 0: the shift alone is left")
+def factor_0() -> Question:
+    return _row(1.0, 2.0).view(1, 2, 1, 1), _row(0.5), _row(0.0, 3.0), _row(1.0, -1.0), 1, 0
+
+
+@ex.case("padded and shifted, with weights of 0: None, whatever the weights")
+def weights_0() -> Question:
+    return torch.zeros(1, 1, 1, 3), _row(0.5), _row(2.0), _row(1.0), 1, 1
+
+
+@ex.case("padded, and a shift of a ten-millionth: not 0")
+def smallest_shift() -> Question:
+    return _row(1.0, 2.0, 4.0).view(1, 1, 1, 3), _row(0.5), _row(2.0), _row(1e-7), 1, 1
+
+
 @ex.case("rectangular kernels of three rows and two columns, two inputs")
 def rectangular() -> Question:
     w = torch.arange(1.0, 13.0).view(1, 2, 3, 2)

@@ -79,6 +79,11 @@ def all_gone() -> Question:
     return (250_000, 30_000, 20_000), (), 5.0, 2.5
 
 
+@ex.case("a result of many digits: unrounded")
+def many_digits() -> Question:
+    return (7_777_777, 1_234_567), (345_678,), 7.3, 1.7
+
+
 @ex.case("less than a microsecond: not rounded away")
 def tiny() -> Question:
     return (900, 300), (600,), 20.0, 0.125

@@ -63,8 +63,9 @@ class Drawn(nn.Module):
     def __init__(self, nodes, outputs, training):
         super().__init__()
         self.nodes, self.outputs = nodes, outputs
-        kinds = {module: kind for _, kind, module, _ in nodes if kind in ("conv", "norm", "relu")}
+        kinds = {module: kind for _, kind, module, _ in nodes if kind in ("conv", "norm", "relu", "linear")}
         make = {"conv": lambda: nn.Conv2d(1, 1, 1), "norm": lambda: nn.BatchNorm2d(1), "relu": nn.ReLU}
+        make["linear"] = lambda: nn.Linear(3, 3)
         self.parts = nn.ModuleDict({name: make[kind]() for name, kind in kinds.items()})
 
     def forward(self, x):
