@@ -13,6 +13,8 @@ Names count: a small network's INT8 file is one tenth names such as "/features/f
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +53,8 @@ def export_onnx(
     """
     path = Path(path)
     with eval_mode(model), atomic_path(path) as part:
-        with warnings.catch_warnings():
+        # On failure the exporter prints its whole graph, beside raising.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore", DeprecationWarning)  # dynamo=False is deprecated, and needed
             torch.onnx.export(
                 model,
