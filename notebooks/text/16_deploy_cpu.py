@@ -14,7 +14,6 @@
 # **Before:** chapters [01](01_measuring.ipynb) (medians, intervals, cadence), [10](10_affine_quantization.ipynb) (codes, BatchNorm folding) and 15 (fusion). **Time:** 95 min to work through; the cells take about 2 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 
 # %% tags=["nbval-ignore-output"]
-import contextlib
 import copy
 import os
 import tempfile
@@ -99,7 +98,8 @@ kinds = Counter(node.op_type for node in file.graph.node)
 size = [axis.dim_param or axis.dim_value for axis in file.graph.input[0].type.tensor_type.shape.dim]
 print(f"opset {file.opset_import[0].version}, IR {file.ir_version}, images {size}")
 print(f"{len(file.graph.initializer)} initializers; nodes: {dict(kinds)}")
-print(Counter(type(layer).__name__ for layer in networks["pruned"].modules() if not list(layer.children())))
+leaves = [layer for layer in networks["pruned"].modules() if not list(layer.children())]
+print("the network's own layers:", dict(Counter(type(layer).__name__ for layer in leaves)))
 
 # %%
 claim("No BatchNorm is in the file: the exporter has folded it into the convolutions.",
@@ -238,7 +238,8 @@ ways, rows = {}, []
 for name in ("teacher", "pruned"):
     calls = {way: partial(load(files[name, "float32"], "onnxruntime", **how), one)
              for way, how in options.items()}
-    ways[name] = measure.latency(calls, warmup=10, repeats=12, threads=2, seed=0, cadence=measure.BACK_TO_BACK)
+    ways[name] = measure.latency(calls, warmup=10, repeats=12, threads=2, seed=0,
+                                 cadence=measure.BACK_TO_BACK)
     for way in list(options)[1:]:
         ratio = ways[name].ratio("1 thread", way)
         share = 2 * (1 - 1 / ratio.value)
@@ -402,23 +403,23 @@ claim("The S8S8 file is slower here than float32: \"INT8\" in the name buys noth
 # What do the dot products themselves bring? A controlled comparison is recorded: the same processor, once with its dot products hidden from all programs (`course_lib.measure.without_dot_products`).
 
 # %% tags=["nbval-ignore-output"]
-journeys = measure.load_results("journey_rendered")
-pairs = {"teacher": ("teacher FP32", "teacher INT8"), "pruned": ("final FP32", "final INT8")}
+pairs = {"teacher": ("teacher FP32", "teacher INT8"),
+         "pruned": ("student pruned FP32", "student pruned INT8")}
 
 
-def recorded_gain(record, pair, pace):
-    """float32 ms / INT8 ms, ratio of the recorded medians; None if one of the rows is not in the record."""
-    rows = {row["name"]: row for row in record["ledger"]["rows"]}
-    if not all(name in rows for name in pair):
-        return None
-    ms = [np.median(np.concatenate([np.ravel(session) for time in rows[name]["times"]
-                                    if time["cadence"] == pace for session in time["sessions"]])) for name in pair]
-    return ms[0] / ms[1]
+def recorded_ms(record, row, pace):
+    """Recorded median of a row in ms; nan if it is not there."""
+    found = [time["p50_ms"] for one in record["ledger"]["rows"] if one["name"] == row
+             for time in one["times"] if time["cadence"] == pace]
+    return found[0] if found else float("nan")
 
 
-rows = [[record["machine"]["cpu"], name, *(f"{gain:.2f} ×" if gain else "–" for gain in (
-         recorded_gain(record, pair, pace) for pace in ("back to back", camera)))]
-        for record in journeys for name, pair in pairs.items()]
+rows = []
+for journey in measure.load_results("journey_rendered"):
+    for name, (floats, integers) in pairs.items():
+        gains = [recorded_ms(journey, floats, pace) / recorded_ms(journey, integers, pace)
+                 for pace in ("back to back", camera)]
+        rows.append([journey["machine"]["cpu"], name, *(f"{gain:.2f} ×" for gain in gains)])
 print(text_table(["recorded on", "network", "INT8 faster, back to back", camera], rows))
 
 # %% [markdown]
@@ -439,7 +440,8 @@ def fused(model):
 
 
 plan = {"eager": ("torch", pruned, {}), "fused": ("torch_fused", pruned, {"fuse": fused})}
-plan |= {f"{name} float32": (name, pruned, {}) for name in ("onnxruntime", "openvino", "litert", "executorch")}
+others = ("onnxruntime", "openvino", "litert", "executorch")
+plan |= {f"{name} float32": (name, pruned, {}) for name in others}
 plan |= {f"{name} INT8": (name, files["pruned", "U8S8"], {}) for name in ("onnxruntime", "openvino")}
 loaded, refused = {}, {}
 for row, (runtime, model, how) in plan.items():
@@ -474,7 +476,9 @@ ledger
 
 # %%
 def agreement(found, expected):
-    """(share, error) for logits (N, C) of two runtimes, float32 arrays; ``expected`` is the reference, not all 0.
+    """(share, error) for logits (N, C) of two runtimes, float32 arrays, N ≥ 1.
+
+    ``expected`` is the reference; it is not all 0.
 
     share: of the images whose largest logit has the same place in both, in 0 … 1; of equal largest logits
     the first one counts. An image with a NaN on either side does not agree.
@@ -492,8 +496,9 @@ alike = {row: (float((found.argmax(1) == logits["eager"].argmax(1)).mean()),
                float(np.abs(found - logits["eager"]).max() / np.abs(logits["eager"]).max()))
          for row, found in logits.items()}
 tails = {row.name: row.times for row in ledger.rows}
-rows = [[row, *(f"{time.p50:.3f}" for time in tails[row]), *(f"{np.percentile(time.ms, 99):.3f}"
-         for time in tails[row]), f"{100 * share:.1f} %", f"{error:.0e}"] for row, (share, error) in alike.items()]
+rows = [[row, *(f"{time.p50:.3f}" for time in tails[row]),
+         *(f"{np.percentile(time.ms, 99):.3f}" for time in tails[row]), f"{100 * share:.1f} %", f"{error:.0e}"]
+        for row, (share, error) in alike.items()]
 cadences = [time.cadence for time in tails["eager"]]
 print(text_table(["", *(f"p50, {pace}" for pace in cadences), *(f"p99, {pace}" for pace in cadences),
                   f"same class, n = {len(images)}", "error"], rows))
@@ -523,9 +528,10 @@ print("clearly in another order at 30 calls a second:", ", ".join(turned) or "no
 # p99 is the call that one in a hundred exceeds: at a deadline it is the number that counts, and it takes hundreds of calls to know it. The record has more rounds, more networks and all runtimes:
 
 # %% tags=["nbval-ignore-output"]
-record = None
-with contextlib.suppress(CourseError):
+try:
     record = measure.load_result("runtimes")
+except CourseError:
+    record = None
 
 
 def recorded_rows(network):
@@ -563,10 +569,11 @@ feed = {"images": one}
 calls = {"bare": lambda: session.run(["logits"], feed), "ours": partial(opened["pruned", "float32"], one),
          "bare, again": lambda: again.run(["logits"], feed)}
 wrapped = measure.latency(calls, warmup=20, repeats=40, threads=1, seed=0, cadence=measure.BACK_TO_BACK)
-added = wrapped.ratio("ours", "bare")
+added = wrapped.ratio("ours", "bare")  # above 1: ours takes longer
+percents = [100 * (part - 1) for part in (added.value, added.low, added.high)]
 print(wrapped)
 claim("Our function adds at most 3 % to the runtime's own call", hardware=True, condition=added.high < 1.03,
-      measured=f"{100 * (added.value - 1):+.1f} % [{100 * (added.low - 1):+.1f}, {100 * (added.high - 1):+.1f}]")
+      measured="{:+.1f} % [{:+.1f}, {:+.1f}]".format(*percents))
 
 # %% [markdown]
 # ## A network that nobody here trained
@@ -684,8 +691,8 @@ def waits_at_servers(arrivals, services, servers):
     """How long each image waits before its own computation begins, as a list.
 
     Image i arrives at ``arrivals[i]`` (ascending, equal ones allowed, the first at any moment) and takes
-    ``services[i]`` ≥ 0, in the same unit, on any of ``servers`` ≥ 1 equal servers, all free at first. Images
-    begin in the order of the lists, each as soon as it is there and a server is free.
+    ``services[i]`` ≥ 0, in the same unit, on any of ``servers`` ≥ 1 equal servers, all free at first.
+    Images begin in the order of the lists, each as soon as it is there and a server is free.
     """
     ...
 
@@ -746,7 +753,8 @@ check("16.5", faults)
 
 # %% tags=["nbval-ignore-output"]
 bare, (a, b) = wrapped.p50("bare"), lines["1 thread"]
-int8 = {pace: measure.ratio_text(report.ratio("float32", "U8S8")) for pace, report in by_pace["pruned"].items()}
+int8 = {pace: measure.ratio_text(report.ratio("float32", "U8S8"))
+        for pace, report in by_pace["pruned"].items()}
 fastest = [min((row for row in tails), key=lambda row: tails[row][i].p50) for i in range(2)]
 display(Markdown(f"""
 1. A right export differs by {errors["right"]["all"][1]:.0e} of the largest logit. Train mode costs

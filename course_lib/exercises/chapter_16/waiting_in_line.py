@@ -123,16 +123,6 @@ def in_turn(arrivals: Sequence[float], services: Sequence[float], servers: int) 
     return waits
 
 
-@ex.mistake("An image goes to the server that is free *last* in your answer. Look for min(free), not max(free).")
-def last_free(arrivals: Sequence[float], services: Sequence[float], servers: int) -> list[float]:
-    waits, free = [], [float("-inf")] * servers
-    for arrival, service in zip(arrivals, services, strict=True):
-        begin = max(arrival, max(free))
-        waits.append(begin - arrival)
-        free[free.index(max(free))] = begin + service
-    return waits
-
-
 @ex.mistake("Your waits become negative: a server that has been free for a while saves nothing for later.")
 def negative(arrivals: Sequence[float], services: Sequence[float], servers: int) -> list[float]:
     waits, free = [], [arrivals[0]] * servers
