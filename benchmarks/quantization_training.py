@@ -99,7 +99,7 @@ class Plan:
         )
 
 
-STUDY = {"rendered": Plan(10, PLANS["rendered"].augmentation), "gtsrb": Plan(8, PLANS["gtsrb"].augmentation)}
+STUDY = {"rendered": Plan(10, PLANS["rendered"].augmentation), "gtsrb": Plan(12, PLANS["gtsrb"].augmentation)}
 """The plans by data. One epoch of an arm takes about 20 seconds on an idle core."""
 
 

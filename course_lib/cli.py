@@ -56,16 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(bench)
 
     diff = add("diff", _diff, "the quantization doctor: what is wrong with model B beside model A, and the mend")
-    diff.add_argument(
-        "reference", metavar="A", help="a shipped network (student_rendered, …), a card, or an .onnx file"
-    )
+    diff.add_argument("reference", metavar="A", help="a shipped network (student_rendered, …), a card, or an .onnx")
     diff.add_argument("suspect", metavar="B", help="the same network, quantized, exported or changed")
     diff.add_argument("--images", type=int, default=512, help="validation images to compare on (default: 512)")
     diff.add_argument("--out", default=None, help="also write the report as JSON")
     _data_option(diff)
 
     _kit_commands(add)
-
     _export_options(add("export-c", _export_c, "a network as one C file that computes with integers only"))
     return parser
 

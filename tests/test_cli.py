@@ -165,3 +165,11 @@ def test_a_mistake_of_export_c_is_one_line(arguments, words, capsys, monkeypatch
     (line,) = lines(capsys)
     assert words in line
     assert [path.name for path in tmp_path.iterdir()] == ["student.py"]
+
+
+def test_a_kit_is_not_built_over_other_things(capsys, tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    assert cli.main(["kit", "build", str(tmp_path)]) == 2
+    (line,) = lines(capsys)
+    assert "holds other things than a kit. Mend: give another folder" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -152,7 +152,7 @@ BIAS: Answers = {
     "trained_output": lambda b, w, r, x: b + w @ x.mean((0, 2, 3)),
     "first_output": lambda b, w, r, x: np.concatenate([corrected_bias(b, w, r, x)[:1], b[1:]]),
     "batch_of_biases": lambda b, w, r, x: b - np.einsum("dc,nc->nd", r - w, x.mean((2, 3))),
-    "per_image_sums": lambda b, w, r, x: b - (r - w) @ (x.sum(0).mean((1, 2))),
+    "positions_of_first_row": lambda b, w, r, x: b - (r - w) @ x[:, :, 0].mean((0, 2)),
 }
 
 
@@ -187,8 +187,16 @@ def one_flip(weights, scale, x):
     return min(every, key=lambda codes: np.mean((x @ (scale * codes - weights)) ** 2)).astype(np.int64)
 
 
+def drawn_200(weights, scale, x):
+    """The best of 200 ways by chance."""
+    rng, below = np.random.default_rng(0), np.floor(weights / scale)
+    every = [below + rng.integers(0, 2, len(weights)) for _ in range(200)]
+    return min(every, key=lambda codes: np.mean((x @ (scale * codes - weights)) ** 2)).astype(np.int64)
+
+
 ROUNDING: Answers = {
     "one_flip": one_flip,
+    "drawn_200": drawn_200,
     "each_product_squared": lambda w, s, x: cheapest(w, s, lambda e: np.mean((x * e) ** 2)),
     "four_codes": lambda w, s, x: cheapest(w, s, lambda e: np.mean((x @ e) ** 2), (-1, 0, 1, 2)),
     "variance": lambda w, s, x: cheapest(w, s, lambda e: np.var(x @ e)),
@@ -234,19 +242,25 @@ def noise_changed(noise, sizes, budget):
     return found
 
 
+def noise_sorted(noise, sizes, budget):
+    """Each layer's noises in order, in the caller's array: they no longer belong to the sizes."""
+    noise.sort(1)
+    return best_bits(noise, sizes, budget)
+
+
 BITS: Answers = {
     "from_the_top": from_the_top,
     "by_one_price": by_one_price,
     "noise_changed": noise_changed,
     "noise_times_bytes": lambda n, s, b: best_bits(n * s, s, b),
-    "roots": lambda n, s, b: best_bits(np.sqrt(n), s, b),
     "half_the_budget": lambda n, s, b: best_bits(n, s, max(b // 2, int(s[:, 0].sum()))),
     "one_layer": lambda n, s, b: best_bits(n, s, b)[:1] + [0] * (len(n) - 1),
-    "counted_from_1": lambda n, s, b: [column + 1 for column in best_bits(n, s, b)],
-    "sizes_chosen": lambda n, s, b: [int(s[i, k]) for i, k in enumerate(best_bits(n, s, b))],
+    "counted_from_the_end": lambda n, s, b: [column - n.shape[1] for column in best_bits(n, s, b)][::-1],
+    "noises_chosen": lambda n, s, b: [float(n[i, k]) for i, k in enumerate(best_bits(n, s, b))],
+    "noise_sorted": noise_sorted,
+    "three_columns_four_layers": lambda n, s, b: best_bits(n[:4, :3], s[:4, :3], b),
     "noise_alone": lambda n, s, b: float(sum(n[i, k] for i, k in enumerate(best_bits(n, s, b)))),
     "reversed": lambda n, s, b: best_bits(n, s, b)[::-1],
-    "squares": lambda n, s, b: best_bits(n**2, s, b),
     "logarithms": lambda n, s, b: best_bits(np.log(n), s, b),
     "most_bits_first": lambda n, s, b: best_bits(n[:, ::-1], s[:, ::-1], b),
 }

@@ -72,7 +72,7 @@ def weights_changed(w, b, gamma, beta, mean, variance, epsilon):
 
 FOLD: Answers = {
     "weights_changed": weights_changed,
-    "weights_alone": lambda *q: fold(*q)[0],
+    "bias_alone": lambda *q: fold(*q)[1],
     "factor_inverse": lambda w, b, g, beta, m, v, e: (
         w * ((v + e).sqrt() / g).view(-1, *[1] * (w.ndim - 1)),
         fold(w, b, g, beta, m, v, e)[1],
@@ -86,7 +86,7 @@ FOLD: Answers = {
 }
 LSQ: Answers = {
     "half_the_sum": lambda x, s, low, high, g: step_gradient(x, s, low, high, g) / 2,
-    "turned_round": lambda x, s, low, high, g: -step_gradient(x, s, low, high, g),
+    "rounded_result": lambda x, s, low, high, g: round(step_gradient(x, s, low, high, g).item()),
     "magnitudes_of_gradients": lambda x, s, low, high, g: step_gradient(x, s, low, high, g.abs()),
     "symmetric_codes": lambda x, s, low, high, g: step_gradient(x, s, -high, high, g),
     "over_the_step": lambda x, s, low, high, g: step_gradient(x, s, low, high, g) / s,
@@ -109,14 +109,15 @@ SCALE: Answers = {
     "constant": lambda shape, kind, bits: 1 / 6,
 }
 CLIP: Answers = {
-    "turned_round": lambda x, a, g, d: -clip_gradient(x, a, g, d),
+    "rounded_to_two_digits": lambda x, a, g, d: round(float(clip_gradient(x, a, g, d)), 2),
     "clipped_below": lambda x, a, g, d: (g * (x <= 0)).sum() + 2 * d * a,
     "both_masks": lambda x, a, g, d: (g * ((x >= a) | (x <= 0))).sum() + 2 * d * a,
     "magnitudes": lambda x, a, g, d: clip_gradient(x, a, g.abs(), d),
-    "decay_of_each_value": lambda x, a, g, d: (g * (x >= a) + 2 * d * a).sum(),
+    "decay_of_each_clipped": lambda x, a, g, d: ((g + 2 * d * a) * (x >= a)).sum(),
     "decay_of_x": lambda x, a, g, d: (g * (x >= a)).sum() + 2 * d * x.sum(),
     "first_row": lambda x, a, g, d: clip_gradient(x[:1], a, g[:1], d),
     "a_hundredth_earlier": lambda x, a, g, d: (g * (x >= a - 0.01)).sum() + 2 * d * a,
+    "a_little_earlier": lambda x, a, g, d: (g * (x >= a - 1e-4)).sum() + 2 * d * a,
     "half_a_step_earlier": lambda x, a, g, d: clip_gradient(x, 0.9 * a, g, d) + 0.2 * d * a,
     "zero": lambda x, a, g, d: torch.tensor(0.0),
 }

@@ -83,8 +83,8 @@ def _read(file: Path, size: int) -> np.ndarray:
             image = opened.convert("RGB")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise CourseError(f"not a readable image ({error})", path=file, mend="replace it or take it away") from error
-    factor = size * 256 / 224 / min(image.size)
-    wide, high = (max(size, round(side * factor)) for side in image.size)
+    short = round(size * 256 / 224)
+    wide, high = (short * side // min(image.size) for side in image.size)
     left, top = round((wide - size) / 2), round((high - size) / 2)
     scaled = image.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
     return (np.asarray(scaled, np.float32) / np.float32(255)).transpose(2, 0, 1)

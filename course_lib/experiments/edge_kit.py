@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from course_lib.data import SignDataset, Splits, load
-from course_lib.deploy.edge import CNetworkFile, Manifest, OnnxNetwork, Scores, build_kit
+from course_lib.deploy.edge import CNetworkFile, Manifest, OnnxNetwork, Scores, build_kit, require_place
 from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session, run_session
 from course_lib.evaluation import accuracy, accuracy_difference
 from course_lib.experiments.plans import PLANS, data_key
@@ -80,6 +80,7 @@ def build(
         say: is told what begins.
     Raises: CourseError: as ``build_kit``; a checkpoint or the data are missing or broken, or of another split.
     """
+    require_place(out)
     key = data_key(data)
     splits = load(data)
     models = {role: checkpoints.load_for_split(f"{role}_{key}", splits)[0] for role in ("teacher", "student", "final")}

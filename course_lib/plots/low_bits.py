@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from course_lib.plots.arrays import floats
@@ -84,32 +85,59 @@ Line = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
 
 
 @styled
-def low_bits_figure(panels: Mapping[str, tuple[float, Mapping[str, Line]]]) -> CourseFigure:
-    """Accuracy (%) over the bits of weights and activations, one panel a data set, one line for each of ``METHODS``.
+def low_bits_figure(panels: Mapping[str, tuple[float, Mapping[str, Line]]], lost: Mapping[str, Line]) -> CourseFigure:
+    """Accuracy over the bits of weights and activations, and below it, on a scale of its own, what training loses.
 
-    Args: panels: data set → (accuracy in float32, method → its line), all in per cent.
+    Args:
+        panels: data set, a column each → (accuracy in float32, trained as long; method of ``METHODS`` → its line), %.
+        lost: data set → points lost to float32 by the network trained on codes; where it is absent nothing is drawn.
     """
-    figure, drawn = new_figure(9.0, 3.8, columns=max(1, len(panels)))
+    figure, drawn = new_figure(9.0, 5.6, columns=max(1, len(panels)), rows=2)
+    every = [line for _, lines in panels.values() for line in lines.values()] + list(lost.values())
+    widths = sorted({float(b) for bits, *_ in every for b in floats(bits)})
     told, handles = [], dict[str, Artist]()
-    for axes, (name, (whole, lines)) in zip(np.atleast_1d(drawn), panels.items(), strict=True):
-        axes.axhline(whole, color="#000000", linestyle="--", linewidth=1, label="float32")
-        widths = sorted({float(b) for bits, *_ in lines.values() for b in floats(bits)})
-        places = {b: place for place, b in enumerate(widths)}
-        for method, (bits, values, low, high) in lines.items():
-            place, points = list(METHODS).index(method), floats(values)
-            spread = np.clip([points - floats(low), floats(high) - points], 0, None)
-            shift = 0.06 * (place - 1)  # so that no interval hides another
-            places_of = [places[float(b)] + shift for b in floats(bits)]
-            axes.errorbar(
-                places_of, points, spread, color=COLOURS[place], marker=MARKERS[place], markersize=5, capsize=3,
-                label=METHODS[method],
-            )  # fmt: skip
-            shown = ", ".join(f"{p:.1f} at {b:g}" for b, p in zip(floats(bits), points, strict=True))
-            told.append(f"{name}, {METHODS[method]}: {shown}")
-        axes.set(xlabel="bits of weights and activations", ylabel="accuracy, %", title=name, ylim=(0, 103))
-        axes.set_xticks(range(len(widths)), [f"{b:g}" for b in widths])
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+    for (upper, lower), (name, (whole, lines)) in zip(drawn.reshape(2, -1).T, panels.items(), strict=True):
+        upper.axhline(whole, color="#000000", linestyle="--", linewidth=1, label="float32, trained as long")
+        for method, line in lines.items():
+            _draw(upper, line, method, widths)
+            told.append(f"{name}, {METHODS[method]}: {_told(line)}")
+        upper.set(ylabel="accuracy, %", title=name, ylim=(0, 103))
+        if name in lost:
+            _draw(lower, lost[name], "trained", widths)
+            lower.axhline(0, color="#000000", linestyle="--", linewidth=1)
+            told.append(f"{name}, points lost to float32: {_told(lost[name])}")
+        lower.set(ylabel="points lost to float32")
+        lower.set_visible(name in lost)
+        for axes in (upper, lower):
+            axes.set(xlabel="bits of weights and activations", xlim=(-0.4, len(widths) - 0.6))
+            axes.set_xticks(range(len(widths)), [f"{b:g}" for b in widths])
+        for handle, label in zip(*upper.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    _same_scale([lower for lower, name in zip(drawn.reshape(2, -1)[1], panels, strict=True) if name in lost])
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2)
     wholes = ", ".join(f"{name} {whole:.1f}" for name, (whole, _) in panels.items())
     return finish(figure, alt=f"Accuracy in per cent over bits; float32: {wholes}. {'; '.join(told)}.")
+
+
+def _draw(axes: Axes, line: Line, method: str, widths: list[float]) -> None:
+    """The line with its intervals; open markers, the later the larger, so that none hides another."""
+    place, (bits, *values) = list(METHODS).index(method), line
+    points, low, high = (floats(each) for each in values)
+    axes.errorbar(
+        [widths.index(float(b)) for b in floats(bits)], points, np.clip([points - low, high - points], 0, None),
+        color=COLOURS[place], marker=MARKERS[place], markersize=5 + 3 * place, capsize=3, label=METHODS[method],
+        markerfacecolor=COLOURS[place] if place == 0 else "none",
+    )  # fmt: skip
+
+
+def _told(line: Line) -> str:
+    bits, values, *_ = (floats(each) for each in line)
+    return ", ".join(f"{value:.1f} at {b:g}" for b, value in zip(bits, values, strict=True))
+
+
+def _same_scale(drawn: list[Axes]) -> None:
+    """The same y axis, 0 in it, for all."""
+    if drawn:
+        ends = [end for axes in drawn for end in axes.get_ylim()]
+        for axes in drawn:
+            axes.set_ylim(min(*ends, 0), max(ends))

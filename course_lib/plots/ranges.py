@@ -69,7 +69,7 @@ def observers_figure(bits: ArrayLike, right: Mapping[str, ArrayLike], whole: flo
         shifted = widths + step * (i - (len(right) - 1) / 2)  # side by side: no marker hides another
         axes.plot(shifted, 100 * floats(values), markersize=6, label=name, **_look(name))
     axes.axhline(100 * whole, color="#000000", linestyle="-", linewidth=1, label="FP32")
-    axes.set(xlabel="bits of the activations", ylabel="accuracy, %", xticks=widths)
+    axes.set(xlabel="bits of the activations (markers stand side by side)", ylabel="accuracy, %", xticks=widths)
     axes.invert_xaxis()
     axes.legend(loc="lower left")
     told = "; ".join(
@@ -111,7 +111,7 @@ def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> Cou
 
     Args:
         layers: names, from the image on.
-        shifts: what was measured → (layers,), in standard deviations of a layer's values.
+        shifts: what was measured → (layers,), in standard deviations of a layer's values; NaN where there is none.
     """
     figure, axes = new_figure(9.0, 3.4)
     places, width = np.arange(len(layers)), 0.8 / len(shifts)
@@ -120,8 +120,9 @@ def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> Cou
         found = floats(values)
         place = places + width * (i - (len(shifts) - 1) / 2)
         axes.bar(place, found, 0.95 * width, color=COLOURS[i], hatch=_HATCHES[i % 4], label=label)
-        told.append(f"{label}: " + ", ".join(f"{v:.3f}" for v in found))
+        told.append(f"{label}: " + ", ".join("none" if np.isnan(v) else f"{v:.3f}" for v in found))
     axes.set_xticks(places, layers)
+    axes.set_xlim(-0.6, len(layers) - 0.4)
     axes.set(xlabel="layer", ylabel="shift / standard deviation")
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside upper center", ncols=2)
@@ -129,13 +130,16 @@ def shifts_figure(layers: Sequence[str], shifts: Mapping[str, ArrayLike]) -> Cou
 
 
 @styled
-def chosen_range_figure(counts: ArrayLike, edges: ArrayLike, low: float, high: float, words: str) -> CourseFigure:
+def chosen_range_figure(
+    counts: ArrayLike, edges: ArrayLike, low: float, high: float, words: str, tensor: str = ""
+) -> CourseFigure:
     """A tensor's histogram, and the range that was chosen for it.
 
     Args:
         counts: (K,), of the bins; edges: (K + 1,).
         low, high: ends of the range.
         words: what the range costs; the title.
+        tensor: its name; "": the axis says "value" alone.
     """
     numbers, borders = floats(counts), floats(edges)
     figure, axes = new_figure(8.0, 3.2)
@@ -144,6 +148,7 @@ def chosen_range_figure(counts: ArrayLike, edges: ArrayLike, low: float, high: f
     for end in (low, high):
         axes.axvline(end, color=COLOURS[0], linewidth=1.6)
     axes.set_yscale("log")
-    axes.set(xlabel="value", ylabel="values in a bin", title=words)
+    axes.set(xlabel=f"value in {tensor}" if tensor else "value", ylabel="values in a bin", title=words)
     figure.legend(loc="outside lower right", ncols=2)
-    return finish(figure, alt=f"{words}. Values lie in {borders[0]:.2f} … {borders[-1]:.2f}.")
+    told = f"Values of {tensor}" if tensor else "Values"
+    return finish(figure, alt=f"{words}. {told} lie in {borders[0]:.2f} … {borders[-1]:.2f}.")

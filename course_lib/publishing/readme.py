@@ -28,6 +28,7 @@ from course_lib.measure import Measurement, has_dot_product, load_result, load_r
 from course_lib.measure.tables import markdown_table
 from course_lib.measure.without_dot_products import HIDDEN_WORDS
 from course_lib.publishing.curriculum import PARTS, Page, written
+from course_lib.publishing.deployment_table import fusion_table, kit_line, runtimes_table
 from course_lib.publishing.few_bits_table import doctor_line, post_training_table, training_table
 from course_lib.publishing.numbers import DATA, capital, number_text, shortfall
 from course_lib.publishing.official import official_table
@@ -202,6 +203,9 @@ def blocks(results: Results, folder: str | Path = RESULTS) -> dict[str, str]:
         "quantization": quantization_table(folder),
         "integers": integer_table(folder),
         "peers": peers_table(folder),
+        "fusion": fusion_table(folder),
+        "runtimes": runtimes_table(folder),
+        "kit": kit_line(folder),
         "calibration": calibration_line(folder),
         "post_training": post_training_table(folder),
         "aware_training": training_table(folder),

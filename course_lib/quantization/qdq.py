@@ -152,7 +152,7 @@ class _Writer:
         """Names of two constants for a Clip."""
         names = [f"{name}:least", f"{name}:most"]
         for end, value in zip(names, (low, high), strict=True):
-            self._constant(end, np.float32(value))
+            self._constant(end, np.array(value, np.float32))
         return names
 
     def _node(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:

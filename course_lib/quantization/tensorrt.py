@@ -78,9 +78,10 @@ def float_bias_logits(network: QuantizedNetwork, images: Tensor) -> Tensor:
 
     Args: images: (N, C, H, W), float32 in [0, 1].
 
-    >>> network = quantize_symmetric(nn.Sequential(nn.Flatten(), nn.Linear(1, 1)), torch.tensor([[[[1.0]]]]))
-    >>> float_bias_logits(network, torch.tensor([[[[0.5]]]])).shape
-    torch.Size([1, 1])
+    >>> images = torch.tensor([[[[0.0, 1.0]]]])
+    >>> network = quantize_symmetric(nn.Sequential(nn.Flatten(), nn.Linear(2, 3)), images)
+    >>> float_bias_logits(network, images).shape
+    torch.Size([1, 3])
     """
     found = {INPUT: _round_trip(images, network.activations[INPUT])}
     with torch.inference_mode():

@@ -14,13 +14,14 @@ from course_lib.quantization import Codes, fake_quantize, from_range, sqnr_db
 from course_lib.widgets.panel import figure_panel, slider
 
 
-def range_figure(x: Tensor, low: float, high: float, bits: int) -> CourseFigure:
+def range_figure(x: Tensor, low: float, high: float, bits: int, name: str = "") -> CourseFigure:
     """The histogram of a tensor, a range, and in words what unsigned codes of it cost.
 
     Args:
         x: floats, finite, not 0 throughout.
         low, high: ends of the range, low ≤ 0 ≤ high, one of them not 0.
         bits: 2 … 8.
+        name: of the tensor, for the axis.
     Raises: ValueError: a tensor without a finite value other than 0, or ends that do not enclose 0.
     """
     values = _checked(x)
@@ -34,7 +35,7 @@ def range_figure(x: Tensor, low: float, high: float, bits: int) -> CourseFigure:
         f"SQNR {noise:.1f} dB"
     )
     counts, edges = np.histogram(values.numpy(), bins=120)
-    return chosen_range_figure(counts, edges, low, high, words)
+    return chosen_range_figure(counts, edges, low, high, words, name)
 
 
 def range_explorer(tensors: Mapping[str, Tensor], bits: int = 4) -> ipywidgets.VBox:
@@ -53,7 +54,7 @@ def range_explorer(tensors: Mapping[str, Tensor], bits: int = 4) -> ipywidgets.V
 
     def draw(tensor: str, bits: int, lower: float, upper: float) -> CourseFigure:
         x = tensors[tensor]
-        return range_figure(x, lower * min(float(x.min()), 0.0), upper * max(float(x.max()), 0.0), bits)
+        return range_figure(x, lower * min(float(x.min()), 0.0), upper * max(float(x.max()), 0.0), bits, tensor)
 
     return figure_panel(
         draw,

@@ -167,6 +167,9 @@ CASES = {
     "emulated machine": {"machine": {"emulated": True}},
     "few images": {"accuracy": Estimate(0.9, 0.8, 1.0, 999, clusters=999)},
     "few rounds": {"sessions": (((1.0,),) * 19,)},
+    "clocks changed": {"refused": ("clocks changed",)},
+    "throttled": {"refused": ("throttled",)},
+    "other conditions": {"refused": ("other conditions",)},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from course_lib import plots
 from course_lib.plots.ranges import OBSERVERS
@@ -62,6 +63,19 @@ def test_draws_are_points_and_their_mean_a_line():
 
 def test_the_alt_text_tells_shifts():
     assert "nearest: 0.100, 0.200; empirical: 0.020, 0.050" in plots.alt_text(FIGURES["shifts"]())
+
+
+def test_a_shift_that_is_not_there_has_no_bar_and_is_told_as_none():
+    figure = plots.shifts_figure(["conv 1", "classifier"], {"behind the ReLU": [0.1, float("nan")]})
+    bars = [bar for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
+    assert np.array_equal([bar.get_height() for bar in bars], [0.1, np.nan], equal_nan=True)
+    assert "behind the ReLU: 0.100, none." in plots.alt_text(figure)
+
+
+def test_a_chosen_range_names_its_tensor():
+    figure = plots.chosen_range_figure(COUNTS, EDGES, 0.0, 1.5, "0 … 1.5: 5 % clipped", "conv 4")
+    assert figure.axes[0].get_xlabel() == "value in conv 4"
+    assert "Values of conv 4 lie in" in plots.alt_text(figure)
 
 
 def test_an_unknown_observer_is_refused():

@@ -73,3 +73,39 @@ def few_bits():
 def peers():
     """Writes the records of the peers and of calibration into a folder."""
     return write_peers
+
+
+def write_deployment(folder) -> None:
+    """The records that the tables of fusion and runtimes and the kit's line read."""
+    fused = {"fusion_speedup": figure(1.25, "×", low=1.1, high=1.4, target="≥ 1.15")}
+    fused["traffic_prediction_error"] = figure(0.4, "", low=0.2, high=0.6, target="≤ 0.3", note="why", met=False)
+    fused["student_32_folded"] = figure(1.5, "×", low=1.4, high=1.6)
+    faster = {"value": 7.0, "low": 6.5, "high": 7.5, "n": 60, "unit": "×"}
+    rows = [
+        {
+            "network": "teacher",
+            "row": name,
+            "version": "1.2",
+            "agreement": {"value": 1.0 if ratio is None else 0.998},
+            "times": {pace: {"ms": 2.5, "faster_than_eager": ratio} for pace in ("back to back", "30 a second")},
+        }
+        for name, ratio in (("torch float32", None), ("onnxruntime int8", faster))
+    ]
+    timed = {"best_over_eager_teacher": figure(7.0, "×", low=6.5, high=7.5, target="≥ 3")}
+    timed["session_overhead"] = figure(0.7, "%", low=0.1, high=1.3, target="≤ 3")
+    kit = {"kit_mb": figure(9.63, "MB"), "build_seconds": figure(49.4, "s")}
+    kit |= {"models_correct_emulated": figure(7, ""), "models_total": figure(7, "")}
+    absent = {"litert": "it is not installed; pip install …"}
+    for name, content, more in (
+        ("fusion", fused, {}),
+        ("runtimes", timed, {"rows": rows, "absent": absent}),
+        ("edge_kit", kit, {"python36": "passed"}),
+    ):
+        recorded = {"command": "c", "date": "2026-01-02", "figures": content, **more}
+        (folder / f"{name}.json").write_text(json.dumps(recorded), encoding="utf-8")
+
+
+@pytest.fixture
+def deployment():
+    """Writes the records of fusion, runtimes and the kit into a folder."""
+    return write_deployment

@@ -73,7 +73,7 @@ def in_integers() -> dict:
 
 
 @pytest.fixture
-def place(tmp_path, few_bits, peers):
+def place(tmp_path, few_bits, peers, deployment):
     """README with empty marks, no picture, and two recorded main jobs; the keyword arguments of ``readme.write``."""
     for key in ("rendered", "gtsrb"):
         content = {
@@ -119,8 +119,10 @@ def place(tmp_path, few_bits, peers):
     (tmp_path / "integer_engine.json").write_text(json.dumps(recorded), encoding="utf-8")
     few_bits(tmp_path)
     peers(tmp_path)
+    deployment(tmp_path)
     names = ("figures", "speeds", "picture", "ledger", "official", "distillation", "pruning", "chapters")
     names += ("quantization", "integers", "peers", "calibration", "post_training", "aware_training", "doctor")
+    names += ("fusion", "runtimes", "kit")
     marks = "\n\nprose\n\n".join(f"<!-- {n} -->\n\n<!-- /{n} -->" for n in names)
     (tmp_path / "README.md").write_text(f"# Title\n\n{marks}\n\nend\n", encoding="utf-8")
     return {"readme": tmp_path / "README.md", "picture": tmp_path / "docs" / "journey.png", "results": tmp_path}

@@ -60,7 +60,7 @@ def test_the_file_computes_what_the_simulation_says_up_to_a_code_in_few_places(c
     found, expected = run_session(open_session(path), images.numpy()), float_bias_logits(network, images).numpy()
     step = float(network.activations[network.graph.output].scale)
     assert np.abs(found - expected).max() <= 4 * step
-    assert np.median(np.abs(found - expected)) <= step
+    assert np.median(np.abs(found - expected)) <= step / 10  # rounded logits would lie a quarter of a step off
 
 
 def test_the_shipped_network_gives_the_simulations_classes(tmp_path):
@@ -81,6 +81,9 @@ def test_every_scale_is_around_zero_and_weights_and_biases_stay_floats(case):
     zeros = {node.input[2] for node in pairs}
     assert all(constants[name].dtype == np.int8 and not constants[name].any() for name in zeros)
     assert {values.dtype for name, values in constants.items() if name not in zeros} == {np.dtype(np.float32)}
+    restored = {node.output[0] for node in pairs if node.op_type == "DequantizeLinear"}
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert all(node.input[1] in restored and node.input[2] in constants for node in weighted)
     made = {node.output[0] for node in pairs if node.op_type == "QuantizeLinear"}
     assert all(node.input[0] in made for node in pairs if node.op_type == "DequantizeLinear")
 

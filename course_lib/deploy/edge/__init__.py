@@ -8,7 +8,7 @@ from course_lib.deploy.edge.board import Progress
 from course_lib.deploy.edge.boards import BOARDS, Board, Documented, find_board
 from course_lib.deploy.edge.guard import require_portable
 from course_lib.deploy.edge.imports import import_results
-from course_lib.deploy.edge.kit import LARGEST_MB, CNetworkFile, OnnxNetwork, build_kit
+from course_lib.deploy.edge.kit import LARGEST_MB, CNetworkFile, OnnxNetwork, build_kit, require_place
 from course_lib.deploy.edge.manifest import FORMAT, KitModel, Manifest, Scores, Tolerance, read_manifest
 from course_lib.deploy.edge.prediction import LayerPrediction, Prediction, compare, predict, predict_kit, sources
 from course_lib.deploy.edge.remote import run_kit
@@ -38,6 +38,7 @@ __all__ = [
     "predict_kit",
     "read_manifest",
     "read_results",
+    "require_place",
     "require_portable",
     "run_kit",
     "sources",

@@ -141,6 +141,15 @@ def _check(out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile |
         raise ValueError(f"images must be (N, C, H, W), uint8, N ≥ 1, got {images.dtype} {images.shape}")
     for network in networks:
         require_portable(network.path, tensorrt="tensorrt" in network.runtimes)
+    require_place(out)
+
+
+def require_place(out: str | Path) -> None:
+    """Raise unless a kit may be written to this folder: ask before a minute of work.
+
+    Raises: CourseError: it holds other things, a file is in the way, or the disk is full or may not be written.
+    """
+    out = Path(out)
     if out.is_dir() and any(out.iterdir()):
         _require_nothing_else(out)
     elif out.exists() and not out.is_dir():

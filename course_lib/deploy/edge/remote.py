@@ -66,29 +66,32 @@ def run_kit(
         arguments: for the benchmark, such as ("--threads", "2"); ``--out`` and ``--resume`` are set here.
         ssh_options: more arguments for ssh, such as ("-p", "2222").
         say: is called with each ``Progress``.
-        patience_s: seconds without a link before giving up. poll_s: between two looks at the log.
+        patience_s, poll_s: seconds without a link before giving up, and between two looks at the log.
     Returns: ``out``.
-    Raises: ValueError: host, folder or arguments that cannot be meant. CourseError: what is to be mended: this kit, the
-        link, the board's disk or Python, the set-up, the run, or results of another kit. KeyboardInterrupt: says that
-        the run goes on.
+    Raises: ValueError: host, folder or arguments that cannot be meant. CourseError: whatever is to be mended.
+        KeyboardInterrupt: says that the run goes on.
     """
     _check(folder, arguments)
     out, own = user_path(out), read_kit(kit)
     require_writable(out.parent)
-    again = _command(kit, host, folder)
     with Link(host, ssh_options) as link:
-        board = Board(link, folder, say, patience_s=patience_s, again=again)
+        board = Board(link, folder, say, patience_s=patience_s, again=_command(kit, host, folder))
         try:
-            board.connect()
-            _start_or_attach(board, own, list(arguments))
-            job, said = _watch(board, own, poll_s)
-            content = _fetch(board, own, said)
-            with atomic_path(out) as part:
-                part.write_bytes(content)
-            board.ask("fetched", id=job["id"])
+            _work(board, own, list(arguments), out, poll_s)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"What was started on the board goes on; {again} shows it again") from None
+            raise KeyboardInterrupt(f"What was started on the board goes on; {board.again} shows it again") from None
     return out
+
+
+def _work(board: Board, kit: Kit, arguments: list[str], out: Path, poll_s: float) -> None:
+    """Connect, copy, run, fetch; the results count as fetched once they lie here."""
+    board.connect()
+    _start_or_attach(board, kit, arguments)
+    job, said = _watch(board, kit, poll_s)
+    content = _fetch(board, kit, said)
+    with atomic_path(out) as part:
+        part.write_bytes(content)
+    board.ask("fetched", id=job["id"])
 
 
 def _check(folder: str, arguments: Sequence[str]) -> None:
@@ -112,8 +115,8 @@ def _start_or_attach(board: Board, kit: Kit, arguments: list[str]) -> None:
     if job is not None and job["alive"]:
         _attach(board, job, same, arguments)
         return
-    same = same and job["arguments"] == arguments
-    if same and _ended_well(job) and not job["fetched"]:
+    same = job is not None and same and job["arguments"] == arguments
+    if job is not None and same and _ended_well(job) and not job["fetched"]:
         board.say(Progress("run", "a run that ended meanwhile: its results are fetched"))
         return
     sent = copy_files(kit.files, board, here)

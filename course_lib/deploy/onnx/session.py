@@ -67,6 +67,8 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
     """
     value = session.get_inputs()[0]
     fixed = value.shape[0] if isinstance(value.shape[0], int) else None
+    if len(images) == fixed or (fixed is None and len(images) <= batch_size):  # one call, and nothing around it
+        return np.asarray(session.run(None, {value.name: np.ascontiguousarray(images)})[0])
     size, parts = fixed or batch_size, []
     for start in range(0, len(images), size):
         some = np.ascontiguousarray(images[start : start + size])

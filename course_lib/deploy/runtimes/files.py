@@ -105,6 +105,6 @@ def torch_predict(model: nn.Module, threads: int, memory_format: torch.memory_fo
         if get() != threads:
             put(threads)
         with mode():
-            return model(read(require(images, requirements="CW")).contiguous(memory_format=memory_format)).numpy()
+            return model(read(require(images, requirements=["C", "W"])).contiguous(memory_format=memory_format)).numpy()
 
     return predict

@@ -21,9 +21,9 @@ ex = Exercise(
         "min(those, key=the sum of their noises), as a list.",
     ],
     explanation="""
-        Giving bits step by step to the layer that gains most for a byte needs far fewer sums, and gets stuck where
-        small layers have spent what a large one needs. `bits_for_budget` is exact for many layers, too: layer by layer
-        it keeps only choices that no other one beats in bytes and noise.
+        Giving bits step by step to the layer that gains most for a byte needs far fewer sums, and can get
+        stuck: small layers have spent what a large one needs. `bits_for_budget` is exact for many layers, too: layer by
+        layer it keeps only choices that no other one beats in bytes and noise.
     """,
 )
 
@@ -32,9 +32,9 @@ ex = Exercise(
 def best_bits(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
     """For each layer the column of its choice, a list of L integers: the least sum of noise that fits.
 
-    noise: (L, K), float64, and sizes: (L, K), int64, of each layer at each of K numbers of bits, from the fewest to the
-    most; L ≤ 5, K ≤ 4. The sum of the chosen sizes must be ≤ budget; at least one choice fits, and no other
-    one has the least sum, too.
+    noise: (L, K), float64, and sizes: (L, K), int64, of each layer at each of K numbers of bits; L ≤ 5, K ≤ 4. Sizes
+    need not grow along a row. The sum of the chosen sizes must be ≤ budget; at least one choice fits, and no other one
+    has the least sum, too.
     """
     return _least(noise, sizes, budget, sum)
 
@@ -97,14 +97,40 @@ def not_monotone() -> Question:
     return _of([[5, 1, 2.2], [4, 3.5, 0.7], [8, 6, 2.9]], [[2, 3, 4], [4, 6, 8], [6, 9, 12]], 19)
 
 
-@ex.case("the sum counts, not the noisiest layer, and not the squares: that layer gains little")
+@ex.case("the sum counts, not the noisiest layer: that layer gains little")
 def sum_not_largest() -> Question:
     return _of([[10, 9], [4, 1], [5, 2.5]], [[10, 25], [10, 20], [10, 25]], 55)
 
 
+@ex.case("nor is the noisiest layer the one to begin with: 10 + 1 is less than 9 + 6")
+def not_the_noisiest() -> Question:
+    return _of([[10, 9], [6, 1]], [[2, 4], [2, 4]], 6)
+
+
+@ex.case("not the squares: 7 + 1 is less than 5 + 4")
+def not_squares() -> Question:
+    return _of([[7, 5], [4, 1]], [[2, 4], [2, 4]], 6)
+
+
+@ex.case("not the roots: 5 + 4 is less than 9 + 1")
+def not_roots() -> Question:
+    return _of([[9, 5], [4, 1]], [[2, 4], [2, 4]], 6)
+
+
+@ex.case("five layers and four columns: the last of each matters")
+def five_layers() -> Question:
+    noise = [[9, 5, 3, 2.5], [8, 4, 3.5, 3], [6, 5, 4, 0.5], [7, 3, 2, 1.5], [20, 12, 6, 0.25]]
+    return _of(noise, [[2, 3, 4, 8], [4, 6, 8, 16], [2, 3, 4, 8], [6, 9, 12, 24], [2, 3, 4, 8]], 31)
+
+
+@ex.case("sizes that do not grow along a row: behind a column that does not fit comes one that does")
+def falling_sizes() -> Question:
+    return _of([[9, 1, 4], [3, 5, 0.5]], [[2, 9, 3], [4, 2, 3]], 6)
+
+
 @ex.inputs
 def random_table(rng: np.random.Generator) -> Question:
-    layers, columns = int(rng.integers(2, 5)), int(rng.integers(2, 4))
+    layers, columns = int(rng.integers(2, 6)), int(rng.integers(2, 5))
     noise = np.sort(rng.uniform(0.1, 20, (layers, columns)), 1)[:, ::-1].round(3)
     sizes = rng.integers(5, 40, (layers, 1)) * np.arange(2, 2 + columns)
     least, most = int(sizes[:, 0].sum()), int(sizes[:, -1].sum())
@@ -164,6 +190,57 @@ def next_column(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
 @ex.mistake("A choice of exactly the budget fits: ≤, not <.")
 def strictly_below(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
     return _least(noise, sizes, budget - 1, sum)
+
+
+@ex.mistake("You made the sum of the squares least. Noises, which are squares already, are added as they are.")
+def squares(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return _least(noise, sizes, budget, lambda values: sum(value**2 for value in values))
+
+
+@ex.mistake("You made the sum of the square roots least. Noises add up, their roots do not.")
+def roots(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return _least(noise, sizes, budget, lambda values: sum(value**0.5 for value in values))
+
+
+@ex.mistake("You try the first three columns alone. There may be four: range(K), with K = noise.shape[1].")
+def three_columns(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return best_bits(noise[:, :3], sizes[:, :3], budget)
+
+
+@ex.mistake("You choose for the first four layers alone. There may be five: repeat=L, with L = len(noise).")
+def four_layers(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return best_bits(noise[:4], sizes[:4], budget)
+
+
+@ex.mistake("You leave a row off at its first column over the budget. Sizes need not grow: a later one may fit.")
+def left_off(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    def rest(i: int, left: int) -> tuple[float, list[int]]:
+        if i == len(noise):
+            return 0.0, []
+        found = [(float("inf"), [0] * (len(noise) - i))]
+        for k in range(noise.shape[1]):
+            if sizes[i, k] > left:
+                break
+            cost, columns = rest(i + 1, left - int(sizes[i, k]))
+            found.append((cost + float(noise[i, k]), [k, *columns]))
+        return min(found)
+
+    return rest(0, budget)[1]
+
+
+@ex.mistake("Your columns are counted from 1. Asked are places in a row, which begin at 0.")
+def from_1(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return [column + 1 for column in best_bits(noise, sizes, budget)]
+
+
+@ex.mistake("You returned numbers of bits. Asked is each layer's column, counted from 0.")
+def bits_returned(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return [column + 2 for column in best_bits(noise, sizes, budget)]
+
+
+@ex.mistake("You returned the chosen sizes. Asked is each layer's column, counted from 0.")
+def sizes_returned(noise: np.ndarray, sizes: np.ndarray, budget: int) -> list[int]:
+    return _values(sizes, best_bits(noise, sizes, budget))
 
 
 @ex.mistake("You made the noisiest layer's noise least. Asked is the least sum.")

@@ -102,6 +102,31 @@ def five() -> Question:
     return _drawn(3, 5, 6, 0.25)
 
 
+@ex.case("codes beyond 127, and below −127: none is clipped")
+def large_codes() -> Question:
+    return _of([150.4, -140.45, 3.4], 1.0, [[1, -1, 2], [2, -1, 1], [1, -2, 1]])
+
+
+@ex.case("steps of a quarter: an error is scale · q − w, not q − w")
+def scale_in_the_cost() -> Question:
+    return _of([0.6, 0.35, -0.1], 0.25, [[1, 1, 2], [2, 1, 1], [1, 2, 1]])
+
+
+@ex.case("nine weights: 512 ways")
+def nine() -> Question:
+    return _drawn(4, 9, 12)
+
+
+@ex.case("ten weights: 1,024 ways")
+def ten() -> Question:
+    return _drawn(5, 10, 12)
+
+
+@ex.case("ten weights, in steps of a quarter")
+def ten_again() -> Question:
+    return _drawn(6, 10, 14, 0.25)
+
+
 def _drawn(seed: int, count: int, inputs: int, scale: float = 0.5) -> Question:
     rng = np.random.default_rng(seed)
     return rng.normal(0, 1, count).round(2), scale, rng.normal(0.8, 1, (inputs, count)).round(1)
@@ -109,7 +134,7 @@ def _drawn(seed: int, count: int, inputs: int, scale: float = 0.5) -> Question:
 
 @ex.inputs
 def random_weights(rng: np.random.Generator) -> Question:
-    count = int(rng.integers(2, 6))
+    count = int(rng.integers(2, 8))
     return rng.normal(0, 1, count).round(3), 0.5, rng.normal(0.8, 1, (int(rng.integers(3, 6)), count)).round(2)
 
 
@@ -151,6 +176,33 @@ def mean_first(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
 @ex.mistake("Your cost does not look at x: it adds the errors of the weights as they are.")
 def without_x(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
     return _least(weights, scale, lambda error: error.sum() ** 2)
+
+
+@ex.mistake("Your cost is of q − w. The output of codes is x @ (scale · q): multiply by the scale before you compare.")
+def scale_forgotten(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
+    return min(_choices(weights, scale), key=lambda q: np.mean((x @ (q - weights)) ** 2)).astype(np.int64)
+
+
+@ex.mistake("You clip the codes to −7 … 7. Here no code is clipped.")
+def clipped_to_7(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
+    return _clipped(weights, scale, x, 7)
+
+
+@ex.mistake("You clip the codes to −127 … 127. Here no code is clipped.")
+def clipped_to_127(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
+    return _clipped(weights, scale, x, 127)
+
+
+def _clipped(weights: np.ndarray, scale: float, x: np.ndarray, most: int) -> np.ndarray:
+    found = [codes.clip(-most, most) for codes in _choices(weights, scale)]
+    return min(found, key=lambda q: np.mean((x @ (scale * q - weights)) ** 2)).astype(np.int64)
+
+
+@ex.mistake("You try both ways for the first weights alone, and round the rest to nearest: repeat=K, for all of them.")
+def first_five(weights: np.ndarray, scale: float, x: np.ndarray) -> np.ndarray:
+    nearest_rest = np.rint(weights[5:] / scale)
+    found = [np.concatenate([codes, nearest_rest]) for codes in _choices(weights[:5], scale)]
+    return min(found, key=lambda q: np.mean((x @ (scale * q - weights)) ** 2)).astype(np.int64)
 
 
 @ex.mistake("A weight that a code holds exactly has two choices as well: floor(w / scale) and that plus 1, not ceil.")

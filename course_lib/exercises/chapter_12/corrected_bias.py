@@ -109,6 +109,11 @@ def positions_summed(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray,
     return bias - (restored - weight) @ x.sum((2, 3)).mean(0)
 
 
+@ex.mistake("Images are summed, and only positions averaged. E[x] is the mean over both.")
+def images_summed(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return bias - (restored - weight) @ x.mean((2, 3)).sum(0)
+
+
 @ex.mistake("You averaged over the first image alone. All images count.")
 def first_image(bias: np.ndarray, weight: np.ndarray, restored: np.ndarray, x: np.ndarray) -> np.ndarray:
     return bias - (restored - weight) @ x[0].mean((1, 2))

@@ -13,7 +13,7 @@ PREDICTIONS = (
     ),
     Choice(
         "12.p2",
-        "Noise in the logits with learned roundings / with each weight rounded to the nearest of its 4-bit codes",
+        "Noise in the logits with learned roundings / with plain nearest, weights in 4 bits",
         {"a": (1.0, inf), "b": (0.5, 1.0), "c": (0.0, 0.5)},
         "×",
     ),

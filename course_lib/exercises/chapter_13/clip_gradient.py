@@ -21,7 +21,7 @@ ex = Exercise(
     ],
     explanation="""
         Values inside say nothing about α: only those that are clipped do, up or down as the loss wants their y larger
-        or smaller. λ·α² is a steady pull down; λ decides how much is clipped. LSQ needs no such term. The library:
+        or smaller. λ·α² pulls down with 2·λ·α; λ decides how much is clipped. LSQ needs no such term. The library:
         `LearnedClip`.
     """,
 )
@@ -29,10 +29,10 @@ ex = Exercise(
 
 @ex.reference
 def clip_gradient(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
-    """The derivative by α, a number, of L + decay·α², where L reads PACT's y = round(clip(x, 0, α) / s)·s.
+    """The derivative by α, a number, of L + decay·α², where L reads PACT's y = round(clip(x, 0, α) / S)·S.
 
-    gradient, of the shape of x, is ∂L/∂y. Rounding to steps of s is taken for the identity, so that y counts as
-    clip(x, 0, α); a value x ≥ α counts as clipped.
+    S = α / Q_P. gradient, of the shape of x, is ∂L/∂y. Rounding to steps of S is taken for the identity, so that y
+    counts as clip(x, 0, α); a value x ≥ α counts as clipped.
     """
     return (gradient * (x >= alpha)).sum() + 2 * decay * alpha
 
@@ -57,14 +57,19 @@ def small() -> Question:
     return torch.tensor([0.2, -0.7, 0.6, 0.3]), 0.5, torch.tensor([3.0, -4.0, 2.0, 1.0]), 0.01
 
 
-@ex.case("a value just below α is not clipped")
+@ex.case("values just below α are not clipped")
 def just_below() -> Question:
-    return torch.tensor([1.999, 1.99, 2.5]), 2.0, torch.tensor([4.0, 2.0, 1.0]), 0.1
+    return torch.tensor([1.99998, 1.99, 2.5]), 2.0, torch.tensor([4.0, 2.0, 1.0]), 0.1
 
 
 @ex.case("gradients that cancel")
 def cancel() -> Question:
     return torch.tensor([2.0, 3.0, 0.4, 0.6]), 1.0, torch.tensor([1.0, -1.0, 2.0, 2.0]), 0.25
+
+
+@ex.case("a result of more than two digits")
+def digits() -> Question:
+    return torch.tensor([0.7, 1.3, -0.2]), 1.25, torch.tensor([0.5, 0.1234, 1.0]), 0.0123
 
 
 @ex.inputs
@@ -97,6 +102,16 @@ def no_alpha(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
 @ex.mistake("You subtracted 2·λ·α. You are asked for a gradient; the step against it comes later.")
 def decay_subtracted(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
     return (gradient * (x >= alpha)).sum() - 2 * decay * alpha
+
+
+@ex.mistake("Everything has the wrong sign. You are asked for the gradient; the step against it comes later.")
+def all_turned(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
+    return -clip_gradient(x, alpha, gradient, decay)
+
+
+@ex.mistake("You added 2·λ·α for each value. λ·α² stands in the loss once.")
+def decay_for_each(x: Tensor, alpha: float, gradient: Tensor, decay: float) -> Tensor:
+    return (gradient * (x >= alpha) + 2 * decay * alpha).sum()
 
 
 @ex.mistake("A value that is α itself counts as clipped here: x ≥ α.")

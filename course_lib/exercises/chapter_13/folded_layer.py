@@ -73,9 +73,16 @@ def convolution() -> Question:
     return w, b, gamma, beta, torch.tensor([1.0, 2.0]), torch.tensor([0.99, 3.99]), 0.01
 
 
+@ex.case("a Conv1d, (2, 3, 2): three axes")
+def one_dimension() -> Question:
+    w = torch.tensor([[[1.0, -2.0], [0.5, 3.0], [-1.0, 0.25]], [[2.0, 0.3], [-0.7, 1.0], [4.0, -3.0]]])
+    b, gamma, beta = torch.tensor([0.4, -1.0]), torch.tensor([0.5, 2.0]), torch.tensor([-0.2, 0.6])
+    return w, b, gamma, beta, torch.tensor([0.3, -0.8]), torch.tensor([0.24, 1.43]), 0.01
+
+
 @ex.inputs
 def random_layer(rng: np.random.Generator) -> Question:
-    shape = [(3, 2), (2, 3), (2, 2, 1, 2)][int(rng.integers(3))]
+    shape = [(3, 2), (2, 3), (2, 2, 3), (2, 2, 1, 2)][int(rng.integers(4))]
     parts = [rng.normal(0, 1, shape)] + [rng.normal(0, 1, shape[0]) for _ in range(4)]
     parts.append(rng.uniform(0.05, 4, shape[0]))
     w, b, gamma, beta, mean, variance = (torch.tensor(part.round(2), dtype=torch.float32) for part in parts)
@@ -106,6 +113,13 @@ def difference_turned(
 @ex.mistake("ε is missing under the root: with a small variance the factor is too large.")
 def no_epsilon(w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float) -> Answer:
     return _with(gamma / variance.sqrt(), w, b, beta, mean)
+
+
+@ex.mistake("Your ε is 1e-5 whatever is asked for. It is an argument: BatchNorms differ in it.")
+def epsilon_fixed(
+    w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float
+) -> Answer:
+    return fold(w, b, gamma, beta, mean, variance, 1e-5)
 
 
 @ex.mistake("ε stands behind the root. It is added to the variance, under it.")
@@ -176,6 +190,13 @@ def last_axis(w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, varian
     folded, bias = fold(w, b, gamma, beta, mean, variance, epsilon)
     factor = _factor(gamma, variance, epsilon)
     return (w * factor if w.shape[-1] == len(factor) else folded), bias
+
+
+@ex.mistake("These are the weights alone. Asked are two: (weights, bias).")
+def weights_alone(
+    w: Parts, b: Parts, gamma: Parts, beta: Parts, mean: Parts, variance: Parts, epsilon: float
+) -> Tensor:
+    return fold(w, b, gamma, beta, mean, variance, epsilon)[0]
 
 
 @ex.mistake("Right numbers, wrong order: first the weights, then the bias.")

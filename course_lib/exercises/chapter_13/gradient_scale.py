@@ -72,6 +72,21 @@ def square() -> Question:
     return [6, 6], "channel", 4
 
 
+@ex.case("a Conv1d, a step for each channel: n = 3 · 5")
+def one_dimension() -> Question:
+    return [4, 3, 5], "channel", 3
+
+
+@ex.case("sequences of 4 numbers, 3 channels: n = 12")
+def sequences() -> Question:
+    return [2, 3, 4], "activations", 4
+
+
+@ex.case("all weights of a Conv1d together")
+def all_of_one_dimension() -> Question:
+    return [2, 3, 5], "layer", 4
+
+
 @ex.case("all weights of a convolution together, two bits")
 def layer() -> Question:
     return [2, 3, 1, 1], "layer", 2
@@ -79,7 +94,7 @@ def layer() -> Question:
 
 @ex.inputs
 def random_shape(rng: np.random.Generator) -> Question:
-    shape = [int(n) for n in rng.integers(2, 9, int(rng.choice([2, 4])))]
+    shape = [int(n) for n in rng.integers(2, 9, int(rng.choice([2, 3, 4])))]
     return shape, str(rng.choice(["activations", "layer", "channel"])), int(rng.integers(2, 9))
 
 
@@ -130,6 +145,19 @@ def all_channels(shape: Sequence[int], kind: str, bits: int) -> float:
     return 1 / math.sqrt(n * _reach(kind, bits))
 
 
+@ex.mistake("You counted all values of shape whatever the kind. An image, or a channel, has a part of them.")
+def all_values(shape: Sequence[int], kind: str, bits: int) -> float:
+    return 1 / math.sqrt(math.prod(shape) * _reach(kind, bits))
+
+
+@ex.mistake(
+    "With a step for each channel you took n = C_out, the number of steps. n counts the weights that share one."
+)
+def channels_for_count(shape: Sequence[int], kind: str, bits: int) -> float:
+    n = shape[0] if kind == "channel" else _count(shape, kind)
+    return 1 / math.sqrt(n * _reach(kind, bits))
+
+
 @ex.mistake("With one step for the layer, n counts all its weights, not one channel's.")
 def one_channel(shape: Sequence[int], kind: str, bits: int) -> float:
     n = math.prod(shape[1:]) if kind == "layer" else _count(shape, kind)
@@ -149,6 +177,12 @@ def signed_activations(shape: Sequence[int], kind: str, bits: int) -> float:
 @ex.mistake("You took 2^(b−1) for the weights' Q_P. That code does not exist: it is 2^(b−1) − 1.")
 def one_too_many(shape: Sequence[int], kind: str, bits: int) -> float:
     more = 0 if kind == "activations" else 1
+    return 1 / math.sqrt(_count(shape, kind) * (_reach(kind, bits) + more))
+
+
+@ex.mistake("You took 2^b for the activations' Q_P. That code does not exist: it is 2^b − 1.")
+def one_too_many_for_activations(shape: Sequence[int], kind: str, bits: int) -> float:
+    more = 1 if kind == "activations" else 0
     return 1 / math.sqrt(_count(shape, kind) * (_reach(kind, bits) + more))
 
 

@@ -31,7 +31,7 @@ ex = Exercise(
 
 @ex.reference
 def step_gradient(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
-    """∂L/∂step, a number, where L reads x̂ = step · clip(round(x / step), low, high).
+    """∂L/∂step, a number, where L reads x̂ = step · clip(round(x / step), low, high); halves to even.
 
     gradient, of the shape of x, is ∂L/∂x̂. Rounding is taken for the identity when differentiating, nothing else is: a
     value with x / step ≤ low or ≥ high counts as clipped. No factor g.
@@ -65,6 +65,11 @@ def at_the_ends() -> Question:
 @ex.case("x rounds to an end, but is not clipped: it lies inside")
 def nearly_an_end() -> Question:
     return torch.tensor([1.4, -0.9, 1.7]), 0.5, -2, 3, torch.tensor([1.0, 1.0, 10.0])
+
+
+@ex.case("a little beyond an end: round(x / step) is the end still, but x / step is clipped")
+def just_beyond() -> Question:
+    return torch.tensor([1.6, -1.2, 1.9]), 0.5, -2, 3, torch.tensor([1.0, 3.0, 10.0])
 
 
 @ex.case("unsigned codes: below 0 the step has no say")
@@ -158,6 +163,41 @@ def rounded_reaches(x: Tensor, step: float, low: int, high: int, gradient: Tenso
     codes = v.round()
     by_step = torch.where(codes <= low, torch.full_like(v, low), codes - v)
     return _sum(gradient, torch.where(codes >= high, torch.full_like(v, high), by_step))
+
+
+@ex.mistake(
+    "Your mask is that of (2), on round(v): half a step beyond an end still counts as inside. Asked is v = x / step "
+    "itself: v ≤ low or ≥ high counts as clipped."
+)
+def mask_after_rounding(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
+    v = x / step
+    codes = v.round()
+    by_step = torch.where(codes < low, torch.full_like(v, low), codes - v)
+    return _sum(gradient, torch.where(codes > high, torch.full_like(v, high), by_step))
+
+
+@ex.mistake("You did not divide by the step: v is x / step, in codes.")
+def not_divided(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
+    return _sum(gradient, _by_step(x, low, high))
+
+
+@ex.mistake("Everything has the wrong sign. You are asked for the gradient; the step against it comes later.")
+def all_turned(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
+    return -step_gradient(x, step, low, high, gradient)
+
+
+@ex.mistake("You rounded halves up. Asked is to the even code, as torch.round does.")
+def halves_up(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
+    v = x / step
+    inside = (v > low) & (v < high)
+    return _sum(gradient, torch.where(inside, torch.floor(v + 0.5) - v, _by_step(v, low, high)))
+
+
+@ex.mistake("You rounded halves away from zero. Asked is to the even code, as torch.round does.")
+def halves_away(x: Tensor, step: float, low: int, high: int, gradient: Tensor) -> Tensor:
+    v = x / step
+    inside = (v > low) & (v < high)
+    return _sum(gradient, torch.where(inside, v.sign() * torch.floor(v.abs() + 0.5) - v, _by_step(v, low, high)))
 
 
 @ex.mistake("You compared x with the codes. Divide by the step first.")

@@ -151,6 +151,8 @@ def _text(value: Any, digits: int | None, elements: int, depth: int) -> str:
 def _array_text(value: torch.Tensor | np.ndarray, digits: int, elements: int) -> str:
     kind = "tensor" if isinstance(value, torch.Tensor) else "array"
     array = as_array(value)
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)  # its own shortest text is 2.3 for 2.30078
     if array.ndim == 0:
         return f"{array.item():.{digits}g}" if array.dtype.kind == "f" else repr(array.item())
     if array.size <= elements:

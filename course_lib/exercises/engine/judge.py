@@ -190,9 +190,12 @@ class _Judgement:
         return said == complaint.text
 
     def _wrong_part(self, at: int) -> Any:
-        """The index or key of the first wrong value; None unless both results are alike tuples, lists or dicts."""
+        """The index or key of the first wrong value; None unless both results are alike tuples, lists or dicts.
+
+        Of an answer that changes its arguments no single value counts: the change may be what made it wrong.
+        """
         value, tolerance = self.replies[at].value, self.exercise.tolerance
-        if self.exercise.compare is None or self.replies[at].outcome.error:
+        if self.exercise.compare is None or self.replies[at].outcome.error or self.replies[at].change:
             return None
         expected = self.bench.expected(self.cases[at]).value
         if isinstance(expected, tuple | list) and isinstance(value, tuple | list) and len(expected) == len(value):

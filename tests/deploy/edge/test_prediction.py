@@ -25,6 +25,8 @@ def test_a_layer_takes_what_the_slower_of_arithmetic_and_memory_takes():
     light = predict(layer(1, 51_200_000), nano, "tensorrt", precision="fp16")  # 2 of 4 bytes move
     assert light.ms == pytest.approx(1.0)
     assert (heavy.memory_bound, light.memory_bound) == (0, 1)
+    both = predict(layer(236_000_000, 25_600_000), nano, "tensorrt", precision="fp16")
+    assert (both.layers[0].memory_ms, both.ms) == (pytest.approx(0.5), pytest.approx(1.0))
     assert light.compute_ms < 1e-5
 
 

@@ -59,6 +59,11 @@ def test_two_values_that_differ_never_look_the_same(one, other):
     assert describe_two(1.0, 1.0000001) == ("1", "1.0000001")
 
 
+def test_a_half_float_shows_the_number_it_is():
+    one, other = describe_two(np.array([0.5 + 1.8]), np.array([2.3], np.float16))
+    assert (one, other) == ("array([2.3])", "array([2.30078])")
+
+
 def test_two_values_with_the_same_text_show_their_kinds():
     assert describe_two(np.float64(2.5), 2.5) == ("2.5 (float64 of float64)", "2.5 (float)")
 

@@ -389,6 +389,22 @@ def test_a_changed_argument_comes_before_the_wrong_value_that_it_made(example):
     assert "your function changes its argument x" in judge(example(), sorting).message
 
 
+def test_an_answer_that_changes_its_arguments_is_not_taken_for_a_mistake_in_one_of_its_values(example):
+    def sorting(x, factor):
+        x.copy_(x.sort().values)
+        return x[0], x[0]
+
+    pair = example(
+        reference=lambda x, factor: (x[0], x[1]),
+        mistakes=[Mistake(lambda x, factor: (x.min(), x[0]), "The first, not the least.")],
+        alternatives=[lambda x, factor: [x[0], x[1]]],
+        examples=[(torch.tensor([3.0, 2.0]), 1.0)],
+    )
+    message = judge(pair, sorting).message
+    assert message.startswith("Case 1")
+    assert "your function changes its argument x" in message
+
+
 def test_a_crash_inside_a_rule_is_reported_as_the_crash_it_is(example):
     def far(fn, x, factor):
         return None if torch.isfinite(torch.as_tensor(fn(1e38 * x, factor))) else "it overflows"

@@ -143,7 +143,7 @@ def run(request, handle):
                 status.update(run_step(step, request["kit"], log, handle), step=step["name"])
                 if status["returncode"] != 0:
                     break
-            status["out_of_memory"] = before is not None and out_of_memory_kills() > before
+            status["out_of_memory"] = before is not None and before < (out_of_memory_kills() or 0)
     except Exception as error:
         status["text"] = str(error)
     finally:

@@ -284,9 +284,8 @@ def call_times(call, options):
 # ---- ONNX Runtime --------------------------------------------------------------------------------------------------
 
 
-def run_onnxruntime(model, manifest, options):
-    """Fields of an ONNX model's row."""
-    import numpy
+def open_onnx(model, options):
+    """A session with the provider asked for, or its error; what ONNX Runtime falls back on stands in its providers."""
     import onnxruntime
 
     if options.provider not in onnxruntime.get_available_providers():
@@ -296,8 +295,16 @@ def run_onnxruntime(model, manifest, options):
     settings.intra_op_num_threads, settings.inter_op_num_threads = options.threads, 1
     settings.log_severity_level = 3
     wanted = [options.provider] + ([CPU] if options.provider != CPU else [])
+    return onnxruntime.InferenceSession(os.path.join(HERE, model["file"]), settings, providers=wanted)
+
+
+def run_onnxruntime(model, manifest, options):
+    """Fields of an ONNX model's row."""
+    import numpy
+    import onnxruntime
+
     start = time.perf_counter()
-    session = onnxruntime.InferenceSession(os.path.join(HERE, model["file"]), settings, providers=wanted)
+    session = open_onnx(model, options)
     load_ms = (time.perf_counter() - start) * 1e3
     given = numpy.load(os.path.join(HERE, manifest["inputs"]["npz"]))
     count = min(options.images or len(given["images"]), len(given["images"]))
@@ -423,6 +430,16 @@ def trtexec_flags(version, precision, workspace_mb):
     return flags + {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8"]}[precision]
 
 
+def trtexec_shapes(batch, most, shape):
+    """Which batches the engine must take: one image up to all of the kit's, fastest at the batch that is timed.
+
+    >>> trtexec_shapes(1, 64, "3x32x32")[::2]
+    ['--minShapes=images:1x3x32x32', '--maxShapes=images:64x3x32x32']
+    """
+    sizes = (("min", 1), ("opt", batch), ("max", most))
+    return ["--{}Shapes=images:{}x{}".format(end, count, shape) for end, count in sizes]
+
+
 def parse_trtexec(text):
     """GPU Compute Time in ms, as trtexec prints it: min, max, mean, median and what percentiles it gives.
 
@@ -502,11 +519,10 @@ def run_tensorrt(model, manifest, options):
     work = tempfile.mkdtemp(dir=os.path.join(HERE, "work"))
     try:
         engine, times = os.path.join(work, "engine"), os.path.join(work, "times.json")
-        shape, images = "x".join(str(size) for size in manifest["inputs"]["shape"]), manifest["inputs"]["count"]
+        shape = "x".join(str(size) for size in manifest["inputs"]["shape"])
         command = [tool, "--onnx=" + os.path.join(HERE, model["file"]), "--saveEngine=" + engine]
         command += trtexec_flags(version, model["precision"], options.workspace)
-        command += ["--{}Shapes=images:{}x{}".format(end, n, shape) for end, n in (("min", 1), ("opt", options.batch))]
-        command += ["--maxShapes=images:{}x{}".format(images, shape)]
+        command += trtexec_shapes(options.batch, manifest["inputs"]["count"], shape)
         timing = ["--shapes=images:{}x{}".format(options.batch, shape), "--warmUp=500", "--exportTimes=" + times]
         text = run_trtexec(command + timing + ["--duration=10"])
         told_ms, ready = parse_trtexec(text), ENGINE_READY.search(text)
