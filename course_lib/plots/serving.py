@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from course_lib.measure import three_digits
 from course_lib.measure.serving import largest_batch, oldest_wait_ms
@@ -22,7 +23,7 @@ def batch_figure(curves: Mapping[str, Mapping[int, float]], lines: Mapping[str, 
     Args: curves: name → batch → ms of a call; lines: the same names → (a, b).
     """
     figure, (left, right) = new_figure(9.0, 3.8, columns=2)
-    parts = []
+    ticks, parts = sorted({batch for curve in curves.values() for batch in curve}), []
     for i, (name, curve) in enumerate(curves.items()):
         batches, ms = np.array(list(curve), float), np.array(list(curve.values()), float)
         fine = np.geomspace(batches.min(), batches.max(), 60)
@@ -36,10 +37,11 @@ def batch_figure(curves: Mapping[str, Mapping[int, float]], lines: Mapping[str, 
             f"{three_digits(ms[-1])} ms and {rate[-1]:.0f} images/s at batch {batches[-1]:g}"
         )
     for axes, words in ((left, "time of a call, ms"), (right, "images a second")):
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
         axes.set_yscale("log")
-        plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
+        axes.set_xticks(ticks, [f"{batch:g}" for batch in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("images in a call")
         axes.set_ylabel(words)
     left.set_title("A larger batch takes longer")
@@ -66,17 +68,18 @@ def deadline_figure(lines: Mapping[str, Line], rate: float, deadline_ms: float, 
         waits = [oldest_wait_ms(int(batch), a, b, rate) for batch in batches]
         best = largest_batch(a, b, deadline_ms, rate)
         label = f"{name}: at most {best}" if best else f"{name}: none is in time"
-        axes.plot(batches, waits, MARKERS[i], color=COLOURS[i], markersize=4, markevery=(i, 2), label=label)
+        style = {"linewidth": 1, "marker": MARKERS[i], "markersize": 4, "color": COLOURS[i]}
+        axes.plot(batches, waits, label=label, **style)
         parts.append(label)
     axes.axhline(deadline_ms, color="#000000", linestyle="--", linewidth=1)
-    axes.annotate("deadline", (most, deadline_ms), (0, 4), textcoords="offset points", ha="right")
+    axes.annotate("deadline", (0.3, deadline_ms), (0, 4), textcoords="offset points")
     axes.set_ylim(0, 2 * deadline_ms)
     axes.set_xlim(0, most + 1)
     axes.set_xlabel("images in a call")
     axes.set_ylabel("first image waits for its answer, ms")
     pace = "all images are there" if rate == inf else f"{rate:g} images arrive a second"
     axes.set_title(f"{pace}, deadline {deadline_ms:g} ms")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=len(lines) + 1)
     return finish(figure, alt=f"Wait of a batch's first image; {pace}, deadline {deadline_ms:g} ms. {'; '.join(parts)}.")
 
 

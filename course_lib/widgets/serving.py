@@ -14,7 +14,7 @@ RATES = {"all are there": inf, "30 a second": 30.0, "300 a second": 300.0, "3000
 
 
 def deadline_explorer(
-    lines: Mapping[str, tuple[float, float]], deadline_ms: int = 100, rate: str = "30 a second"
+    lines: Mapping[str, tuple[float, float]], deadline_ms: int = 40, rate: str = "300 a second"
 ) -> ipywidgets.VBox:
     """``deadline_figure`` over measured lines, with controls for arrivals, deadline and a slower processor.
 
