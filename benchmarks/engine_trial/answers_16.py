@@ -178,3 +178,4 @@ FAULTS: Answers = {
         name for name in faults(a, b, ratio, aa) if name != "few calls" or a["calls"] + b["calls"] < 30
     ],
 }
+WRONG = {"16.1": LINE, "16.2": TIMES, "16.3": AGREEMENT, "16.4": WAITS, "16.5": FAULTS}

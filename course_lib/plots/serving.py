@@ -80,7 +80,9 @@ def deadline_figure(lines: Mapping[str, Line], rate: float, deadline_ms: float, 
     pace = "all images are there" if rate == inf else f"{rate:g} images arrive a second"
     axes.set_title(f"{pace}, deadline {deadline_ms:g} ms")
     figure.legend(loc="outside lower center", ncols=len(lines) + 1)
-    return finish(figure, alt=f"Wait of a batch's first image; {pace}, deadline {deadline_ms:g} ms. {'; '.join(parts)}.")
+    return finish(
+        figure, alt=f"Wait of a batch's first image; {pace}, deadline {deadline_ms:g} ms. {'; '.join(parts)}."
+    )
 
 
 @styled

@@ -188,9 +188,9 @@ claim("The frozen branch shows on no dark image, and on all images it is wrong b
 
 # %%
 claim("A tolerance of 1e-4 passes the right export and refuses the other three; at least one of those "
-      "keeps the class of 98 images in 100.",
+      "keeps the class of 95 images in 100.",
       [name for name, found in errors.items() if found["all"][1] < 1e-4] == ["right"]
-      and max(found["all"][0] for name, found in errors.items() if name != "right") > 0.98)
+      and max(found["all"][0] for name, found in errors.items() if name != "right") > 0.95)
 
 # %% [markdown]
 # (In train mode, BatchNorm uses mean and variance of the images at hand: one image, here.) So compare *logits*, not classes, and on images of every kind that will come. What tolerance? An export may add the same numbers in another order. In float32 that costs about 1e-6; a wrong constant costs 1e-3 and more; 1e-4 lies between. `export_onnx` makes this comparison, on random images, before it keeps a file. It cannot know which kinds of images you have.

@@ -78,9 +78,7 @@ def test_a_first_image_before_zero_does_not_wait():
     assert waiting_times([], []).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("arrivals", "services"), [([1, 0], [1, 1]), ([0, 1], [1]), ([0, 1], [1, -1]), ([[0]], [[1]])]
-)
+@pytest.mark.parametrize(("arrivals", "services"), [([1, 0], [1, 1]), ([0, 1], [1]), ([0, 1], [1, -1]), ([[0]], [[1]])])
 def test_arrivals_out_of_order_and_wrong_services_are_refused(arrivals, services):
     with pytest.raises(ValueError, match="ascend"):
         waiting_times(arrivals, services)

@@ -205,7 +205,9 @@ def any_of_ties(found: np.ndarray, expected: np.ndarray) -> Answer:
     return float((same & ~nan).mean()), agreement(found, expected)[1]
 
 
-@ex.mistake("You took the largest logit of each class over the images (axis 0). A class is chosen for each image: axis 1.")
+@ex.mistake(
+    "You took the largest logit of each class over the images (axis 0). A class is chosen for each image: axis 1."
+)
 def wrong_axis(found: np.ndarray, expected: np.ndarray) -> Answer:
     nan = (np.isnan(found) | np.isnan(expected)).any(0)
     return float(((found.argmax(0) == expected.argmax(0)) & ~nan).mean()), agreement(found, expected)[1]

@@ -109,7 +109,9 @@ def mean_for_median(times_ms: Sequence[float], batch: int, warmup: int) -> Answe
     return _changed(times_ms, batch, warmup, 0, float(_kept(times_ms, warmup).mean()))
 
 
-@ex.mistake("Your throughput is batch over the *median*. Images per second is images over time, and slow calls take it.")
+@ex.mistake(
+    "Your throughput is batch over the *median*. Images per second is images over time, and slow calls take it."
+)
 def throughput_of_median(times_ms: Sequence[float], batch: int, warmup: int) -> Answer:
     value = 1000 * batch / float(np.median(_kept(times_ms, warmup)))
     return _changed(times_ms, batch, warmup, 2, value)

@@ -32,7 +32,7 @@ ex = Exercise(
 
 @ex.reference
 def largest_batch(batches: Sequence[int], times_ms: Sequence[float], deadline_ms: float) -> Answer:
-    """(a, b, B): the least-squares line t(B) = a + b·B through all points, and the largest whole B with t(B) ≤ deadline.
+    """(a, b, B): the least-squares line t(B) = a + b·B through all points; the largest whole B with t(B) ≤ deadline.
 
     B is 0 if one image is late already. B may lie beyond the batches that were measured. b is positive.
     """
