@@ -79,7 +79,7 @@ def deadline_figure(lines: Mapping[str, Line], rate: float, deadline_ms: float, 
     axes.set_ylabel("first image waits for its answer, ms")
     pace = "all images are there" if rate == inf else f"{rate:g} images arrive a second"
     axes.set_title(f"{pace}, deadline {deadline_ms:g} ms")
-    figure.legend(loc="outside lower center", ncols=len(lines) + 1)
+    axes.legend(loc="lower right")
     return finish(
         figure, alt=f"Wait of a batch's first image; {pace}, deadline {deadline_ms:g} ms. {'; '.join(parts)}."
     )

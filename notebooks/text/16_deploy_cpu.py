@@ -761,7 +761,8 @@ int8 = {pace: measure.ratio_text(report.ratio("float32", "U8S8"))
 fastest = [min((row for row in tails), key=lambda row: tails[row][i].p50) for i in range(2)]
 display(Markdown(f"""
 1. A right export differs by {errors["right"]["all"][1]:.0e} of the largest logit. Train mode costs
-   {errors["train mode"]["all"][1]:.0e}; another ε {errors["another ε in BatchNorm"]["all"][1]:.0e}, and it keeps
+   {errors["train mode"]["all"][1]:.0e}; another ε
+   {errors["another ε in BatchNorm"]["all"][1]:.0e}, and it keeps
    {100 * errors["another ε in BatchNorm"]["all"][0]:.0f} % of the classes: compare logits.
 2. Two threads make the pruned network {measure.ratio_text(two_threads)} times faster, the teacher
    {measure.ratio_text(ways["teacher"].ratio("1 thread", "2 threads"))}.
