@@ -59,7 +59,7 @@ def prediction(network: str, batch: int, found: list[Session]) -> dict[str, Meas
         value, low, high = (round(float(v), 3) for v in (np.median(errors), errors[0], errors[-1]))
         figure = Measurement(value, "", len(found), words, low, high, f"≤ {ERROR}" if headline else None)
         figures[name] = figure.explained(
-            "the operators do not run at the bandwidth of a triad: BatchNorm's kernel computes more than it moves"
+            "within a network these operators take longer than alone: their own rates and call times miss by as much"
         )
     return figures
 

@@ -110,7 +110,8 @@ class FusedConvolution(nn.Module):
 
     def _packed_weight(self) -> Tensor:
         """The weights as the kernel reads them, packed anew when they have moved or changed."""
-        now = self.weight.data_ptr(), self.weight._version
+        # An inference tensor (a network copied under inference_mode) counts no changes, and allows none elsewhere.
+        now = self.weight.data_ptr(), 0 if self.weight.is_inference() else self.weight._version
         if self._packed is None or self._packed_from != now:
             pack: Any = torch.ops.mkldnn._reorder_convolution_weight
             with torch.no_grad():
