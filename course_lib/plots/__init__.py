@@ -51,6 +51,7 @@ from course_lib.plots.quantization import bits_figure, channel_ranges_figure, cl
 from course_lib.plots.ranges import chosen_range_figure, draws_figure, ends_figure, observers_figure, shifts_figure
 from course_lib.plots.relations import points_figure, similarity_figure
 from course_lib.plots.roofline import roofline_figure
+from course_lib.plots.serving import batch_figure, cadences_figure, deadline_figure, queue_figure
 from course_lib.plots.signs import answer_figure, picture_grid, top_answers_figure
 from course_lib.plots.slices import confusion_figure, slice_figure
 from course_lib.plots.splits import selection_figure, split_figure
@@ -71,9 +72,11 @@ __all__ = [
     "answer_figure",
     "attention_figure",
     "bandwidth_figure",
+    "batch_figure",
     "bits_figure",
     "board_roofs_figure",
     "budget_figure",
+    "cadences_figure",
     "channel_ranges_figure",
     "chosen_range_figure",
     "clip_figure",
@@ -83,6 +86,7 @@ __all__ = [
     "coverage_figure",
     "criteria_figure",
     "cut_figure",
+    "deadline_figure",
     "distribution_figure",
     "draws_figure",
     "drift_figure",
@@ -113,6 +117,7 @@ __all__ = [
     "predicted_times_figure",
     "pruning_losses_figure",
     "push_figure",
+    "queue_figure",
     "recorded_figure",
     "regimes_figure",
     "reliability_figure",

@@ -16,6 +16,7 @@ from course_lib.widgets.ranges import range_explorer, range_figure
 from course_lib.widgets.relations import relations_explorer, relations_figure
 from course_lib.widgets.roofline import layer_roofline_figure, roofline_explorer
 from course_lib.widgets.ruler import ruler_explorer
+from course_lib.widgets.serving import deadline_explorer
 from course_lib.widgets.signs import sign_explorer
 from course_lib.widgets.steps import step_explorer
 from course_lib.widgets.temperature import temperature_explorer
@@ -31,6 +32,7 @@ __all__ = [
     "board_prediction_figure",
     "budget_explorer",
     "channel_cut_explorer",
+    "deadline_explorer",
     "divergence_explorer",
     "figure_panel",
     "layer_roofline_figure",

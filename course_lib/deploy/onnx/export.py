@@ -13,8 +13,9 @@ Names count: a small network's INT8 file is one tenth names such as "/features/f
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def export_onnx(
     """
     path = Path(path)
     with eval_mode(model), atomic_path(path) as part:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_log():
             warnings.simplefilter("ignore", DeprecationWarning)  # dynamo=False is deprecated, and needed
             torch.onnx.export(
                 model,
@@ -69,6 +70,17 @@ def export_onnx(
         if not error <= tolerance:
             raise ValueError(f"ONNX Runtime and PyTorch differ by {error:.2e}, more than {tolerance:.2e}")
     return path
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Where the exporter fails it prints the whole graph, beside raising, and has no working switch for it."""
+    log = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *parts: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = log
 
 
 def _folding(folded: bool) -> dict[str, Any]:

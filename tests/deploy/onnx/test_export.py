@@ -151,3 +151,15 @@ def test_a_graph_with_branches_is_not_renamed(tmp_path):
 def test_the_default_provider_is_the_cpu(exported):
     assert open_session(exported).get_providers() == ["CPUExecutionProvider"]
     assert "CPUExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def test_an_operator_that_cannot_be_exported_raises_and_prints_no_graph(tmp_path, capfd):
+    class Inverted(torch.nn.Module):
+        def forward(self, images):
+            return torch.linalg.svdvals(images.flatten(2)).flatten(1)
+
+    log = torch._C._jit_onnx_log
+    with pytest.raises(torch.onnx.errors.UnsupportedOperatorError, match="svd"):
+        export_onnx(Inverted(), tmp_path / "inverted.onnx")
+    assert capfd.readouterr().out == ""
+    assert torch._C._jit_onnx_log is log
