@@ -11,7 +11,7 @@
 # * refuse a result that looks like a measurement and is none;
 # * set a prediction beside a measurement, and say what each is worth.
 #
-# **Before:** chapters [01](01_measuring.ipynb) (latency, roofline), [10](10_affine_quantization.ipynb) (scales, zero points), [11](11_integer_arithmetic.ipynb) (integer arithmetic), 16 (shipping on a CPU). **Time:** 110 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
+# **Before:** chapters [01](01_measuring.ipynb) (latency, roofline), [10](10_affine_quantization.ipynb) (scales, zero points), [11](11_integer_arithmetic.ipynb) (integer arithmetic), [16](16_deploy_cpu.ipynb) (shipping on a CPU). **Time:** 110 min to work through; the cells take about 1 min on 2 quiet cores. Symbols: [notation](../docs/notation.md).
 #
 # **Nobody has measured a board for this page.** What it says of a Jetson is documented or predicted, and marked so. What it measures, it measures on the CPU under this notebook.
 
