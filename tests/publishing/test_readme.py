@@ -148,7 +148,7 @@ def test_written_parts_agree_and_a_second_writing_changes_nothing(place):
     readme.write(**place)
     assert place["readme"].read_text(encoding="utf-8") == before
     assert before.startswith("# Title")
-    assert before.count("\nprose\n") == 14
+    assert before.count("\nprose\n") == 17
     assert before.endswith("\nend\n")
 
 
