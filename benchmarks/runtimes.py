@@ -143,7 +143,7 @@ def opened(subject: Subject, int8: Path, absent: dict[str, str]) -> dict[str, Lo
     found: dict[str, Loaded] = {}
     plan = [(name, "float32", subject.model) for name in FLOAT] + [(name, "int8", int8) for name in INTEGER]
     plan = [one for one in plan if one[0] not in absent]
-    plan.insert(2, ("torch", "float32, channels last", subject.model))
+    plan.insert(1, ("torch", "float32, channels last", subject.model))
     for runtime, words, model in plan:
         try:
             last = "channels" in words
