@@ -29,7 +29,7 @@ from typing import Any
 from course_lib.deploy.edge.board import Board, Progress, Say
 from course_lib.deploy.edge.copying import copy_files
 from course_lib.deploy.edge.kit_files import Kit, read_kit
-from course_lib.deploy.edge.link import Link
+from course_lib.deploy.edge.link import Link, check_host
 from course_lib.deploy.edge.results import parse_results
 from course_lib.errors import CourseError
 from course_lib.storage.files import atomic_path, require_writable, user_path
@@ -71,6 +71,7 @@ def run_kit(
     Raises: ValueError: host, folder or arguments that cannot be meant. CourseError: whatever is to be mended.
         KeyboardInterrupt: says that the run goes on.
     """
+    check_host(host)
     _check(folder, arguments)
     out, own = user_path(out), read_kit(kit)
     require_writable(out.parent)

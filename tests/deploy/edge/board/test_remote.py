@@ -262,6 +262,7 @@ def run_apart(board: Board, kit: Path) -> tuple[multiprocessing.Process, Path]:
 
     def client() -> None:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited "ignore"
         try:
             board.run(kit)
         except KeyboardInterrupt as error:
