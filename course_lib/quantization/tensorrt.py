@@ -19,33 +19,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib.deploy.onnx import IR_VERSION, OPSET, open_session, shorten_names
 from course_lib.quantization.affine import Affine, Codes, dequantize, from_range, quantize
 from course_lib.quantization.calibrated import QuantizedNetwork, observe, quantize_network
-from course_lib.quantization.graph import (
-    INPUT,
-    Add,
-    Concat,
-    Convolution,
-    Flatten,
-    GlobalAverage,
-    Layer,
-    LayerGraph,
-    Linear,
-    Weighted,
-    layer_graph,
-)
+from course_lib.quantization.graph import INPUT, Flatten, Layer, LayerGraph, Weighted, layer_graph
 from course_lib.quantization.observers import MinMax, Observer
-from course_lib.storage.files import atomic_path
-
-if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+from course_lib.quantization.qdq_nodes import NodeWriter, float_output, save
 
 SIGNED = Codes(8, restricted=True)
 """−127 … 127: of weights and activations."""
@@ -115,48 +98,29 @@ def export_tensorrt(
         ValueError: a scale with a zero point or unsigned codes, or a layer that has no form here.
         CourseError: the folder cannot be written.
     """
-    import onnx
-    from onnx import TensorProto, helper
-
     writer = _Writer(network)
     for layer in network.graph.layers:
         writer.layer(layer)
-    images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *input_shape[1:]])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
-    graph = helper.make_graph(writer.nodes, "quantized", [images], [logits], writer.tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    model = onnx.shape_inference.infer_shapes(model)
-    onnx.checker.check_model(model)
-    with atomic_path(path) as part:
-        onnx.save(model, part)
-        shorten_names(part)
-        open_session(part)
-    return Path(path)
+    return save(writer.model(input_shape, [float_output("logits")]), path)
 
 
-class _Writer:
-    """Collects nodes and constants; ``ready`` names the tensor that readers of a layer take."""
+class _Writer(NodeWriter):
+    """``ready`` names the tensor that readers of a layer take."""
 
     def __init__(self, network: QuantizedNetwork):
-        self.network = network
-        self.nodes: list[NodeProto] = []
-        self.tensors: list[TensorProto] = []
+        super().__init__(network)
         self.ready = {INPUT: self._pair(INPUT, INPUT, network.activations[INPUT])}
 
     def layer(self, layer: Layer) -> None:
         """One operator, its ReLU, and the pair behind it."""
         name, last = layer.name, layer.name == self.network.graph.output
         inputs = [self.ready[source] for source in layer.inputs]
-        operator, attributes = _operator(layer)
         if isinstance(layer, Weighted):
-            self._constant(f"{name}:weight", layer.weight.numpy())
-            self._constant(f"{name}:bias", layer.bias.numpy())
+            self.constant(f"{name}:weight", layer.weight.numpy())
+            self.constant(f"{name}:bias", layer.bias.numpy())
             inputs += [self._pair(f"{name}:weight", f"{name}:weight", self.network.weights[name]), f"{name}:bias"]
-        relu = getattr(layer, "relu", False)
         result = "logits" if last else name
-        self._node(operator, inputs, [f"{name}:sum" if relu else result], **attributes)
-        if relu:
-            self._node("Relu", [f"{name}:sum"], [result])
+        self.operator(layer, inputs, result, rounded=not last)
         if last or isinstance(layer, Flatten):
             self.ready[name] = result
         else:
@@ -167,37 +131,9 @@ class _Writer:
         if not affine.codes.signed or affine.codes.bits != 8 or bool(affine.zero_point.any()):
             raise ValueError(f"TensorRT wants signed 8-bit codes with the zero point 0, {name} has {affine.codes}")
         axis = {} if affine.axis is None else {"axis": affine.axis}
-        self._constant(f"{name}:scale", affine.scale.numpy())
-        self._constant(f"{name}:zero", np.zeros(tuple(affine.scale.shape), np.int8))
+        self.constant(f"{name}:scale", affine.scale.numpy())
+        self.constant(f"{name}:zero", np.zeros(tuple(affine.scale.shape), np.int8))
         scales = [f"{name}:scale", f"{name}:zero"]
-        self._node("QuantizeLinear", [source, *scales], [f"{name}:codes"], **axis)
-        self._node("DequantizeLinear", [f"{name}:codes", *scales], [f"{name}:float"], **axis)
+        self.node("QuantizeLinear", [source, *scales], [f"{name}:codes"], **axis)
+        self.node("DequantizeLinear", [f"{name}:codes", *scales], [f"{name}:float"], **axis)
         return f"{name}:float"
-
-    def _node(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:
-        from onnx import helper
-
-        node = helper.make_node(operator, inputs, outputs, name=outputs[0])
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self.nodes.append(node)
-
-    def _constant(self, name: str, values: np.ndarray) -> None:
-        from onnx import numpy_helper
-
-        self.tensors.append(numpy_helper.from_array(np.array(values, order="C"), name))
-
-
-def _operator(layer: Layer) -> tuple[str, dict[str, object]]:
-    """A layer's ONNX operator and its attributes."""
-    if isinstance(layer, Convolution):
-        return "Conv", {"strides": layer.stride, "pads": [*layer.padding, *layer.padding], "group": layer.groups}
-    known: dict[type[Layer], tuple[str, dict[str, object]]] = {
-        Linear: ("Gemm", {"transB": 1}),
-        Add: ("Add", {}),
-        Concat: ("Concat", {"axis": 1}),
-        GlobalAverage: ("GlobalAveragePool", {}),
-        Flatten: ("Flatten", {"axis": 1}),
-    }
-    if type(layer) not in known:
-        raise ValueError(f"no ONNX form is known for {type(layer).__name__} ({layer.name})")
-    return known[type(layer)]

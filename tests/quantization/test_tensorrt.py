@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +15,7 @@ from course_lib.data.rendered import render_split
 from course_lib.deploy.onnx import open_session, run_session
 from course_lib.models import checkpoints, sign_student
 from course_lib.models.signs import SignTeacher
-from course_lib.quantization import Codes
+from course_lib.quantization import Codes, from_range
 from course_lib.quantization.calibrated import quantize_network, simulated_logits
 from course_lib.quantization.tensorrt import SIGNED, export_tensorrt, float_bias_logits, quantize_symmetric
 
@@ -109,3 +111,33 @@ def test_a_network_with_zero_points_is_refused(tmp_path):
     with pytest.raises(ValueError, match="zero point 0, images has"):
         export_tensorrt(network, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+class Capped(nn.Module):
+    """A convolution with ReLU6 whose sums reach far beyond 6, and a last layer that ends in one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 5)
+        self.stem.weight.data *= 20
+        self.head.weight.data *= 20
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu6(self.head(nn.functional.relu6(self.stem(x)).flatten(1)))
+
+
+@pytest.mark.parametrize("highest", [6.0, 9.0])
+def test_relu6_ends_at_six_also_where_codes_go_further_and_where_nothing_is_rounded(tmp_path, highest):
+    images = noise((3, 8, 8))
+    network = quantize_symmetric(Capped().eval(), images)
+    wide = from_range(torch.tensor(0.0), torch.tensor(highest), SIGNED, symmetric=True)
+    names = [layer.name for layer in network.graph.layers if getattr(layer, "ceiling", None) or "flatten" in layer.name]
+    assert len(names) == 3
+    network = replace(network, activations={**network.activations, **dict.fromkeys(names, wide)})
+    expected = float_bias_logits(network, images).numpy()
+    path = export_tensorrt(network, tmp_path / "m.onnx", input_shape=(1, 3, 8, 8))
+    found = run_session(open_session(path), images.numpy())
+    assert expected.max() == 6
+    assert found.max() == 6
+    assert np.abs(found - expected).max() < 0.5
