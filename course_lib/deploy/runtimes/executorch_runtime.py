@@ -7,9 +7,6 @@ process.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.deploy.runtimes.files import converted, existing, require_same_answers
+from course_lib.deploy.runtimes.files import converted, existing, quiet, require_same_answers
 from course_lib.deploy.runtimes.loaded import Loaded, Predict, Request, machines_instructions, opened, require_same
 from course_lib.deploy.runtimes.operators import named_operators
 from course_lib.models import eval_mode
@@ -57,24 +54,12 @@ def load_executorch(model: nn.Module | str | Path, request: Request) -> Loaded:
 
 def _convert(model: nn.Module, shape: tuple[int, ...]) -> bytes:
     """The content of the .pte file."""
-    with _silence(), eval_mode(model), named_operators("ExecuTorch"):
+    with quiet(), eval_mode(model), named_operators("ExecuTorch"):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # pyright: ignore[reportMissingImports]
         from executorch.exir import to_edge_transform_and_lower  # pyright: ignore[reportMissingImports]
 
         program = torch.export.export(model, (torch.zeros(shape),))
         return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch().buffer
-
-
-@contextlib.contextmanager
-def _silence():
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _set_threads(threads: int) -> None:
@@ -89,14 +74,16 @@ def _set_threads(threads: int) -> None:
 def _start(content: bytes) -> tuple[Any, Predict]:
     from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
 
-    method = Runtime.get().load_program(content).load_method("forward")
-    return method, _predict(method)
+    program = Runtime.get().load_program(content)
+    method = program.load_method("forward")
+    return method, _predict(program, method)
 
 
-def _predict(method: Any) -> Predict:
+def _predict(program: Any, method: Any) -> Predict:
     execute, read, contiguous = method.execute, torch.from_numpy, np.ascontiguousarray
 
-    def predict(images: np.ndarray) -> np.ndarray:
+    def predict(images: np.ndarray, _owner: Any = program) -> np.ndarray:
+        # A method reads the memory of its program, which must live as long: else it reads what was freed.
         return execute([read(contiguous(images))])[0].numpy()
 
     return predict

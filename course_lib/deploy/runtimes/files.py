@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,19 @@ def converted(content: bytes, request: Request) -> bytes:
         with atomic_path(request.keep) as part:
             part.write_bytes(content)
     return content
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep a converter's warnings and log lines off the screen; errors still come."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def weights_bytes(model: nn.Module) -> int:

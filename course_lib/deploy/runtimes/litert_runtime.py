@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.deploy.runtimes.files import converted, existing, require_same_answers
+from course_lib.deploy.runtimes.files import converted, existing, quiet, require_same_answers
 from course_lib.deploy.runtimes.loaded import Loaded, Predict, Request, machines_instructions, opened
 from course_lib.deploy.runtimes.onnx_runtime import precision_words
 from course_lib.deploy.runtimes.operators import named_operators
@@ -79,15 +77,8 @@ def _convert(model: nn.Module, shape: tuple[int, ...]) -> bytes:
 
 @contextlib.contextmanager
 def _silence():
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(io.StringIO()):
-                yield
-    finally:
-        logging.disable(before)
+    with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def _input_shape(content: bytes) -> tuple[int, ...]:

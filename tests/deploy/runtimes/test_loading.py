@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import onnx.parser
 import pytest
@@ -233,3 +235,15 @@ def test_a_network_that_answers_otherwise_is_refused(model):
 
     with pytest.raises(CourseError, match="torch_fused and PyTorch differ by"):
         load(model, "torch_fused", input_shape=SHAPE, fuse=other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_lives_on_when_everything_else_of_its_opening_has_gone(name, model):
+    if name in ("torch_fused", "torch_compile") or not HERE[name].available:
+        pytest.skip(HERE[name].reason or "as torch")
+    found = load(model, name, input_shape=SHAPE)
+    before = found(images())
+    gc.collect()
+    filled = [bytes([number]) * found.bytes for number in range(100)]  # writes over what was freed
+    assert np.array_equal(found(images()), before)
+    assert len(filled) == 100
