@@ -6,14 +6,13 @@ layers were merged into QLinearConv, QGemm, … runs in 8 bits, and one whose pa
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from course_lib.deploy.onnx import deployable_bytes, open_session, read_model
+from course_lib.deploy.onnx import deployable_bytes, open_session, optimized_graph, read_model
 from course_lib.deploy.runtimes.files import onnx_file
 from course_lib.deploy.runtimes.loaded import Loaded, Predict, Request, machines_instructions, opened, require_same
 from course_lib.deploy.runtimes.operators import named_operators
@@ -98,16 +97,9 @@ def input_shape(path: Path, default: tuple[int, ...]) -> tuple[int, ...]:
 
 def executed_precision(path: Path) -> str:
     """In what ONNX Runtime executes a file's layers with weights: "int8", "float32", or how many of them in "int8"."""
-    import onnx
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, 1
-        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
-        onnxruntime.InferenceSession(str(path), options, providers=[CPU])
-        graph = onnx.load(options.optimized_model_filepath).graph
-    kinds = Counter(node.op_type for node in graph.node)
+    kinds: Counter[str] = Counter()
+    for kind, count in optimized_graph(path, "all").kinds.items():
+        kinds[kind.rpartition(":")[2]] += count  # without the domain
     return precision_words(sum(kinds[k] for k in _INTEGER), sum(kinds[k] for k in _FLOAT))
 
 
