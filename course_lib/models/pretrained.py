@@ -15,7 +15,6 @@ Sandler et al. 2018, arXiv:1801.04381. Weights: torchvision, "IMAGENET1K_V1", 71
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from torch import nn
 
 from course_lib.data import torchvision_compat  # noqa: F401  # before torchvision, for its effect
 from course_lib.errors import CourseError
+from course_lib.storage.files import sha256
 
 SIZE = 224
 """Pixels of its images, each way."""
@@ -56,7 +56,7 @@ def mobilenet_v2(weights: str | Path | None = None) -> nn.Sequential:
     return with_normalization(network).eval()
 
 
-def verified(path: str | Path, sha256: str = SHA256) -> Path:
+def verified(path: str | Path, expected: str = SHA256) -> Path:
     """The path, once the file's checksum is the known one; nothing of the file has been interpreted.
 
     Raises: CourseError: the file is missing, or another one; both sums are named.
@@ -64,11 +64,10 @@ def verified(path: str | Path, sha256: str = SHA256) -> Path:
     path = Path(path)
     if not path.is_file():
         raise CourseError("no such file of weights", path=path, mend=f"name the path of {FILE}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    found = sha256(path)
+    if found != expected:
         raise CourseError(
-            f"not the weights that are known here: SHA-256 {found} instead of {sha256}",
+            f"not the weights that are known here: SHA-256 {found} instead of {expected}",
             path=path,
             mend=f"bring torchvision's {FILE}; the file was not opened",
         )
