@@ -46,7 +46,10 @@ def import_results(path: str | Path, kit: str | Path, *, require_speed: bool = F
             f"no network ran ({reasons})", path=path, mend="mend the first, then course kit run user@board"
         )
     cadence, batch = _conditions(results)
-    rows = tuple(_row(row, built, results, cadence, batch) for row in _ordered(results, built))
+    rows = tuple(
+        _row(row, built, results, cadence, batch, first=not number)
+        for number, row in enumerate(_ordered(results, built))
+    )
     if require_speed and (without := [row for row in rows if row.refused]):
         said = "; ".join(f"{row.name}: {', '.join(row.refused)}" for row in without)
         raise CourseError(f"no claim about speed can be made ({said})", path=path, mend=_mend(without))
@@ -93,12 +96,12 @@ def _ordered(results: Results, kit: Kit) -> list[dict[str, Any]]:
     return sorted(results.rows, key=lambda row: names.index(row["name"]))
 
 
-def _row(row: dict[str, Any], kit: Kit, results: Results, cadence: Cadence, batch: int) -> Row:
+def _row(row: dict[str, Any], kit: Kit, results: Results, cadence: Cadence, batch: int, *, first: bool) -> Row:
     model = kit.manifest.model(row["name"])
     scores, refused = _scores(model, kit, results), results.refusals(row)
     if (row["cadence"], row["batch"]) != (cadence.name, batch):
         refused = (*refused, "other conditions")
-    first = model is kit.manifest.models[0] and row is _ordered(results, kit)[0]
+    first = first and model is kit.manifest.models[0]
     return Row(
         name=row_name(row),
         file=os.path.basename(row["file"]),

@@ -164,7 +164,7 @@ def _require_nothing_else(out: Path) -> None:
     mend = "give another folder, or move what is yours"
     if not (out / NAME).is_file():
         raise CourseError("the folder holds other things than a kit", path=out, mend=mend)
-    known = {*read_manifest(out, check=False).files, NAME}
+    known = {*read_manifest(out).files, NAME}
     others = [p.relative_to(out).as_posix() for p in sorted(out.rglob("*")) if p.is_file()]
     # In work lies what the script compiles anew at each run.
     if extra := [name for name in others if name not in known and not name.startswith("work/")]:

@@ -39,7 +39,7 @@ def read_kit(path: str | Path) -> Kit:
     """The kit in this folder. Raises: CourseError: no kit, or a file that is missing or altered."""
     folder = user_path(path)
     mend = f"build it again: course kit build {folder}"
-    manifest = read_manifest(folder, check=False)
+    manifest = read_manifest(folder)
     files = [_file(folder, name, entry, mend) for name, entry in sorted(manifest.files.items())]
     own = folder / NAME
     return Kit(folder, manifest, [*files, KitFile(NAME, own, own.stat().st_size, manifest.sha256)])

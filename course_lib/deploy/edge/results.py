@@ -16,13 +16,13 @@ fixed clocks (``sudo jetson_clocks``). A system that shows no clocks at all (a v
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib.deploy.edge.device.edge_bench import canonical_sha256 as results_sha256
 from course_lib.deploy.edge.manifest import FORMAT
 from course_lib.errors import CourseError
 from course_lib.storage.files import user_path
@@ -139,16 +139,6 @@ def parse_results(content: bytes, *, path: str | Path, mend: str) -> Results:
     if lacking := next(_lacking(found), None):
         raise CourseError(f"the results are incomplete ({lacking})", path=path, mend=mend)
     return Results(str(path), found)
-
-
-def results_sha256(content: dict[str, Any]) -> str:
-    """The checksum that ``content`` should carry: of its canonical JSON without the field itself.
-
-    >>> results_sha256({"b": 1, "a": "é", "sha256": "old"}) == results_sha256({"a": "é", "b": 1})
-    True
-    """
-    fields = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _lacking(found: dict[str, Any]) -> Iterator[str]:

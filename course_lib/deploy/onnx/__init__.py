@@ -1,7 +1,7 @@
 """ONNX and ONNX Runtime: export, sessions, counts and profiles of a file, and a file as a ledger's variant."""
 
-from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, onnx_counts
-from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx
+from course_lib.deploy.onnx.counts import OnnxCounts, deployable_bytes, images_input, onnx_counts
+from course_lib.deploy.onnx.export import IR_VERSION, OPSET, export_onnx, relative_error
 from course_lib.deploy.onnx.fusions import (
     LEVELS,
     FusionTable,
@@ -28,6 +28,7 @@ __all__ = [
     "deployable_bytes",
     "export_onnx",
     "fusion_table",
+    "images_input",
     "node_times_ms",
     "onnx_counts",
     "onnx_layers",
@@ -36,6 +37,7 @@ __all__ = [
     "open_session",
     "optimized_graph",
     "read_model",
+    "relative_error",
     "run_session",
     "shorten_names",
 ]

@@ -24,7 +24,7 @@ from course_lib.deploy.onnx.reading import MEND, read_model
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 _WEIGHT_INPUT = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "MatMulInteger": 1}
 _WEIGHT_INPUT |= {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
@@ -154,19 +154,28 @@ def _macs(model: ModelProto) -> int | None:
         x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
         if not (weight and x and y):
             return None
-        if "Conv" in node.op_type:  # weight (C_out, C_in/groups, k…), transposed (C_in, C_out/groups, k…)
-            total += prod(x if node.op_type == "ConvTranspose" else y) * prod(weight[1:])
-        else:
-            transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            total += prod(y) * (x[0] if transposed else x[-1])
-    images = shapes.get(_input_name(model), (1,))[0]
+        total += node_macs(node, x, weight, y)
+    images = shapes.get(images_input(model.graph).name, (1,))[0]
     return total // images
 
 
-def _input_name(model: ModelProto) -> str:
+def node_macs(node: NodeProto, x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...]) -> int:
+    """MACs of a convolution or matrix product from the shapes of its input, its weight and its output.
+
+    >>> import onnx.helper
+    >>> node_macs(onnx.helper.make_node("Conv", ["x", "w"], ["y"]), (1, 3, 8, 8), (16, 3, 3, 3), (1, 16, 8, 8))
+    27648
+    """
+    if "Conv" in node.op_type:  # weight (C_out, C_in/groups, k…), transposed (C_in, C_out/groups, k…)
+        return prod(x if node.op_type == "ConvTranspose" else y) * prod(weight[1:])
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return prod(y) * (x[0] if transposed else x[-1])
+
+
+def images_input(graph: GraphProto) -> ValueInfoProto:
     """The first input that is not a constant: the images."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return next(value.name for value in model.graph.input if value.name not in constants)
+    constants = {tensor.name for tensor in graph.initializer}
+    return next(value for value in graph.input if value.name not in constants)
 
 
 def tensor_shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:

@@ -106,5 +106,13 @@ def _disagreement(model: nn.Module, path: Path, input_shape: Sequence[int]) -> f
     images = torch.rand(4, *input_shape[1:], generator=generator)
     with torch.inference_mode():
         expected = model(images).numpy()
-    found = run_session(open_session(path), images.numpy())
-    return float(np.abs(found - expected).max() / max(1e-12, np.abs(expected).max()))
+    return relative_error(run_session(open_session(path), images.numpy()), expected)
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest |found − expected|, relative to the largest |expected|.
+
+    >>> relative_error(np.array([[1.0, 2.2]]), np.array([[1.0, 2.0]]))
+    0.10000000000000009
+    """
+    return float(np.abs(found - expected).max() / max(1e-12, float(np.abs(expected).max())))

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.deploy.onnx.counts import tensor_shapes
+from course_lib.deploy.onnx.counts import node_macs, tensor_shapes
 from course_lib.deploy.onnx.reading import MEND, read_model
 from course_lib.errors import CourseError
 from course_lib.measure import LayerCount
@@ -52,10 +52,5 @@ def onnx_layers(path: str | Path) -> dict[str, LayerCount]:
 def _count(name: str, node: NodeProto, shapes: Shapes) -> LayerCount:
     x, w, y = shapes[node.input[0]], shapes[node.input[1]], shapes[node.output[0]]
     bias = prod(shapes[node.input[2]]) if len(node.input) > 2 else 0
-    if "Conv" in node.op_type:  # weight (C_out, C_in/groups, k…), transposed (C_in, C_out/groups, k…)
-        macs = prod(x if node.op_type == "ConvTranspose" else y) * prod(w[1:])
-    else:
-        transposed = any(a.name == "transA" and a.i for a in node.attribute)
-        macs = prod(y) * (x[0] if transposed else x[-1])
-    weights = prod(w) + bias
+    weights, macs = prod(w) + bias, node_macs(node, x, w, y)
     return LayerCount(name, node.op_type, weights, macs, y, 4 * weights, 4 * (prod(x) + prod(y)))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.deploy.onnx import export_onnx
+from course_lib.deploy.onnx import export_onnx, relative_error
 from course_lib.deploy.runtimes.loaded import Loaded, Predict, Request
 from course_lib.deploy.runtimes.operators import named_operators
 from course_lib.errors import CourseError
@@ -100,15 +100,6 @@ def require_same_answers(model: nn.Module, loaded: Loaded, *, tolerance: float =
             f"{loaded.runtime} and PyTorch differ by {error:.2e} of the largest logit, more than {tolerance:.0e}",
             mend="report it to the runtime's authors, and use another runtime",
         )
-
-
-def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest |found − expected|, relative to the largest |expected|.
-
-    >>> relative_error(np.array([[1.0, 2.2]]), np.array([[1.0, 2.0]]))
-    0.10000000000000009
-    """
-    return float(np.abs(found - expected).max() / max(1e-12, float(np.abs(expected).max())))
 
 
 def torch_predict(model: nn.Module, threads: int, memory_format: torch.memory_format) -> Predict:

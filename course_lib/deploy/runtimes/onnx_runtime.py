@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from course_lib.deploy.onnx import deployable_bytes, open_session, optimized_graph, read_model
+from course_lib.deploy.onnx import deployable_bytes, images_input, open_session, optimized_graph, read_model
 from course_lib.deploy.runtimes.files import onnx_file
 from course_lib.deploy.runtimes.loaded import Loaded, Predict, Request, machines_instructions, opened, require_same
 from course_lib.deploy.runtimes.operators import named_operators
@@ -88,10 +88,8 @@ def input_shape(path: Path, default: tuple[int, ...]) -> tuple[int, ...]:
     ...     input_shape(Path(folder, "tiny.onnx"), (1, 3, 32, 32))
     (1, 3, 9, 32)
     """
-    graph = read_model(path, external=False).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    value = next(value for value in graph.input if value.name not in constants)
-    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    images = images_input(read_model(path, external=False).graph)
+    sizes = [dim.dim_value for dim in images.type.tensor_type.shape.dim]
     return tuple(own or given for own, given in zip(sizes, default, strict=False)) if sizes else default
 
 

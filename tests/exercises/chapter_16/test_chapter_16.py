@@ -6,7 +6,7 @@ from math import isinf
 
 import pytest
 
-from course_lib.deploy.runtimes.files import relative_error
+from course_lib.deploy.onnx import relative_error
 from course_lib.exercises.chapter_16.agreement import agreement
 from course_lib.exercises.chapter_16.faults_of_a_comparison import NAMES, faults, with_ifs
 from course_lib.exercises.chapter_16.latency_and_throughput import latency_and_throughput
