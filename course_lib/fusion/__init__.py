@@ -10,6 +10,7 @@ from course_lib.fusion.folding import (
     norm_of,
 )
 from course_lib.fusion.kernels import FusedConvolution, why_no_kernel
+from course_lib.fusion.overhead import call_overhead_us
 from course_lib.fusion.rewriting import Fusion, fuse
 from course_lib.fusion.traffic import Operator, Traffic, predicted_saving_ms, traffic
 
@@ -21,6 +22,7 @@ __all__ = [
     "Operator",
     "Rewrite",
     "Traffic",
+    "call_overhead_us",
     "fold_after",
     "fold_before",
     "fuse",

@@ -63,6 +63,11 @@ class Editor:
             return None
         return self.module.get_submodule(str(node.target))
 
+    def kind(self, node: Node) -> str:
+        """Of the module, function or method that a node calls."""
+        module = self.submodule(node)
+        return type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))
+
     def why_not(self, node: Node) -> str | None:
         """Why the module of this node must stay what it is; None if it may be replaced."""
         calls = sum(other.op == "call_module" and other.target == node.target for other in self.graph.nodes)

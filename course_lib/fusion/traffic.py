@@ -6,9 +6,10 @@ writes a whole activation, ReLU in place another time. What that should save is
 
     time saved = Σ calls removed × overhead of a call + bytes saved / bandwidth
 
-Both constants are measured, on this machine: the overhead with the same operators on a tensor of a few numbers
-(nothing to move), the bandwidth at the size that is moved. A 32×32×48 activation of 200 kB lies in the second cache
-and comes several times faster than main memory; a batch of 32 of them does not.
+Both constants are measured, on this machine: the overhead by ``call_overhead_us``, with the operators at their places
+in the network but on a tensor of a few numbers (nothing to move), the bandwidth at the size that is moved. A 32×32×48
+activation of 200 kB lies in the second cache and comes several times faster than main memory; a batch of 32 of them
+does not.
 
 What the model leaves out: caches between operators (the next one may find its input close by, at another bandwidth
 than the one assumed), arithmetic that does not hide behind the loads, copies that a library makes inside (packed
@@ -123,12 +124,8 @@ class _Counting(Interpreter):
             fresh = [y for y in outputs if self.editor.in_place(n) or _address(y) not in addresses]
             if fresh:
                 sizes = _bytes(inputs), _weights(self.editor.submodule(n)), _bytes(fresh)
-                self.rows.append(Operator(label(n), self._kind(n), *sizes))
+                self.rows.append(Operator(label(n), self.editor.kind(n), *sizes))
         return result
-
-    def _kind(self, node: Node) -> str:
-        module = self.editor.submodule(node)
-        return type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))
 
 
 def _address(x: Tensor) -> int:
