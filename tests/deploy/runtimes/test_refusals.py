@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.deploy.runtimes import NAMES, Loaded, availability, load, runtimes, unknown_operator
+from course_lib.deploy.onnx import open_session
+from course_lib.deploy.runtimes import NAMES, Loaded, availability, load, onnx_runtime, runtimes, unknown_operator
 from course_lib.deploy.runtimes import loading as loading_module
+from course_lib.deploy.runtimes.files import require_same_answers
 from course_lib.deploy.runtimes.loaded import opened
 from course_lib.deploy.runtimes.openvino_runtime import kernel_instructions
 from course_lib.environment import packages
@@ -200,3 +203,30 @@ def test_a_bare_call_is_the_runtimes_own(monkeypatch):
     found = load(tiny(), "onnxruntime", input_shape=SHAPE)
     x = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
     assert np.array_equal(found(x), found.predict(x))
+
+
+@pytest.mark.parametrize("spinning", [True, False])
+def test_whether_waiting_threads_keep_a_core_busy_is_told_to_onnx_runtime(monkeypatch, spinning):
+    sessions = []
+
+    def keep(*arguments, **options):
+        sessions.append(open_session(*arguments, **options))
+        return sessions[-1]
+
+    monkeypatch.setattr(onnx_runtime, "open_session", keep)
+    load(tiny(), "onnxruntime", threads=2, spinning=spinning, input_shape=SHAPE)
+    told = sessions[0].get_session_options().get_session_config_entry("session.intra_op.allow_spinning")
+    assert told == str(int(spinning))
+
+
+def test_a_session_with_other_threads_than_asked_is_refused(monkeypatch):
+    monkeypatch.setattr(onnx_runtime, "open_session", lambda path, **options: open_session(path, threads=1))
+    with pytest.raises(CourseError, match="onnxruntime was asked for threads 2 and uses 1"):
+        load(tiny(), "onnxruntime", threads=2, input_shape=SHAPE)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    loaded = load(tiny(), "torch", input_shape=SHAPE)
+    broken = dataclasses.replace(loaded, predict=lambda images: np.full((1, 4), np.nan, np.float32))
+    with pytest.raises(CourseError, match="torch and PyTorch differ by nan"):
+        require_same_answers(tiny(), broken)
