@@ -30,6 +30,10 @@ CASES: dict[str, tuple[Row, bool]] = {
         board_row(asked="CUDA", providers=["CPU", "CUDA"]),
         False,
     ),
+    "a third provider ran first, neither the CPU nor the one asked for": (
+        board_row(asked="CUDA", providers=["TensorRT", "CUDA", "CPU"]),
+        False,
+    ),
     "no provider at all": (board_row(providers=[]), False),
     "outputs that disagree": (board_row(outputs_agree=False), False),
     "outputs that nobody compared": (board_row(outputs_agree=None), False),
