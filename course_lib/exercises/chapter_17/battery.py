@@ -42,7 +42,7 @@ def battery(
 
     idle_mw, busy_mw: samples of all the power that is drawn from the battery, taken at equal intervals: while the
     board idles, and while it runs the network back to back, ``ms`` a picture. The extra energy is what a picture
-    costs beyond idling; where the samples' noise makes it negative, give it as it is. On the battery the board is
+    costs beyond idling; where noise in the samples makes it negative, give it so. On the battery the board is
     never switched off: it takes per_second pictures a second (per_second · ms ≤ 1,000), and idles between them.
     """
     idle, busy = fmean(idle_mw), fmean(busy_mw)
