@@ -11,6 +11,11 @@ behind a ReLU half of their codes: one bit. The file says so in the only form th
 
 Weights have 8 bits here, not 7: a GPU adds products in 32 bits.
 
+On a CPU, ONNX Runtime computes this file's convolutions in floats. Not because weights and biases are stored so: with
+codes around 0, rounding does not cut off what is negative, a ReLU therefore stays between convolution and
+QuantizeLinear, and the rule for integer convolutions wants these two side by side. Without its ReLUs, or with 0 as the
+lowest code, the same file becomes integer convolutions (chapter 17 shows it).
+
 Source: TensorRT developer guide, "Working with Quantized Types"; Wu et al. 2020, arXiv:2004.09602, section 3.
 """
 

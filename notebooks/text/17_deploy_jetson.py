@@ -26,6 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from IPython.display import Markdown, display
 
 from course_lib import measure, plots, widgets
@@ -59,7 +60,7 @@ networks = {name: layers_of(name) for name in ("teacher", "fp32", "pruned")}
 # %% [markdown]
 # ## Predict first
 #
-# 1. The GPU of an Orin Nano multiplies 8-bit numbers at 20,000 G operations a second; one core of a Nano multiplies FP32 numbers at 11.4: about 1,750 times as many. By documented peaks of arithmetic *and* memory, the pruned network's least time shrinks by (a) more than 1,000 ×, (b) 500 to 1,000 ×, (c) less than 500 ×?
+# 1. The GPU of an Orin Nano multiplies 8-bit numbers at 20,000 G operations a second; one core of a Nano multiplies FP32 numbers at 11.8: about 1,700 times as many. By documented peaks of arithmetic *and* memory, the pruned network's least time shrinks by (a) more than 1,000 ×, (b) 500 to 1,000 ×, (c) less than 500 ×?
 # 2. The kit holds two INT8 files of the pruned network, one for CPUs and one for the Orin's GPU. The GPU's file runs on this CPU, too. It takes (a) less than 0.8 times the FP32 file's time, (b) 0.8 to 1.25 times, (c) more?
 
 # %% tags=["nbval-ignore-output"]
@@ -70,7 +71,7 @@ display(predict("17.p1", peak_guess, sure=None), predict("17.p2", file_guess, su
 # %% [markdown]
 # ## A board is a few peaks, and what it lacks
 #
-# A data sheet's *peak* is cores × clock × operations a cycle: no program reaches it, none passes it. That makes it a bound. With each number the library keeps the place where it is written.
+# A data sheet's *peak* is cores × clock × operations a cycle: no program reaches it, none passes it. That makes it a bound, up to a data sheet's rounding (an Orin's 20 TOPS are 20.5 by that product). With each number the library keeps the place where it is written; where two documents of NVIDIA differ (a Nano's core: 1.43 or 1.479 GHz), it takes the larger one.
 
 # %%
 def peak_of(board, runtime, precision):
@@ -110,7 +111,7 @@ for runtime in ("tensorrt", "onnxruntime"):
 #
 # if each tensor comes from memory once. The maximum stands *inside* the sum: layers run one after the other, and one layer's bytes do not hide behind another one's operations. An element has $b/8$ bytes; narrower numbers raise $P$ and shrink $Q$.
 #
-# **Four numbers by hand.** $W = 10^6$ operations, $Q = 4 \cdot 10^5$ bytes in FP32. One Nano core, $P = 11.44 \cdot 10^9$, $\beta = 25.6 \cdot 10^9$: $W/P = 87$ µs, $Q/\beta = 16$ µs, so 87 µs: it computes. The Orin's GPU in INT8, $P = 20 \cdot 10^{12}$, $\beta = 68 \cdot 10^9$, and a quarter of the bytes: $W/P = 0.05$ µs, $Q/\beta = 1.5$ µs, so 1.5 µs: it waits.
+# **Four numbers by hand.** $W = 10^6$ operations, $Q = 4 \cdot 10^5$ bytes in FP32. One Nano core, $P = 11.83 \cdot 10^9$, $\beta = 25.6 \cdot 10^9$: $W/P = 85$ µs, $Q/\beta = 16$ µs, so 85 µs: it computes. The Orin's GPU in INT8, $P = 20 \cdot 10^{12}$, $\beta = 68 \cdot 10^9$, and a quarter of the bytes: $W/P = 0.05$ µs, $Q/\beta = 1.5$ µs, so 1.5 µs: it waits.
 
 # %%
 def least_ms(layers, board, runtime, precision):
@@ -200,7 +201,7 @@ widgets.board_explorer(networks)
 # %% [markdown]
 # ## Energy is power times time
 #
-# A Jetson measures its own power: the tool `tegrastats` prints a line at each interval. Two lines, *written from the documented format, not recorded on a board*; the number before the slash is the power now, in mW, the other one a mean:
+# A Jetson's module measures the power that flows into it: the tool `tegrastats` prints a line at each interval. (Camera, USB and fan hang on the carrier board and are not in it: for a battery, measure at its plug.) Two lines, *written from the documented format, not recorded on a board*; the number before the slash is the power now, in mW, the other one a mean:
 
 # %%
 from course_lib.deploy.edge.device import edge_bench
@@ -209,7 +210,7 @@ NANO = "RAM 1905/3964MB CPU [100%@1479,2%@1479,off,off] GPU@37C POM_5V_IN 4870/3
 ORIN = "RAM 2431/7620MB CPU [100%@1510,off] gpu@46C VDD_IN 9120mW/7052mW VDD_CPU_GPU_CV 3100mW/1827mW"
 for line in (NANO, ORIN):
     rail, samples = edge_bench.parse_power(line)
-    print(f"{rail}: {samples} mW, the whole board")
+    print(f"{rail}: {samples} mW, the whole module")
 
 # %% [markdown]
 # mW times ms is µJ. **By hand** (invented numbers): the board draws 2 W idle and 5 W while it computes, 4 ms a picture. A picture takes $5 \cdot 4 = 20$ mJ, of which $(5 - 2) \cdot 4 = 12$ mJ are *extra*: the rest would have been drawn anyway. State which of the two you mean. At 30 pictures a second the mean power is $2\,\text{W} + 30 \cdot 12\,\text{mJ/s} = 2.36$ W. Now a network that is four times as fast at the same power:
@@ -222,7 +223,7 @@ for ms, watts in mean_power.items():
 print(f"four times as fast, the battery lasts {mean_power[4.0] / mean_power[1.0]:.2f} times as long")
 
 # %% [markdown]
-# At this pace idling decides, and the fast network earns its keep only where there are more pictures, or where the board may sleep.
+# At this pace idling decides, and a fast network pays only where there are more pictures, or where the board may sleep.
 #
 # A *power mode* limits the board: `nvpmodel -m 0` gives a Nano 10 W and four cores, `-m 1` 5 W and two, at lower clocks. Less power and more time may come to the same energy, so measure both. Within a mode the clock still follows load and heat, unless `jetson_clocks` fixes it. A row without its mode and clocks is therefore half a number: the kit's script records both, before and after each network.
 #
@@ -233,9 +234,10 @@ print(f"four times as fast, the battery lasts {mean_power[4.0] / mean_power[1.0]
 def battery(idle_mw, busy_mw, ms, per_second, watt_hours):
     """(extra energy of a picture in mJ, pictures from one charge, not rounded).
 
-    idle_mw, busy_mw: lists of samples of the whole board's power, taken at equal intervals: while it idles,
-    and while it runs the network back to back, ``ms`` a picture. The extra energy is what a picture costs
-    beyond idling. On the battery the board is never switched off: it takes per_second pictures a second
+    idle_mw, busy_mw: lists of samples of all the power that is drawn from the battery, taken at equal
+    intervals: while the board idles, and while it runs the network back to back, ``ms`` a picture. The extra
+    energy is what a picture costs beyond idling; where noise in the samples makes it negative, give it so.
+    On the battery the board is never switched off: it takes per_second pictures a second
     (per_second · ms ≤ 1,000), and idles between them.
     """
     ...
@@ -379,9 +381,9 @@ def reasons(row, emulated):
     "unfinished": row["error"] is not None. "emulated": the machine is (True or False).
     "fell back": the first of the list row["providers"] is not row["asked"], or there is none.
     "disagree": row["outputs_agree"] is False; None says that nobody compared, and is no reason.
-    "clocks": row["before"] and row["after"], lists with kHz of each core, have different lengths, or a core's
-    clock afterwards differs by more than 2 % of the one before, upwards or downwards; None: the system does
-    not tell, no reason.
+    "clocks": row["before"] and row["after"], lists with each core's clock in kHz, have different lengths,
+    or a core's clock afterwards differs by more than 2 % of the one before, upwards or downwards (none by
+    exactly 2 %). A clock in these lists may be None: the system does not tell it; no reason.
     """
     ...
 
@@ -441,7 +443,7 @@ for version in ((8, 2, 1), (10, 3, 0), (11, 0, 0)):
 EXAMPLE = """&&&& RUNNING TensorRT.trtexec [TensorRT v8201] # trtexec --onnx=fp32.onnx --fp16 --workspace=512
 [I] Engine built in 68.2173 sec.
 [I] Throughput: 1312.4 qps
-[I] Latency: min = 0.74 ms, max = 2.41 ms, mean = 0.79 ms, median = 0.78 ms, percentile(99%) = 0.97 ms
+[I] Latency: min = 0.72 ms, max = 2.36 ms, mean = 0.775 ms, median = 0.766 ms, percentile(99%) = 0.96 ms
 [I] H2D Latency: min = 0.01 ms, max = 0.05 ms, mean = 0.02 ms, median = 0.02 ms, percentile(99%) = 0.03 ms
 [I] GPU Compute Time: min = 0.7 ms, max = 2.3 ms, mean = 0.75 ms, median = 0.74 ms, percentile(99%) = 0.93 ms
 [I] D2H Latency: min = 0.003 ms, max = 0.02 ms, mean = 0.005 ms, median = 0.005 ms, percentile(99%) = 0.01 ms
@@ -449,7 +451,7 @@ EXAMPLE = """&&&& RUNNING TensorRT.trtexec [TensorRT v8201] # trtexec --onnx=fp3
 print(edge_bench.trtexec_version(EXAMPLE), edge_bench.parse_trtexec(EXAMPLE))
 
 # %% [markdown]
-# *Latency* holds the copies to the GPU and back (H2D, D2H), *GPU Compute Time* does not. The kit keeps the second, call by call, since it compares networks; for the car the first counts, and the camera's and the preprocessing's time on top. *Throughput* is no reciprocal of either: calls overlap. And building may take more memory than running: a Nano's CPU and GPU share 4 GB, hence `--workspace`.
+# A call's *Latency* is its *GPU Compute Time* and the copies to the GPU and back (H2D, D2H). The kit keeps the compute time, call by call, since it compares networks; for the car the latency counts, and the camera's and the preprocessing's time on top. *Throughput* is no reciprocal of either: calls overlap. And building may take more memory than running: a Nano's CPU and GPU share 4 GB, hence `--workspace`.
 #
 # ## Predicted against measured, on a machine that is here
 #
@@ -535,7 +537,24 @@ claim("Of the CPU's file ONNX Runtime makes integer convolutions, of the GPU's f
       integer["int8_cpu"] == convolutions and integer["int8_trt"] == 0)
 
 # %% [markdown]
-# The graph shows it: the GPU's file keeps weights and biases as floats, for TensorRT to round when it builds. ONNX Runtime's rule for an integer convolution does not match that, so it multiplies floats and rounds between the layers. Right answers, no integers. "It is INT8" says what a file *means*, not what a runtime executes.
+# Why? The GPU's file keeps weights and biases as floats, for TensorRT to round, but that is not it. In the CPU's file 0 is the *lowest* code: rounding cuts off what is negative, so QuantizeLinear does a ReLU's work, and ONNX Runtime drops the ReLU. Then a convolution stands alone between the pairs, and its rule for integer convolutions matches. With codes *around* 0 the ReLU must stay, and the rule does not match. A control: the GPU's file without its ReLUs, another network in the same types.
+
+# %% tags=["nbval-ignore-output"]
+without = onnx.load(kit / manifest.model("int8_trt").file)
+for relu in [node for node in without.graph.node if node.op_type == "Relu"]:
+    for node in without.graph.node:
+        node.input[:] = [relu.input[0] if name == relu.output[0] else name for name in node.input]
+    without.graph.node.remove(relu)
+onnx.save(without, Path(folder.name) / "without_relu.onnx")
+kinds = optimized_graph(Path(folder.name) / "without_relu.onnx", "all").kinds
+print(dict(kinds))
+
+# %%
+claim("Without its ReLUs the GPU's file, weights and biases still floats, becomes integer convolutions too.",
+      sum(n for kind, n in kinds.items() if kind.endswith("QLinearConv")) == convolutions)
+
+# %% [markdown]
+# So here it multiplies floats and rounds between the layers, to the right answers. "It is INT8" says what a file *means*, not what a runtime executes.
 #
 # ## A checklist for the real board
 #
@@ -551,7 +570,7 @@ claim("Of the CPU's file ONNX Runtime makes integer convolutions, of the GPU's f
 # * **Sparse TOPS** taken for dense ones, TOPS for G operations of FP32, MACs for operations.
 # * **The larger of two sums** for the sum of larger times.
 # * **A bound taken for a forecast,** or a forecast for a measurement.
-# * **Energy for a picture** without saying whether idling is in it.
+# * **Energy for a picture** without saying whether idling is in it; the module's power taken for the battery's.
 # * **Clocks that follow the load;** a power mode that nobody wrote down.
 # * **An emulator's time;** a provider that fell back; outputs that nobody compared.
 # * **A checksum taken for a signature.**
@@ -575,7 +594,7 @@ display(Markdown(f"""
 5. On this CPU the networks take {min(over.values()):.1f} to {max(over.values()):.1f} times what their
    arithmetic would at the measured peak, back to back.
 6. The INT8 file made for the Orin's GPU takes {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the
-   FP32 file's time on this CPU, in turn: it is computed in floats.
+   FP32 file's time on this CPU, in turn: its convolutions are computed in floats.
 """))
 
 # %% [markdown]
@@ -584,7 +603,7 @@ display(Markdown(f"""
 # ## References
 #
 # * S. Williams, A. Waterman, D. Patterson (2009). *Roofline: an insightful visual performance model for multicore architectures.* CACM 52(4).
-# * NVIDIA. *Jetson Modules, comparison of technical specifications*; *Jetson Nano System-on-Module data sheet*; *Jetson Orin Nano Series data sheet*: peaks, bandwidths, power modes.
+# * NVIDIA. *Jetson Modules, comparison of technical specifications*; *Jetson Nano System-on-Module data sheet*; *Jetson Orin Nano Series data sheet*: peaks, bandwidths; *Power Management for Jetson Nano and Jetson TX1 Devices* (Tegra Linux Driver Package Development Guide 32.7): power modes and their clocks.
 # * NVIDIA. *TensorRT 8.2 Support Matrix,* "Hardware and Precision": no INT8 for compute capability 5.3; *TensorRT Developer Guide,* "Working with Quantized Types", and "trtexec": performance metrics.
 # * Arm. *Cortex-A57 Software Optimization Guide* (UAN 0015B), section 3.15.
 # * H. Wu et al. (2020). *Integer quantization for deep learning inference.* [arXiv:2004.09602](https://arxiv.org/abs/2004.09602), section 3: signed codes around 0.

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from course_lib.data.rendered import render_split
-from course_lib.deploy.onnx import open_session, run_session
+from course_lib.deploy.onnx import open_session, optimized_graph, run_session
 from course_lib.models import checkpoints, sign_student
 from course_lib.models.signs import SignTeacher
 from course_lib.quantization import Codes, from_range
@@ -141,3 +141,45 @@ def test_relu6_ends_at_six_also_where_codes_go_further_and_where_nothing_is_roun
     assert expected.max() == 6
     assert found.max() == 6
     assert np.abs(found - expected).max() < 0.5
+
+
+def _without_relus(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Another network in the same types: what a ReLU read is read past it."""
+    for relu in [node for node in model.graph.node if node.op_type == "Relu"]:
+        for node in model.graph.node:
+            node.input[:] = [relu.input[0] if name == relu.output[0] else name for name in node.input]
+        model.graph.node.remove(relu)
+    return model
+
+
+def _with_zero_as_the_lowest_code(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Another network in the same types: the activations' zero point is −128."""
+    constants = {constant.name for constant in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
+            node.input[2] = "lowest"
+        if node.op_type == "DequantizeLinear" and not _reads_a_weight(node, model, constants):
+            node.input[2] = "lowest"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(-128, dtype=np.int8), "lowest"))
+    return model
+
+
+def _reads_a_weight(node: onnx.NodeProto, model: onnx.ModelProto, constants: set[str]) -> bool:
+    makers = {output: other for other in model.graph.node for output in other.output}
+    return makers[node.input[0]].input[0] in constants
+
+
+@pytest.mark.parametrize(
+    ("change", "integers"),
+    [(lambda model: model, False), (_without_relus, True), (_with_zero_as_the_lowest_code, True)],
+    ids=["as it is", "without ReLUs", "zero as the lowest code"],
+)
+def test_it_is_the_relu_that_keeps_a_cpu_from_integer_convolutions(tmp_path, change, integers):
+    torch.manual_seed(0)
+    network = quantize_symmetric(sign_student(0.25).eval(), noise((3, 32, 32)))
+    path = export_tensorrt(network, tmp_path / "t.onnx")
+    onnx.save(change(onnx.load(path)), path)
+    kinds = optimized_graph(path, "all").kinds
+    convolutions = sum(node.op_type == "Conv" for node in onnx.load(path).graph.node)
+    assert convolutions > 2
+    assert sum(n for kind, n in kinds.items() if kind.endswith("QLinearConv")) == convolutions * integers

@@ -7,6 +7,19 @@ GPU of a Jetson Nano has no INT8, and cores without dot products multiply bytes 
 peak is documented.
 
 Clocks are the highest of the named power mode. A mode with less power has lower ones: then the bound is looser.
+
+What each number stands on:
+
+* Nano, CPU: two documents of NVIDIA differ. The module's data sheet says 1.43 GHz, the developer guide of its system
+  1,479 MHz in mode MAXN, and boards report 1479: a bound takes the larger one. Cycles: Arm's guide of the Cortex-A57.
+* Nano, GPU: 472 GFLOP/s in FP16 is NVIDIA's figure; 128 cores × 2 × 2 × 921.6 MHz gives it. Memory: 1,600 MHz × 2
+  transfers × 8 bytes = 25.6 GB/s.
+* Orin Nano: 20 dense TOPS, 625 MHz, 1.5 GHz and 68 GB/s are the data sheet's, and it rounds: boards report 1510 MHz for
+  their cores, 2,133 MHz × 2 × 16 bytes are 68.3 GB/s, and 32 tensor cores × 1,024 operations × 625 MHz are 20.5 TOPS.
+  So an Orin's bound may be off by up to 3 %.
+* Orin Nano, FP16 and FP32 on the GPU: no figure of NVIDIA's; they follow from INT8 by what Ampere's tensor cores do.
+* Cortex-A78AE: cycles are those of Arm's guide for the Cortex-A78, whose pipelines it is taken to share. That is no
+  figure of a vendor for this core. Neither is 17.1 GB/s for the Pi: it follows from the memory's type and width.
 """
 
 from __future__ import annotations
@@ -43,6 +56,7 @@ class Board:
     Args:
         name: to ask for it.
         title: with the power mode.
+        model: how the board names itself (``/proc/device-tree/model``): a part of it that no other board has.
         cores: of its CPU.
         bandwidth: of main memory.
         cache: the CPU's largest; what fits in it need not come from main memory in a hot loop.
@@ -52,6 +66,7 @@ class Board:
 
     name: str
     title: str
+    model: str
     cores: int
     bandwidth: Documented
     cache: Documented
@@ -64,7 +79,7 @@ class Board:
         Raises: ValueError: unknown runtime, or threads not in 1..cores. CourseError: the board cannot do it, and why.
 
         >>> round(BOARDS["nano"].peak("onnxruntime", "fp32", threads=4).value, 1)
-        45.8
+        47.3
         """
         if runtime not in PROCESSOR:
             raise ValueError(f"runtime must be one of {', '.join(PROCESSOR)}, got {runtime!r}")
@@ -83,8 +98,9 @@ class Board:
         return Documented(threads * found.value, found.unit, f"{found.source}; × {threads} core(s)")
 
 
-def _neon(core: str, ghz: float, operations: int, source: str) -> Documented:
-    return Documented(ghz * operations, "GFLOP/s", f"{ghz} GHz × {operations} a cycle: {core}, {source}")
+def _neon(core: str, ghz: float, clock: str, operations: int, source: str) -> Documented:
+    told = f"{ghz} GHz ({clock}) × {operations} a cycle: {core}, {source}"
+    return Documented(ghz * operations, "GFLOP/s", told)
 
 
 _MODULES = "NVIDIA, Jetson Modules, comparison of technical specifications"
@@ -93,8 +109,16 @@ _SUPER = "NVIDIA, Jetson Orin Nano Super Developer Kit (JetPack 6.2), specificat
 _A57 = (
     "Arm, Cortex-A57 Software Optimization Guide (UAN 0015B), 3.15: ASIMD FP multiply accumulate, Q-form, one a cycle"
 )
-_A78 = "Arm, Cortex-A78 Core Software Optimization Guide: ASIMD FP multiply accumulate, two a cycle"
+_NANO_GUIDE = (
+    "NVIDIA, Tegra Linux Driver Package Development Guide 32.7, Power Management for Jetson Nano, Supported Modes and "
+    "Power Efficiency, mode MAXN"
+)
+_A78 = (
+    "taken to compute as Arm's Cortex-A78 Core Software Optimization Guide says of that core: ASIMD FP multiply "
+    "accumulate, two a cycle"
+)
 _A76 = "Arm, Cortex-A76 Software Optimization Guide: ASIMD FP multiply accumulate, two a cycle"
+_PI = "Raspberry Pi, Raspberry Pi 5 product brief"
 _DOT = "ASIMD dot product, two a cycle, 16 products each"
 _NO_DOT = "the Cortex-A57 has no dot-product instructions, and no INT8 peak is documented for it"
 _NO_INT8 = (
@@ -104,18 +128,19 @@ _NO_INT8 = (
 _TF32 = "TensorRT computes FP32 networks in TF32 where tensor cores have it: half of FP16"
 
 
-def _orin(name: str, title: str, bandwidth: Documented, int8: float, ghz: float, source: str) -> Board:
+def _orin(name: str, title: str, bandwidth: Documented, int8: float, ghz: float, clock: str, source: str) -> Board:
     """An Orin Nano 8GB in one of its modes; int8: dense G operations/s of the tensor cores."""
     return Board(
         name,
         title,
+        model="Orin Nano",
         cores=6,
         bandwidth=bandwidth,
         cache=Documented(4.0, "MB", f"{_ORIN}, CPU: L3"),
         peaks=MappingProxyType(
             {
-                ("cpu", "fp32"): _neon("Cortex-A78AE", ghz, 16, _A78),
-                ("cpu", "int8"): Documented(64 * ghz, "GOP/s", f"{ghz} GHz × 64 a cycle: {_A78}, {_DOT}"),
+                ("cpu", "fp32"): _neon("Cortex-A78AE", ghz, clock, 16, _A78),
+                ("cpu", "int8"): Documented(64 * ghz, "GOP/s", f"{ghz} GHz ({clock}) × 64 a cycle: {_A78}, {_DOT}"),
                 ("gpu", "fp32"): Documented(int8 / 4, "GFLOP/s", f"{_TF32}, a quarter of INT8; {source}"),
                 ("gpu", "fp16"): Documented(int8 / 2, "GFLOP/s", f"half of INT8 on Ampere's tensor cores; {source}"),
                 ("gpu", "int8"): Documented(int8, "GOP/s", source),
@@ -128,13 +153,14 @@ def _orin(name: str, title: str, bandwidth: Documented, int8: float, ghz: float,
 _NANO = Board(
     "nano",
     "Jetson Nano (10 W)",
+    model="Jetson Nano",
     cores=4,
-    bandwidth=Documented(25.6, "GB/s", f"{_MODULES}: 4 GB 64-bit LPDDR4"),
+    bandwidth=Documented(25.6, "GB/s", f"{_MODULES}: 4 GB 64-bit LPDDR4; 1,600 MHz × 2 × 8 bytes"),
     cache=Documented(2.0, "MB", "NVIDIA, Jetson Nano System-on-Module data sheet, CPU: L2"),
     peaks=MappingProxyType(
         {
-            ("cpu", "fp32"): _neon("Cortex-A57", 1.43, 8, _A57),
-            ("gpu", "fp32"): Documented(236.0, "GFLOP/s", f"half of FP16 (128 cores × 2 × 921 MHz); {_MODULES}"),
+            ("cpu", "fp32"): _neon("Cortex-A57", 1.479, _NANO_GUIDE, 8, _A57),
+            ("gpu", "fp32"): Documented(236.0, "GFLOP/s", f"half of FP16 (128 cores × 2 × 921.6 MHz); {_MODULES}"),
             ("gpu", "fp16"): Documented(472.0, "GFLOP/s", f"{_MODULES}: AI performance"),
         }
     ),
@@ -146,6 +172,7 @@ _ORIN_NANO = _orin(
     Documented(68.0, "GB/s", f"{_MODULES}: 8 GB 128-bit LPDDR5"),
     int8=20_000.0,
     ghz=1.5,
+    clock=f"{_ORIN}, CPU: maximum operating frequency",
     source=f"{_ORIN}, AI performance: 20 (dense) INT8 TOPs",
 )
 _ORIN_SUPER = _orin(
@@ -154,18 +181,20 @@ _ORIN_SUPER = _orin(
     Documented(102.0, "GB/s", f"{_SUPER}: 8 GB 128-bit LPDDR5"),
     int8=33_500.0,
     ghz=1.7,
+    clock=f"{_SUPER}: CPU clock",
     source=f"{_SUPER}: 67 TOPS, which are sparse; half of it dense",
 )
 _PI5 = Board(
     "pi5",
     "Raspberry Pi 5",
+    model="Raspberry Pi 5",
     cores=4,
-    bandwidth=Documented(17.1, "GB/s", "32 bits × 4,267 MT/s: Raspberry Pi 5 product brief, LPDDR4X-4267"),
-    cache=Documented(2.0, "MB", "Raspberry Pi 5 product brief: shared L3"),
+    bandwidth=Documented(17.1, "GB/s", f"32 bits × 4,267 MT/s: {_PI}, LPDDR4X-4267"),
+    cache=Documented(2.0, "MB", f"{_PI}: shared L3"),
     peaks=MappingProxyType(
         {
-            ("cpu", "fp32"): _neon("Cortex-A76", 2.4, 16, _A76),
-            ("cpu", "int8"): Documented(64 * 2.4, "GOP/s", f"2.4 GHz × 64 a cycle: {_A76}, {_DOT}"),
+            ("cpu", "fp32"): _neon("Cortex-A76", 2.4, _PI, 16, _A76),
+            ("cpu", "int8"): Documented(64 * 2.4, "GOP/s", f"2.4 GHz ({_PI}) × 64 a cycle: {_A76}, {_DOT}"),
         }
     ),
     lacks=MappingProxyType(

@@ -43,7 +43,7 @@ def import_results(path: str | Path, kit: str | Path, *, require_speed: bool = F
     if not results.rows:
         reasons = "; ".join(f"{name}: {error}" for name, error in results.failures.items())
         raise CourseError(
-            f"no network ran ({reasons})", path=path, mend="mend the first, then course kit run user@board"
+            f"no network ran ({reasons})", path=path, mend="mend on the board what it says, then run the kit again"
         )
     cadence, batch = _conditions(results)
     rows = tuple(

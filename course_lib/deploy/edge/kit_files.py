@@ -39,6 +39,12 @@ def read_kit(path: str | Path) -> Kit:
     """The kit in this folder. Raises: CourseError: no kit, or a file that is missing or altered."""
     folder = user_path(path)
     mend = f"build it again: course kit build {folder}"
+    if not (folder / NAME).is_file():
+        raise CourseError(
+            f"no kit in this folder: it has no {NAME}",
+            path=folder,
+            mend="name the kit's folder, or build one: course kit build OUT",
+        )
     manifest = read_manifest(folder)
     files = [_file(folder, name, entry, mend) for name, entry in sorted(manifest.files.items())]
     own = folder / NAME

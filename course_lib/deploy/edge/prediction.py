@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.deploy.edge.boards import Board
+from course_lib.deploy.edge.boards import PROCESSOR, Board
 from course_lib.deploy.edge.kit_files import read_kit
 from course_lib.deploy.edge.manifest import KitModel
 from course_lib.deploy.edge.results import Results, row_name
@@ -32,6 +32,8 @@ from course_lib.measure.tables import text_table
 
 WIDTH = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of an element."""
+_ROUNDED = 0.97
+"""A data sheet rounds: a time this far below the bound is no contradiction yet."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ def predict_kit(
     """Row name (as in the results) -> prediction, or why there is none, for each network that this runtime runs.
 
     Args: kit: its folder; the others as in ``predict``. The C network's threads are 1.
-    Raises: CourseError: the kit is broken. ValueError: as ``predict``.
+    Raises: CourseError: the kit is broken, or has no network for this runtime. ValueError: as ``predict``.
     """
+    if runtime not in PROCESSOR:
+        raise ValueError(f"runtime must be one of {', '.join(PROCESSOR)}, got {runtime!r}")
     built, found = read_kit(kit), {}
     for model in built.manifest.models:
         for precision in _precisions(model, runtime):
@@ -164,6 +168,8 @@ def predict_kit(
                 found[name] = predict(_counts(built.path, model), board, runtime, **options)
             except CourseError as error:
                 found[name] = error.problem
+    if not found:
+        raise CourseError(f"the kit has no network for {runtime}", path=built.path, mend="predict another --runtime")
     return found
 
 
@@ -191,7 +197,8 @@ def sources(predictions: Mapping[str, Prediction | str]) -> str:
     for p in found:
         memory, cache = p.board.bandwidth, p.board.cache
         lines.append(f"bandwidth {memory.value:g} {memory.unit}: {memory.source}")
-        lines.append(f"what fits in {cache.value:g} {cache.unit} may stay in the cache: {cache.source}")
+        if PROCESSOR[p.runtime] == "cpu":
+            lines.append(f"what fits in {cache.value:g} {cache.unit} may stay in the cache: {cache.source}")
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -199,10 +206,12 @@ def compare(predictions: Mapping[str, Prediction | str], results: Results | None
     """A table: predicted, and beside it measured where results have come back.
 
     Args: predictions: row name -> prediction, as ``predict_kit`` gives. results: None: nobody has measured yet.
-    Returns: text; a row whose times mean nothing shows why instead.
+    Returns: text; a row whose times mean nothing shows why instead. Times of a machine that does not name itself as the
+        predicted board stand there without a ratio: it would compare two machines.
     """
     rows = {row_name(row): row for row in results.rows} if results else {}
-    table, notes = [], []
+    other = _other_machine(predictions, results)
+    table, notes = [], [other] if other else []
     for name, prediction in predictions.items():
         if isinstance(prediction, str):
             table.append([name, "–", "–", "–", "–"])
@@ -213,8 +222,19 @@ def compare(predictions: Mapping[str, Prediction | str], results: Results | None
             notes.append(f"{name}: not compared: {', '.join(refused)}")
         elif name in rows:
             ms = float(np.median(rows[name]["times_ms"]))
-            measured, ratio = three_digits(ms), three_digits(ms / prediction.ms)
+            measured, ratio = three_digits(ms), "–" if other else three_digits(ms / prediction.ms)
+            if not other and ms < _ROUNDED * prediction.compute_ms:
+                notes.append(f"{name}: faster than the board's peak allows: another network, power mode or board")
         table.append([name, three_digits(prediction.compute_ms), three_digits(prediction.ms), measured, ratio])
     header = ["network", "at least, ms", "roofline, ms", "measured p50, ms", "measured / roofline"]
     where = f"Measured on {results.board}." if results else "Nobody has measured yet: these are predictions."
     return "\n".join([text_table(header, table), "", where, *notes])
+
+
+def _other_machine(predictions: Mapping[str, Prediction | str], results: Results | None) -> str:
+    """Why the results are not the predicted board's, "" if they may be."""
+    board = next((p.board for p in predictions.values() if isinstance(p, Prediction)), None)
+    model = results.content["device"].get("model") if results else None
+    if results is None or board is None or (isinstance(model, str) and board.model in model):
+        return ""
+    return f"That machine does not name itself {board.model}: no ratio to what is predicted for {board.title}."

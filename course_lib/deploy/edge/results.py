@@ -127,7 +127,7 @@ def parse_results(content: bytes, *, path: str | Path, mend: str) -> Results:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CourseError(f"not a JSON file ({error})", path=path, mend=mend) from error
-    if not isinstance(found, dict) or "format" not in found:
+    if not isinstance(found, dict) or "format" not in found or not {"rows", "kit", "sha256"} & found.keys():
         raise CourseError("not a results file of a kit", path=path, mend=mend)
     if found["format"] != FORMAT:
         problem = f"results of format {found['format']}, and this course reads format {FORMAT}"

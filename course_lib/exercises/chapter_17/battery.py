@@ -40,10 +40,10 @@ def battery(
 ) -> tuple[float, float]:
     """(extra energy of a picture in mJ, pictures from one charge, not rounded).
 
-    idle_mw, busy_mw: samples of the whole board's power, taken at equal intervals: while it idles, and while it runs
-    the network back to back, ``ms`` a picture. The extra energy is what a picture costs beyond idling. On the
-    battery the board is never switched off: it takes per_second pictures a second (per_second · ms ≤ 1,000), and
-    idles between them.
+    idle_mw, busy_mw: samples of all the power that is drawn from the battery, taken at equal intervals: while the
+    board idles, and while it runs the network back to back, ``ms`` a picture. The extra energy is what a picture
+    costs beyond idling; where noise in the samples makes it negative, give it so. On the battery the board is
+    never switched off: it takes per_second pictures a second (per_second · ms ≤ 1,000), and idles between them.
     """
     idle, busy = fmean(idle_mw), fmean(busy_mw)
     extra = (busy - idle) * ms / 1000
@@ -87,6 +87,11 @@ def small_network() -> Question:
     return [4984, 5010], [9120, 9260], 0.05, 60.0, 50.0
 
 
+@ex.case("a network so small that noise hides it: the busy mean lies below the idle one")
+def below_the_noise() -> Question:
+    return [3000, 3100], [2990, 3060], 0.05, 30.0, 20.0
+
+
 @ex.inputs
 def random_board(rng: np.random.Generator) -> Question:
     idle = [int(n) for n in rng.integers(1500, 3000, int(rng.integers(2, 6)))]
@@ -110,7 +115,7 @@ def idle_twice(idle_mw, busy_mw, ms, per_second, watt_hours):
     return extra, watt_hours * 3.6e6 / mean * per_second
 
 
-@ex.mistake("You added the idle power to the busy one. The samples are the whole board's: busy has idle in it.")
+@ex.mistake("You added the idle power to the busy one. The samples hold all that is drawn: busy has idle in it.")
 def idle_added(idle_mw, busy_mw, ms, per_second, watt_hours):
     return battery(idle_mw, [fmean(busy_mw) + 2 * fmean(idle_mw)], ms, per_second, watt_hours)
 
@@ -162,6 +167,12 @@ def seconds(idle_mw, busy_mw, ms, per_second, watt_hours):
     return extra, pictures / per_second
 
 
+@ex.mistake("That is how many hours the battery lasts. Pictures = seconds · pictures a second.")
+def hours(idle_mw, busy_mw, ms, per_second, watt_hours):
+    extra, pictures = battery(idle_mw, busy_mw, ms, per_second, watt_hours)
+    return extra, pictures / per_second / 3600
+
+
 @ex.mistake("You took the samples' median. Energy is the sum of power over time: that asks for the mean.")
 def medians(idle_mw, busy_mw, ms, per_second, watt_hours):
     return battery([np.median(idle_mw)], [np.median(busy_mw)], ms, per_second, watt_hours)
@@ -170,6 +181,38 @@ def medians(idle_mw, busy_mw, ms, per_second, watt_hours):
 @ex.mistake("You took the largest sample. Energy is the sum of power over time: that asks for the mean.")
 def peaks(idle_mw, busy_mw, ms, per_second, watt_hours):
     return battery([max(idle_mw)], [max(busy_mw)], ms, per_second, watt_hours)
+
+
+@ex.mistake("You took the first sample alone. Energy is the sum of power over time: that asks for the mean.")
+def first_sample(idle_mw, busy_mw, ms, per_second, watt_hours):
+    return battery(idle_mw[:1], busy_mw[:1], ms, per_second, watt_hours)
+
+
+@ex.mistake("You took the lowest idle sample and the highest busy one. Energy asks for the mean of each.")
+def largest_difference(idle_mw, busy_mw, ms, per_second, watt_hours):
+    return battery([min(idle_mw)], [max(busy_mw)], ms, per_second, watt_hours)
+
+
+@ex.mistake("You paired the samples. They were taken at different times, and there may be more of one kind.")
+def paired(idle_mw, busy_mw, ms, per_second, watt_hours):
+    extra = fmean(b - i for i, b in zip(idle_mw, busy_mw, strict=False)) * ms / 1000
+    return extra, watt_hours * 3.6e6 / (fmean(idle_mw) + per_second * extra) * per_second
+
+
+@ex.mistake(
+    "You made the extra energy positive. A negative one tells that the samples' noise is larger than the network."
+)
+def made_positive(idle_mw, busy_mw, ms, per_second, watt_hours):
+    idle, busy = fmean(idle_mw), fmean(busy_mw)
+    return battery([idle], [idle + abs(busy - idle)], ms, per_second, watt_hours)
+
+
+@ex.mistake(
+    "You cut the extra energy off at 0. A negative one tells that the samples' noise is larger than the network."
+)
+def cut_off_at_zero(idle_mw, busy_mw, ms, per_second, watt_hours):
+    idle, busy = fmean(idle_mw), fmean(busy_mw)
+    return battery([idle], [max(idle, busy)], ms, per_second, watt_hours)
 
 
 @ex.mistake("You took the last sample alone. Energy is the sum of power over time: that asks for the mean.")
@@ -187,6 +230,28 @@ def sums_subtracted(idle_mw, busy_mw, ms, per_second, watt_hours):
 def whole_pictures(idle_mw, busy_mw, ms, per_second, watt_hours):
     extra, pictures = battery(idle_mw, busy_mw, ms, per_second, watt_hours)
     return extra, float(f"{pictures:.3g}")
+
+
+@ex.mistake("You rounded the pictures to whole ones. They are asked for as they come out.")
+def nearest_picture(idle_mw, busy_mw, ms, per_second, watt_hours):
+    extra, pictures = battery(idle_mw, busy_mw, ms, per_second, watt_hours)
+    return extra, round(pictures)
+
+
+@ex.mistake("You cut the pictures down to whole ones. They are asked for as they come out.")
+def finished_pictures(idle_mw, busy_mw, ms, per_second, watt_hours):
+    extra, pictures = battery(idle_mw, busy_mw, ms, per_second, watt_hours)
+    return extra, int(pictures)
+
+
+@ex.mistake("You added the samples up. They are power at single moments: the energy needs their mean.")
+def sums_for_means(idle_mw, busy_mw, ms, per_second, watt_hours):
+    return battery([sum(idle_mw)], [sum(busy_mw)], ms, per_second, watt_hours)
+
+
+@ex.mistake("You exchanged the answers: first the energy of a picture, then the pictures.")
+def exchanged(idle_mw, busy_mw, ms, per_second, watt_hours):
+    return battery(idle_mw, busy_mw, ms, per_second, watt_hours)[::-1]
 
 
 @ex.mistake("You rounded the energy. A small network's is a fraction of a mJ.")

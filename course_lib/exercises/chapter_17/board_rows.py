@@ -30,6 +30,10 @@ CASES: dict[str, tuple[Row, bool]] = {
         board_row(asked="CUDA", providers=["CPU", "CUDA"]),
         False,
     ),
+    "a third provider ran first, neither the CPU nor the one asked for": (
+        board_row(asked="CUDA", providers=["TensorRT", "CUDA", "CPU"]),
+        False,
+    ),
     "no provider at all": (board_row(providers=[]), False),
     "outputs that disagree": (board_row(outputs_agree=False), False),
     "outputs that nobody compared": (board_row(outputs_agree=None), False),
@@ -48,6 +52,9 @@ CASES: dict[str, tuple[Row, bool]] = {
     "clocks within 2 %: 1.9 % lower and 1.9 % higher": (board_row(after=[981_000, 1_019_000]), False),
     "2.1 % lower": (board_row(after=[1_000_000, 979_000]), False),
     "1.99 % of the clock before, more than 2 % of the one after": (board_row(after=[1_000_000, 980_100]), False),
+    "2.02 % of the clock before, less than 2 % of the one after": (board_row(after=[1_000_000, 1_020_200]), False),
+    "a low clock that moved by 2.9 %, 3,000 kHz": (board_row(before=[102_000], after=[105_000]), False),
+    "a high clock that moved by 1.6 %, 30,000 kHz": (board_row(before=[1_900_000], after=[1_930_000]), False),
     "a core that was switched off": (board_row(after=[1_000_000]), False),
     "a core that was switched on": (board_row(after=[1_000_000, 1_000_000, 1_000_000]), False),
     "clocks that the system does not tell, and one that it tells only afterwards": (

@@ -100,6 +100,11 @@ def equal_layers() -> Question:
     return [(200_000, 2_000, 30_000)] * 6, 32, 100.0, 12.0, 1.5
 
 
+@ex.case("4 bits: half a byte an element, and the second layer waits for memory")
+def four_bits() -> Question:
+    return [(500_000, 60_000, 40_000), (50_000, 500_000, 1_000)], 4, 10.0, 10.0, 1.0
+
+
 @ex.inputs
 def random_network(rng: np.random.Generator) -> Question:
     counts = rng.integers(1_000, 90_000, (int(rng.integers(2, 6)), 3))
@@ -144,6 +149,32 @@ def one_byte(layers, bits, gops, gbs, start_us):
     return network_ms(layers, 8, gops, gbs, start_us)
 
 
+@ex.mistake("You cut bits / 8 down to whole bytes: an element of 4 bits has half a byte.")
+def whole_bytes(layers, bits, gops, gbs, start_us):
+    return network_ms(layers, bits // 8 * 8, gops, gbs, start_us)
+
+
+@ex.mistake("You gave each element one byte at least. An element of 4 bits has half a byte: two are packed into one.")
+def at_least_a_byte(layers, bits, gops, gbs, start_us):
+    return network_ms(layers, max(8, bits), gops, gbs, start_us)
+
+
+@ex.mistake("You narrowed the weights alone: ``bits`` is the width of every element, also of an activation.")
+def wide_activations(layers, bits, gops, gbs, start_us):
+    return network_ms([(m, w, a * 32 / bits) for m, w, a in layers], bits, gops, gbs, start_us)
+
+
+@ex.mistake("You changed the peak with the width. ``gops`` is the peak of this precision already.")
+def peak_of_the_width(layers, bits, gops, gbs, start_us):
+    return network_ms(layers, bits, gops * 32 / bits, gbs, start_us)
+
+
+@ex.mistake("Your second answer counts the bytes alone. In a layer that takes longer to compute, that time decides.")
+def bytes_decide(layers, bits, gops, gbs, start_us):
+    pairs = _times(layers, bits, gops, gbs)
+    return sum(c for c, _ in pairs), sum(m for _, m in pairs) + len(layers) * start_us / 1000
+
+
 @ex.mistake("You moved the weights alone. What a layer reads and writes, its activations, moves as well.")
 def weights_alone(layers, bits, gops, gbs, start_us):
     return network_ms([(m, w, 0) for m, w, _ in layers], bits, gops, gbs, start_us)
@@ -168,6 +199,11 @@ def never_started(layers, bits, gops, gbs, start_us):
 @ex.mistake("You added microseconds to milliseconds: 1 µs is 0.001 ms.")
 def microseconds_added(layers, bits, gops, gbs, start_us):
     return network_ms(layers, bits, gops, gbs, 1000 * start_us)
+
+
+@ex.mistake("You took a microsecond for 10⁻⁶ of a millisecond: 1 µs is 0.001 ms.")
+def start_in_seconds(layers, bits, gops, gbs, start_us):
+    return network_ms(layers, bits, gops, gbs, start_us / 1000)
 
 
 @ex.mistake("The first answer is the time to compute and nothing else: no time for starting.")

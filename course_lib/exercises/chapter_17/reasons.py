@@ -35,9 +35,9 @@ def reasons(row: Row, emulated: bool) -> list[str]:
 
     "unfinished": row["error"] is not None. "emulated": the machine is. "fell back": the first of row["providers"] is
     not row["asked"], or there is none. "disagree": row["outputs_agree"] is False; None says that nobody compared,
-    and is no reason. "clocks": row["before"] and row["after"], kHz of each core, have different lengths, or a core's
-    clock afterwards differs by more than 2 % of the one before, upwards or downwards; None: the system does not
-    tell, no reason.
+    and is no reason. "clocks": row["before"] and row["after"], lists with the clock of each core in kHz, have
+    different lengths, or a core's clock afterwards differs by more than 2 % of the one before, upwards or downwards
+    (none by exactly 2 %). A clock in these lists may be None: the system does not tell it, and this core is no reason.
     """
     found = {
         "unfinished": row["error"] is not None,
@@ -147,77 +147,30 @@ def stopped_at_error(row, emulated):
     return ["unfinished"] if row["error"] is not None else reasons(row, emulated)
 
 
-@ex.mistake("You look for clocks that fell. One that rose spoils the comparison just as much.")
-def fell_alone(row, emulated):
-    pairs = zip(row["before"], row["after"], strict=False)
-    lower = [a if a is None or b is None else min(a, b) for b, a in pairs]
-    return reasons(row | {"after": lower + row["after"][len(lower) :]}, emulated)
-
-
-@ex.mistake("You look for clocks that rose. One that fell spoils the comparison just as much.")
-def rose_alone(row, emulated):
-    pairs = zip(row["before"], row["after"], strict=False)
-    higher = [a if a is None or b is None else max(a, b) for b, a in pairs]
-    return reasons(row | {"after": higher + row["after"][len(higher) :]}, emulated)
-
-
-@ex.mistake("Any difference of a clock counts for you. Up to 2 % is how a fixed clock is read twice.")
-def no_tolerance(row, emulated):
-    words = [word for word in reasons(row, emulated) if word != "clocks"]
-    known = [(b, a) for b, a in zip(row["before"], row["after"], strict=False) if None not in (b, a)]
-    changed = len(row["before"]) != len(row["after"]) or any(b != a for b, a in known)
-    return words + ["clocks"] * changed
-
-
-@ex.mistake("You took 2 % of the clock afterwards. It is 2 % of the one before.")
-def of_the_clock_after(row, emulated):
-    return reasons(row | {"before": row["after"], "after": row["before"]}, emulated)
-
-
-@ex.mistake("You compared the mean clock. One core that fell and one that rose are two changes.")
-def mean_clock(row, emulated):
-    words = [word for word in reasons(row, emulated) if word != "clocks"]
-    before, after = ([clock for clock in row[at] if clock is not None] for at in ("before", "after"))
-    known = [(b, a) for b, a in zip(row["before"], row["after"], strict=False) if None not in (b, a)]
-    b, a = (sum(pair[i] for pair in known) for i in (0, 1))
-    changed = len(row["before"]) != len(row["after"]) or (bool(before and after) and abs(a - b) > 0.02 * b)
-    return words + ["clocks"] * changed
-
-
-@ex.mistake("You looked at the first core alone. Each has its own clock.")
-def first_core(row, emulated):
-    same = len(row["before"]) == len(row["after"])
-    after = [*row["after"][:1], *row["before"][1:]] if same else row["after"]
-    return reasons(row | {"after": after}, emulated)
-
-
-@ex.mistake("A core that was switched off or on is a change: compare the lengths, too.")
-def cut_to_the_shorter(row, emulated):
-    least = min(len(row["before"]), len(row["after"]))
-    return reasons(row | {"before": row["before"][:least], "after": row["after"][:least]}, emulated)
-
-
-@ex.mistake("A clock that the system does not tell (None) is no change.")
-def none_is_a_change(row, emulated):
-    words = [word for word in reasons(row, emulated) if word != "clocks"]
-    pairs = list(zip(row["before"], row["after"], strict=False))
-    lengths = len(row["before"]) != len(row["after"])
-    changed = lengths or any((b is None) != (a is None) or _moved(b, a) for b, a in pairs)
-    return words + ["clocks"] * changed
-
-
-@ex.mistake("One clock that the system does not tell made you skip all. The other cores' still count.")
-def none_skips_all(row, emulated):
-    words = [word for word in reasons(row, emulated) if word != "clocks"]
-    lengths = len(row["before"]) != len(row["after"])
-    told = None not in (*row["before"], *row["after"])
-    changed = lengths or (told and any(map(_moved, row["before"], row["after"])))
-    return words + ["clocks"] * changed
-
-
 @ex.mistake("An emulated machine is missing. Its outputs are worth something, its times are not.")
 def emulation_forgotten(row, emulated):
     return reasons(row, False)
+
+
+@ex.mistake("You find a fall back only where the CPU ran instead. Any other provider than the one asked for is one.")
+def to_the_cpu_alone(row, emulated):
+    providers = row["providers"] if row["providers"][:1] in ([], ["CPU"]) else [row["asked"]]
+    return reasons(row | {"providers": providers}, emulated)
+
+
+@ex.mistake("You joined the words to one text. A list of words is asked for.")
+def joined(row, emulated):
+    return ", ".join(reasons(row, emulated))
+
+
+@ex.mistake("A set keeps no order. A list of words is asked for, in the order of the task.")
+def as_a_set(row, emulated):
+    return set(reasons(row, emulated))
+
+
+@ex.mistake("Without a reason you return None. An empty list is asked for: [].")
+def none_for_no_reason(row, emulated):
+    return reasons(row, emulated) or None
 
 
 @ex.alternative

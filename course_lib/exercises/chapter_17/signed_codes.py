@@ -106,6 +106,11 @@ def by_128(scale, zero_point):
     return _with(scale, zero_point, steps=128)
 
 
+@ex.mistake("You divided by 127.5, half of 255. There are 127 steps from 0 to the last code on each side.")
+def by_half_of_255(scale, zero_point):
+    return scale * max(zero_point, 255 - zero_point) / 127.5, signed_codes(scale, zero_point)[1]
+
+
 @ex.mistake(
     "You divided the width of the range by 255. Around 0 there are 127 steps on each side, from the farther end."
 )
@@ -161,6 +166,32 @@ def cut_off(scale, zero_point):
     farthest = max(zero_point, 255 - zero_point)
     codes = 127 * zero_point // farthest + 127 * (255 - zero_point) // farthest + 1
     return _with(scale, zero_point, codes=codes)
+
+
+@ex.mistake("You rounded both ends down. Values are rounded to the nearest code.")
+def rounded_down(scale, zero_point):
+    farthest = max(zero_point, 255 - zero_point)
+    codes = 127 * (255 - zero_point) // farthest - (-127 * zero_point // farthest) + 1
+    return _with(scale, zero_point, codes=codes)
+
+
+@ex.mistake("You counted the codes from 0 to the upper end. The range begins at its lower end.")
+def from_zero_up(scale, zero_point):
+    return _with(
+        scale, zero_point, codes=round(Fraction(127 * (255 - zero_point), max(zero_point, 255 - zero_point))) + 1
+    )
+
+
+@ex.mistake("You exchanged the answers: first the scale, then the number of codes.")
+def exchanged(scale, zero_point):
+    return signed_codes(scale, zero_point)[::-1]
+
+
+@ex.mistake("You returned the codes themselves. Asked for is how many there are.")
+def codes_listed(scale, zero_point):
+    new, used = signed_codes(scale, zero_point)
+    lowest = round(-zero_point * scale / new)
+    return new, list(range(lowest, lowest + used))
 
 
 @ex.mistake("You rounded away from 0, up to the next code. Values are rounded to the nearest one.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
+from course_lib.exercises.chapter_17.sendings import CASES, Question, part_of, sha256_of
 from course_lib.exercises.engine.exercise import Exercise
-
-Files = dict[str, bytes]
-Question = tuple[Files, dict[str, str], dict[str, tuple[int, str]]]
 
 ex = Exercise(
     "17.5",
@@ -42,7 +42,7 @@ def to_send(
     complete with the same sum. The offset is the length of its part if the part is shorter than the file and is the
     file's beginning, else 0. The board may hold other files and parts as well: they stay.
     """
-    names = [name for name in sorted(files, key=_last) if there.get(name) != _sum(files[name])]
+    names = [name for name in sorted(files, key=_last) if there.get(name) != sha256_of(files[name])]
     return [(name, _offset(files[name], parts.get(name))) for name in names]
 
 
@@ -50,12 +50,8 @@ def _last(name: str) -> tuple[bool, str]:
     return name == "manifest.json", name
 
 
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _offset(content: bytes, part: tuple[int, str] | None) -> int:
-    if part is None or part[0] >= len(content) or _sum(content[: part[0]]) != part[1]:
+    if part is None or part[0] >= len(content) or sha256_of(content[: part[0]]) != part[1]:
         return 0
     return part[0]
 
@@ -76,77 +72,8 @@ def in_full(
     return found
 
 
-def _part(content: bytes) -> tuple[int, str]:
-    return len(content), _sum(content)
-
-
-@ex.case("an empty board: everything, the manifest last")
-def empty_board() -> Question:
-    return {"setup.sh": b"sh", "manifest.json": b"{}", "a.onnx": b"aaaa"}, {}, {}
-
-
-@ex.case("all is there")
-def all_there() -> Question:
-    files = {"a.onnx": b"aaaa", "manifest.json": b"{}"}
-    return files, {name: _sum(content) for name, content in files.items()}, {}
-
-
-@ex.case("one file is missing, one was altered, one is right")
-def altered() -> Question:
-    files = {"a.onnx": b"aaaa", "b.onnx": b"bbbb", "c.onnx": b"cccc"}
-    return files, {"a.onnx": _sum(b"aaaa"), "b.onnx": _sum(b"bbbx")}, {}
-
-
-@ex.case("the right bytes under another name: this file is missing")
-def other_name() -> Question:
-    return {"a.onnx": b"aaaa"}, {"old.onnx": _sum(b"aaaa")}, {}
-
-
-@ex.case("the board has files that the kit lacks: they stay, and nothing of them travels")
-def extra() -> Question:
-    return {"a.onnx": b"aaaa"}, {"a.onnx": _sum(b"aaaa"), "result.json": _sum(b"r")}, {"old.onnx": _part(b"o")}
-
-
-@ex.case("a part that is the file's beginning")
-def continued() -> Question:
-    return {"a.onnx": b"abcdef", "b.onnx": b"bb"}, {}, {"a.onnx": _part(b"abcd")}
-
-
-@ex.case("a part of another file of this name: begun anew")
-def other_beginning() -> Question:
-    return {"a.onnx": b"abcdef"}, {}, {"a.onnx": _part(b"abxd")}
-
-
-@ex.case("a part as long as the file, but other bytes")
-def full_length() -> Question:
-    return {"a.onnx": b"abcdef"}, {}, {"a.onnx": _part(b"abcdeX")}
-
-
-@ex.case("a part longer than the file, which begins like it")
-def too_long() -> Question:
-    return {"a.onnx": b"abcd"}, {}, {"a.onnx": _part(b"abcdef")}
-
-
-@ex.case("complete with the right sum, and an old part beside it")
-def complete_and_part() -> Question:
-    return {"a.onnx": b"abcdef"}, {"a.onnx": _sum(b"abcdef")}, {"a.onnx": _part(b"abc")}
-
-
-@ex.case("an altered file, and a part of the right one")
-def altered_and_part() -> Question:
-    return {"a.onnx": b"abcdef", "manifest.json": b"{}"}, {"a.onnx": _sum(b"zzz")}, {"a.onnx": _part(b"abc")}
-
-
-@ex.case("the manifest is there already, two other files are not")
-def manifest_there() -> Question:
-    files = {"zeta.u8": b"zz", "alpha.u8": b"aa", "manifest.json": b"{}"}
-    return files, {"manifest.json": _sum(b"{}")}, {}
-
-
-@ex.case("a manifest that was broken off")
-def manifest_part() -> Question:
-    files = {"zeta.u8": b"zz", "manifest.json": b"{1,2}", "alpha.u8": b"aa"}
-    return files, {"alpha.u8": _sum(b"aa")}, {"manifest.json": _part(b"{1")}
+for _asks, _question in CASES.items():
+    ex.case(_asks)(partial(copy.deepcopy, _question))
 
 
 @ex.inputs
@@ -156,12 +83,14 @@ def random_kit(rng: np.random.Generator) -> Question:
         "manifest.json",
     ]
     files = {name: bytes(rng.integers(97, 123, int(rng.integers(2, 7))).astype(np.uint8)) for name in names}
-    there = {n: _sum(files[n] if rng.random() < 0.6 else files[n][::-1] + b"!") for n in names if rng.random() < 0.5}
+    there = {
+        n: sha256_of(files[n] if rng.random() < 0.6 else files[n][::-1] + b"!") for n in names if rng.random() < 0.5
+    }
     parts = {}
     for name in names:
         if rng.random() < 0.5:
             content = files[name][: int(rng.integers(1, len(files[name])))]
-            parts[name] = _part(content if rng.random() < 0.6 else content[:-1] + b"?")
+            parts[name] = part_of(content if rng.random() < 0.6 else content[:-1] + b"?")
     return files, there, parts
 
 
@@ -177,7 +106,9 @@ def by_name(files, there, parts):
 
 @ex.mistake("You look for the sum under any name. The script opens files by their names: this one is missing.")
 def any_name(files, there, parts):
-    return [(name, offset) for name, offset in to_send(files, {}, parts) if _sum(files[name]) not in there.values()]
+    return [
+        (name, offset) for name, offset in to_send(files, {}, parts) if sha256_of(files[name]) not in there.values()
+    ]
 
 
 @ex.mistake("The manifest does not come last. A board that has it should have all the rest.")
@@ -185,10 +116,62 @@ def plain_order(files, there, parts):
     return sorted(to_send(files, there, parts))
 
 
+@ex.mistake("You sorted without regard to capital letters. By name is asked for: Python puts README.md before a.onnx.")
+def small_letters(files, there, parts):
+    return sorted(to_send(files, there, parts), key=lambda pair: (pair[0] == "manifest.json", pair[0].lower()))
+
+
+@ex.mistake('Only "manifest.json" itself comes last. A file of that name in a folder stands where its name puts it.')
+def any_manifest_last(files, there, parts):
+    return sorted(to_send(files, there, parts), key=lambda pair: (pair[0].endswith("manifest.json"), pair[0]))
+
+
+@ex.mistake("The manifest is sent although the board has it with the same sum. The rule for it is that of any file.")
+def manifest_always(files, there, parts):
+    return to_send(files, {name: digest for name, digest in there.items() if name != "manifest.json"}, parts)
+
+
+@ex.mistake(
+    "You compared the sum's bytes, digest(), with its hexadecimal text: nothing is ever equal. Use hexdigest()."
+)
+def bytes_of_the_sum(files, there, parts):
+    return [(name, 0) for name in sorted(files, key=_last)]
+
+
+@ex.mistake("An empty file is missing from your list. It travels like any other, unless the board has it.")
+def empty_left_out(files, there, parts):
+    return [(name, offset) for name, offset in to_send(files, there, parts) if files[name]]
+
+
+@ex.mistake("A part as long as the file goes on behind its end. The part must be shorter: else begin at 0.")
+def behind_the_end(files, there, parts):
+    whole = {name for name, content in files.items() if parts.get(name) == part_of(content)}
+    return [(name, len(files[name]) if name in whole else offset) for name, offset in to_send(files, there, parts)]
+
+
+@ex.mistake("A part that holds all bytes made you leave the file out. The board has it as a part, not as the file.")
+def whole_part_left_out(files, there, parts):
+    whole = {name for name, content in files.items() if parts.get(name) == part_of(content)}
+    return [(name, offset) for name, offset in to_send(files, there, parts) if name not in whole]
+
+
 @ex.mistake("The files stand in the order of ``files``. By name is asked for, the manifest last.")
 def as_given(files, there, parts):
     found = dict(to_send(files, there, parts))
     return [(name, found[name]) for name in files if name in found]
+
+
+@ex.mistake("The manifest is last, and the others stand in the order of ``files``. By name is asked for.")
+def as_given_manifest_last(files, there, parts):
+    found = dict(to_send(files, there, parts))
+    return [(name, found[name]) for name in sorted(files, key=lambda name: name == "manifest.json") if name in found]
+
+
+@ex.mistake(
+    "Not every file has a part: parts[name] fails for the others. Ask with parts.get(name), or ``name in parts``."
+)
+def part_of_each(files, there, parts):
+    return [(name, _offset(files[name], parts[name])) for name, _ in to_send(files, there, {})]
 
 
 @ex.mistake("The order is turned round: by name, the manifest last.")

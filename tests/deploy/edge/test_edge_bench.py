@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from course_lib.deploy.edge.device import edge_bench
 from course_lib.measure.cadence import BACK_TO_BACK, THIRTY_A_SECOND
 from course_lib.quantization.integer import find_compiler
 from course_lib.storage.files import sha256
+
+DEVICE = Path(edge_bench.__file__).parent
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here (cc, gcc or clang)")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -210,6 +213,7 @@ def test_a_listener_that_goes_away_does_not_stop_the_run(kit, result):
         (["--models", "plain", "--runtime", "c"], 2, "none of these models"),
         (["--cadence", "often"], 2, "calls a second"),
         (["--threads", "0"], 2, "at least 1"),
+        (["--threads", "9999"], 2, "this device has "),
         (["--runtime", "tensorrt"], 4, "trtexec"),
         (["--out", "/no/such/folder/result.json"], 5, "cannot write"),
     ],
@@ -313,10 +317,18 @@ def test_a_board_is_told_from_an_emulated_one():
     assert not edge_bench.is_emulated("arm64", None, None)
 
 
-def test_the_script_needs_nothing_newer_than_python_3_6():
+ON_THE_BOARD = sorted(path.name for path in DEVICE.glob("*.py") if path.name != "__init__.py")
+
+
+def test_two_scripts_run_on_the_board():
+    assert ON_THE_BOARD == ["board_agent.py", "edge_bench.py"]
+
+
+@pytest.mark.parametrize("name", ON_THE_BOARD)
+def test_what_runs_on_the_board_needs_nothing_newer_than_python_3_6(name):
     vermin = pytest.importorskip("vermin", reason="vermin is not installed (extra dev)")
     code = f"from vermin.main import main; main()  # {vermin.__name__}"
-    command = [sys.executable, "-c", code, "-t=3.6-", "--no-tips", edge_bench.__file__]
+    command = [sys.executable, "-c", code, "-t=3.6-", "--no-tips", str(DEVICE / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -145,12 +147,73 @@ def test_the_table_shows_what_was_measured_beside_what_was_predicted(kit, bench,
     content["rows"][0]["times_ms"] = [1000 * found["plain, onnxruntime fp32"].ms]
     content["rows"][0]["state"] = {at: {"governors": []} for at in ("before", "after")}
     content["rows"][1]["outputs_agree"] = False
-    content["device"]["emulated"] = False
+    content["device"].update(emulated=False, model="Raspberry Pi 5 Model B Rev 1.0")
     content["sha256"] = results_sha256(content)
     table = compare(found, Results("x", content)).splitlines()
     assert next(line for line in table if line.startswith("plain")).split()[-1] == "1000"
     assert next(line for line in table if line.startswith("symmetric")).split()[-1] == "–"
     assert any("not compared: outputs disagree" in line for line in table)
+
+
+@pytest.mark.parametrize("model", [None, "NVIDIA Jetson Nano Developer Kit", 5])
+def test_times_of_another_machine_get_no_ratio_to_a_boards_bound(kit, bench, result, model):
+    bench()
+    content = result()
+    content["rows"][0]["state"] = {at: {"governors": []} for at in ("before", "after")}
+    content["device"].update(emulated=False, model=model)
+    found = predict_kit(kit, BOARDS["orin_nano"], "onnxruntime")
+    table = compare(found, Results("x", content))
+    line = next(line for line in table.splitlines() if line.startswith("plain"))
+    assert line.split()[-1] == "–"
+    assert line.split()[-2] != "–"
+    assert "That machine does not name itself Orin Nano: no ratio to what is predicted" in table
+
+
+def test_a_time_below_the_bound_is_told(kit, bench, result):
+    bench()
+    content = result()
+    found = predict_kit(kit, BOARDS["nano"], "onnxruntime")
+    content["rows"][0]["state"] = {at: {"governors": []} for at in ("before", "after")}
+    content["device"].update(emulated=False, model="NVIDIA Jetson Nano Developer Kit")
+    bound = found["plain, onnxruntime fp32"].compute_ms
+    for times, told in (([0.9 * bound], True), ([0.98 * bound], False), ([2 * bound], False)):
+        content["rows"][0]["times_ms"] = times
+        assert (
+            "plain, onnxruntime fp32: faster than the board's peak" in compare(found, Results("x", content))
+        ) is told
+
+
+def test_a_runtime_that_nobody_knows_is_refused(kit):
+    with pytest.raises(ValueError, match="runtime must be one of onnxruntime, c, tensorrt, got 'foo'"):
+        predict_kit(kit, BOARDS["nano"], "foo")
+
+
+def test_a_kit_without_a_network_for_the_runtime_is_refused(kit):
+    manifest = json.loads((kit / "manifest.json").read_text())
+    manifest["models"] = [model for model in manifest["models"] if "c" not in model["runtimes"]]
+    (kit / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CourseError, match="the kit has no network for c"):
+        predict_kit(kit, BOARDS["nano"], "c")
+
+
+def test_a_nanos_core_is_bounded_by_the_larger_of_two_documented_clocks():
+    peak = BOARDS["nano"].peak("onnxruntime", "fp32")
+    assert peak.value == pytest.approx(8 * 1.479)
+    assert "Power Management for Jetson Nano" in peak.source
+
+
+def test_peaks_and_bandwidths_are_cores_times_clock_up_to_a_data_sheets_rounding():
+    nano, orin, fast = (BOARDS[name] for name in ("nano", "orin_nano", "orin_nano_super"))
+    assert nano.peak("tensorrt", "fp16").value == pytest.approx(128 * 2 * 2 * 0.9216, rel=0.001)
+    assert nano.bandwidth.value == pytest.approx(1.6 * 2 * 8)
+    for board, gpu_ghz, memory_ghz in ((orin, 0.625, 2.133), (fast, 1.02, 3.199)):
+        assert board.peak("tensorrt", "int8").value == pytest.approx(32 * 1024 * gpu_ghz, rel=0.03)
+        assert board.bandwidth.value == pytest.approx(memory_ghz * 2 * 16, rel=0.03)
+
+
+def test_a_gpus_sources_name_no_cache_of_the_cpu(kit):
+    assert "cache" in sources(predict_kit(kit, BOARDS["nano"], "onnxruntime"))
+    assert "cache" not in sources(predict_kit(kit, BOARDS["nano"], "tensorrt"))
 
 
 def test_sources_are_listed_once(kit):

@@ -9,6 +9,7 @@ from course_lib.deploy.edge import BOARDS, predict
 from course_lib.deploy.edge.copying import KitFile, _continued, _missing
 from course_lib.deploy.edge.results import Results
 from course_lib.exercises.chapter_17 import battery, network_ms, reasons, signed_codes, to_send
+from course_lib.exercises.chapter_17.sendings import sha256_of
 from course_lib.measure import LayerCount
 from course_lib.quantization.tensorrt import SIGNED
 
@@ -79,12 +80,11 @@ def test_what_travels_is_what_the_library_sends(sets, tmp_path):
         folder.mkdir()
         kit = []
         for name in sorted(files, key=lambda name: (name == "manifest.json", name)):
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(files[name])
-            kit.append(KitFile(name, folder / name, len(files[name]), to_send._sum(files[name])))
+            kit.append(KitFile(name, folder / name, len(files[name]), sha256_of(files[name])))
         known = {name: digest for name, digest in there.items() if name in files}
-        lengths = {
-            name: len(files[name]) if to_send._sum(files[name]) == digest else 0 for name, digest in known.items()
-        }
+        lengths = {name: len(files[name]) if sha256_of(files[name]) == digest else 0 for name, digest in known.items()}
         here = {"files": {name: [lengths[name], digest] for name, digest in known.items()}}
         expected = [
             (file.name, _continued(file, list(parts.get(file.name, ())) or None)) for file in _missing(kit, here)

@@ -39,7 +39,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 RUNTIMES = ("onnxruntime", "tensorrt", "c")
 CPU = "CPUExecutionProvider"
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
-RAILS = ("POM_5V_IN", "VDD_IN")  # all of a Nano's power, all of an Orin's
+RAILS = ("POM_5V_IN", "VDD_IN")  # all that a Nano's module draws, and an Orin's; not what its carrier board feeds
 X86 = ("GenuineIntel", "AuthenticAMD")
 TIMED = re.compile(r"GPU Compute Time: (.*)")
 ENGINE_READY = re.compile(r"[Ee]ngine (?:loaded|deserialized)[^\n]*? in ([0-9.]+) sec")
@@ -869,6 +869,9 @@ def stop(number, frame):
 def main(arguments=None):
     """Run; the exit status is described at the top of this file."""
     options = parser().parse_args(arguments)
+    cores = os.cpu_count() or options.threads
+    if options.threads > cores:
+        parser().error("argument --threads: this device has {} cores, got {}".format(cores, options.threads))
     if os.path.isdir(os.path.join(HERE, "site")):
         sys.path.insert(0, os.path.join(HERE, "site"))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -55,12 +55,15 @@ def test_a_prediction_names_its_sources_and_says_that_nobody_measured(scored, ca
     [
         (["run", "a b"], "host must be like user@board"),
         (["import", "no.json", "--kit", "KIT"], "no.json: the file is missing"),
-        (["import", "no.json", "--kit", "nowhere"], "course kit build"),
+        (["import", "no.json", "--kit", "nowhere"], "nowhere: no kit in this folder"),
+        (["import", "MANIFEST", "--kit", "KIT"], "manifest.json: not a results file of a kit"),
+        (["predict", "nano", "--kit", "KIT", "--runtime", "foo"], "runtime must be one of onnxruntime, c, tensorrt"),
         (["predict", "xavier", "--kit", "KIT"], "nano, orin_nano"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, scored, capsys):
-    given = [str(scored) if a == "KIT" else a for a in arguments]
+    places = {"KIT": str(scored), "MANIFEST": str(scored / "manifest.json")}
+    given = [places.get(argument, argument) for argument in arguments]
     assert cli.main(["kit", *given]) == 2
     assert words in capsys.readouterr().err
 
