@@ -224,6 +224,7 @@ def test_a_file_of_a_fixed_batch_says_so(tmp_path):
         if HERE[name].available:
             found = load(tmp_path / "two.onnx", name)
             assert (found.batch, found.input_shape) == (2, (2, 3, 4, 4))
+            assert runtime_variant(found, "row").batch == 2
 
 
 def test_a_network_that_answers_otherwise_is_refused(model):

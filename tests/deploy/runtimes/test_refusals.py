@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
+import warnings
 
 import numpy as np
 import onnx.helper
@@ -15,7 +17,7 @@ from torch import nn
 from course_lib.deploy.onnx import open_session
 from course_lib.deploy.runtimes import NAMES, Loaded, availability, load, onnx_runtime, runtimes, unknown_operator
 from course_lib.deploy.runtimes import loading as loading_module
-from course_lib.deploy.runtimes.files import require_same_answers
+from course_lib.deploy.runtimes.files import quiet, require_same_answers
 from course_lib.deploy.runtimes.loaded import opened
 from course_lib.deploy.runtimes.openvino_runtime import kernel_instructions
 from course_lib.environment import packages
@@ -230,3 +232,15 @@ def test_answers_that_are_no_numbers_are_refused():
     broken = dataclasses.replace(loaded, predict=lambda images: np.full((1, 4), np.nan, np.float32))
     with pytest.raises(CourseError, match="torch and PyTorch differ by nan"):
         require_same_answers(tiny(), broken)
+
+
+def test_a_converter_is_quiet_only_while_it_converts(caplog):
+    before = logging.root.manager.disable
+    with pytest.raises(OSError, match="full"), quiet():
+        logging.getLogger("converter").warning("remark")
+        warnings.warn("remark", stacklevel=1)
+        raise OSError("full")
+    assert logging.root.manager.disable == before
+    assert not caplog.records
+    with pytest.warns(UserWarning, match="remark"):
+        warnings.warn("remark", stacklevel=1)
