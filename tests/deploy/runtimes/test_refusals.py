@@ -236,10 +236,14 @@ def test_answers_that_are_no_numbers_are_refused():
 
 def test_a_converter_is_quiet_only_while_it_converts(caplog):
     before = logging.root.manager.disable
-    with pytest.raises(OSError, match="full"), quiet():
+
+    def convert() -> None:
         logging.getLogger("converter").warning("remark")
         warnings.warn("remark", stacklevel=1)
         raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), quiet():
+        convert()
     assert logging.root.manager.disable == before
     assert not caplog.records
     with pytest.warns(UserWarning, match="remark"):
