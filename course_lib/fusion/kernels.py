@@ -21,7 +21,7 @@ What is given up:
 * the packed weights are a second copy in memory, one for each shape of input, ``SHAPES`` at most. They are not saved: a
   copy or a pickle packs its own;
 * a call of oneDNN costs more than one of the matrix product before it computes anything. Where convolutions are small,
-  as the student's with one image, the network becomes slower: measure.
+  as the student's with one image, the network becomes slower: ``fastest`` measures that and chooses.
 
 Where the kernel does not apply (another processor, oneDNN off, another type than float32, gradients wanted, while being
 traced or compiled), the same module computes the convolution, then the rest in place.
