@@ -106,9 +106,9 @@ def one_shift() -> Question:
     return _row(1.0, 2.0).view(1, 2, 1, 1), _row(0.5), _row(2.0, 3.0), _row(0.0, -0.001), 1, 2
 
 
-@ex.case("padded by two, and a shift: None")
+@ex.case("padded by two, and a shift below 0: None")
 def padded_by_two() -> Question:
-    return _row(2.0, 1.0).view(1, 1, 2, 1), None, _row(2.0), _row(1.0), 1, 2
+    return _row(2.0, 1.0).view(1, 1, 2, 1), None, _row(2.0), _row(-1.0), 1, 2
 
 
 @ex.case("padded, and shifts that cancel in the sum: None")
@@ -172,6 +172,35 @@ def shift_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, gr
 @ex.mistake("You looked at the sum of the shifts: shifts that cancel there do not cancel at the border.")
 def sum_of_shifts(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
     return None if padding and shift.sum() != 0 else _folded(w, b, factor, shift, _channels(w, groups))
+
+
+@ex.mistake("You looked for shifts above 0. One below 0 makes the border wrong as well: ask whether it is not 0.")
+def shifts_above_0(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if padding and bool((shift > 0).any()) else _folded(w, b, factor, shift, _channels(w, groups))
+
+
+@ex.mistake("You took a small shift for 0. However small it is, the border is then wrong.")
+def almost_0(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    refused = padding and not torch.allclose(shift, torch.zeros_like(shift), atol=1e-6)
+    return None if refused else _folded(w, b, factor, shift, _channels(w, groups))
+
+
+@ex.mistake(
+    "You gave None always. Without padding, or where all shifts are 0, there is an answer: return both tensors."
+)
+def always_none(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    _folded(w, b, factor, shift, _channels(w, groups))
+    return None
+
+
+@ex.mistake("You gave None for a layer without a bias. b = None stands for 0: the fold has a bias all the same.")
+def no_bias_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if b is None else fold_in_front(w, b, factor, shift, groups, padding)
+
+
+@ex.mistake("You gave None where there are groups. They too have an answer: each reads its own factors and shifts.")
+def groups_refused(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if groups > 1 else fold_in_front(w, b, factor, shift, groups, padding)
 
 
 @ex.mistake("You refused only where every shift differs from 0. One is enough to make the border wrong.")
