@@ -151,6 +151,13 @@ def conv_in_training() -> Question:
     return _chain("conv", "norm"), ("norm2",), frozenset({"m1"})
 
 
+@ex.case("two norms, each node named as the other one's module: training holds modules, not names")
+def named_as_modules() -> Question:
+    nodes = (X, ("a", "conv", "c1", ("x",)), ("p", "norm", "q", ("a",)))
+    nodes = (*nodes, ("b", "conv", "c2", ("p",)), ("q", "norm", "p", ("b",)))
+    return nodes, ("q",), frozenset({"p"})
+
+
 @ex.case("two branches whose nodes alternate: what counts is who reads what, not who stands beside whom")
 def alternating() -> Question:
     nodes = (X, ("a", "conv", "m1", ("x",)), ("b", "conv", "m2", ("x",)), ("q", "norm", "m4", ("b",)))
@@ -220,6 +227,11 @@ def training_ignored(nodes: Nodes, outputs: tuple[str, ...], training: frozenset
     return _pairs(nodes, outputs, training, eval_mode=False)
 
 
+@ex.mistake("You looked for the norm's name in training. That holds modules: a node's third entry.")
+def name_in_training(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
+    return [pair for pair in _pairs(nodes, outputs, training, eval_mode=False) if pair[1] not in training]
+
+
 @ex.mistake("You refused a convolution in train mode. It computes the same in both modes; the norm does not.")
 def conv_mode_asked(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
     modules = {node[0]: node[2] for node in nodes}
@@ -246,6 +258,26 @@ def turned(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> 
 @ex.mistake("Right pairs in another order: asked is that of the norms in nodes.")
 def alphabetical(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
     return sorted(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a set. It has no order; asked is a list of pairs, in the order of the norms in nodes.")
+def as_set(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> set[tuple[str, str]]:
+    return set(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a dict. Asked is a list of pairs: list(found.items()) makes one of {convolution: norm}.")
+def as_dict(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> dict[str, str]:
+    return dict(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a dict from norms to convolutions. Asked is a list of pairs, the convolution first.")
+def as_turned_dict(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> dict[str, str]:
+    return {norm: conv for conv, norm in _pairs(nodes, outputs, training)}
+
+
+@ex.mistake("You returned one flat list of names. Asked is a list of pairs, (convolution, norm).")
+def flat(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> list[str]:
+    return [name for pair in _pairs(nodes, outputs, training) for name in pair]
 
 
 @ex.mistake("You also paired a norm with a convolution that reads it. That is another fold, exercise 15.2's.")
