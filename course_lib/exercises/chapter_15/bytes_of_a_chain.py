@@ -202,13 +202,7 @@ def relu_for_free(kernels: Kernels, batch: int, channels: int, pixels: int, item
 
 @ex.mistake('You compared a kernel with a text. It is a tuple, and ("conv",) == "conv" is False: ask "conv" in kernel.')
 def compared_with_texts(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
-    picture, numbers = batch * channels * pixels, 0
-    for kernel in kernels:
-        if kernel == "view":
-            continue
-        numbers += (3 if kernel == "sum" else 2) * picture
-        numbers += channels**2 if kernel == "conv" else 4 * channels if kernel == "norm" else 0
-    return itemsize * numbers
+    return itemsize * 2 * len(kernels) * batch * channels * pixels
 
 
 @ex.mistake('You looked at a kernel\'s first step alone. The others count as well: ask "norm" in kernel.')
@@ -218,12 +212,8 @@ def first_step_alone(kernels: Kernels, batch: int, channels: int, pixels: int, i
 
 @ex.mistake('You knew only kernels of one step: kernel == ("conv",) misses ("conv", "relu"). Ask "conv" in kernel.')
 def whole_kernels_compared(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
-    picture, numbers = batch * channels * pixels, 0
-    for kernel in kernels:
-        if kernel != ("view",):
-            numbers += (3 if kernel == ("sum",) else 2) * picture
-        numbers += {("conv",): channels**2, ("norm",): 4 * channels}.get(kernel, 0)
-    return itemsize * numbers
+    known = tuple(kernel if len(kernel) == 1 else ("relu",) for kernel in kernels)
+    return bytes_moved(known, batch, channels, pixels, itemsize)
 
 
 @ex.mistake("BatchNorm's own numbers are missing: alone it reads γ, β, μ and σ² of each channel.")
