@@ -1,9 +1,10 @@
 """How much faster PyTorch's eager mode is after fusion, step by step, and how well the traffic model predicts it.
 
-Fusing the operators of a network also packs its convolutions' weights, and packing alone makes a small network faster.
-So the steps are timed one by one, each beside the untouched network in the same interleaved rounds: fusion itself is
-"fused" over "packed", which run the same convolutions on the same weights. ``channels last`` is what a user gets
-without fusion by one call; ``one kernel, not packed`` is the step that costs more than it saves.
+Fusing the operators of a network also packs its convolutions' weights and hands them to oneDNN. That alone makes a
+network faster or slower: for one small image eager PyTorch computes convolutions as matrix products of its own, which
+pack nothing. So the steps are timed one by one, each beside the untouched network in the same interleaved rounds:
+fusion itself is "fused" over "packed", which run the same convolutions on the same weights. ``channels last`` is what a
+user gets without fusion by one call; ``one kernel, not packed`` packs in each call, which may cost more than it saves.
 
     python -m course_lib.experiments.fusion_study NETWORK BATCH ROUNDS SEED     one session, as ``sessions`` starts it
 """
@@ -109,20 +110,20 @@ def session(name: str, batch: int, rounds: int, seed: int) -> Session:
     with torch_threads(1), torch.inference_mode():
         report = latency(calls, warmup=10, repeats=rounds, threads=1, seed=seed, cadence=pace)
         before, after = (traffic(steps[step], x) for step in (PACKED, FUSED))  # pyright: ignore[reportArgumentType]
-        saving = _saving(report, before, after, (batch, 32 if side == 32 else 64, side // (1 if side == 32 else 2)))
+        saving = _saving(report, before, after)
     return Session(
         {step: report.ratio(EAGER, step) for step in steps if step != EAGER}, report.ratio(PACKED, FUSED), saving
     )
 
 
-def _saving(report: LatencyReport, before: Traffic, after: Traffic, shape: tuple[int, int, int]) -> Saving:
-    """Args: shape: batch, channels and side of the largest activation."""
-    batch, channels, side = shape
-    large = torch.rand(batch, channels, side, side).to(memory_format=torch.channels_last)
+def _saving(report: LatencyReport, before: Traffic, after: Traffic) -> Saving:
+    """Args: before, after: of the packed and of the fused network. Rates are taken at the largest activation."""
+    shape = before.largest_maps
+    large = torch.rand(shape).to(memory_format=torch.channels_last)
     mib = max(large.numel() * 4 / 2**20, 1 / 64)
     bandwidth = peak_bandwidth_gbs(1, seconds=0.3, array_mib=mib).value
     gone = {kind for kind in before.kinds if before.kinds[kind] > after.kinds[kind]}
-    overhead = _times_us(torch.rand(1, channels, 1, 1))
+    overhead = _times_us(torch.rand(1, shape[1], 1, 1))
     times = _times_us(large)
     moved = {kind: (3 if kind in ("add", "iadd") else 2) * 4 * large.numel() for kind in gone}
     rates = {kind: moved[kind] / max(times[kind] - overhead[kind], 1e-3) / 1e3 for kind in gone}
