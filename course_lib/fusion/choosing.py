@@ -16,10 +16,10 @@ PyTorch 2.13, a busy machine (where the network itself, timed twice, differed by
     student               32   1.08 [1.08, 1.09]   1.27 [1.21, 1.29]
     student, pruned       32   1.09 [1.08, 1.10]   1.12 [1.06, 1.15]
 
-``fastest`` chose "folded" in rows 2 and 3 and "one kernel" in the others, each time that it was asked.
+``fastest`` chose "folded" in rows 2 and 3 and "one kernel" in the others, both times that it was asked.
 
-What industry does differently: TensorRT and oneDNN's own graph time or model each layer's kernels and the reorderings
-between them ("autotuning"); PyTorch's compiler does so with ``max_autotune``.
+What industry does differently: TensorRT times the kernels of each layer when it builds an engine, and PyTorch's
+compiler does so with ``max_autotune``: the choice is made layer by layer.
 """
 
 from __future__ import annotations
