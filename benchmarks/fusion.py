@@ -22,6 +22,10 @@ from course_lib.measure import Measurement
 
 NAME, THREADS, SPEEDUP, ERROR = "fusion", 1, 1.15, 0.3
 BATCHES = (1, 32)
+HOW = {
+    "by_traffic": "calls × overhead (timed at the operators' places) + bytes / bandwidth",
+    "by_loop": "the same with the overhead of each operator in a loop of its own",
+}
 
 
 def key(words: str) -> str:
@@ -43,23 +47,23 @@ def speedups(network: str, batch: int, found: list[Session]) -> dict[str, Measur
 
 
 def prediction(network: str, batch: int, found: list[Session]) -> dict[str, Measurement]:
-    """|predicted − measured| / measured of the saved time, by traffic and by each operator's own rate."""
+    """|predicted − measured| / measured of the saved time, with calls timed at their places and in loops."""
     measured = np.array([one.saving.measured for one in found])
     figures = {}
-    for how in ("by_traffic", "by_operator"):
+    for how, told in HOW.items():
         predicted = np.array([getattr(one.saving, how) for one in found])
         errors = np.sort(abs(predicted - measured) / abs(measured))
         headline = how == "by_traffic" and (network, batch) == ("teacher", 1)
         name = "traffic_prediction_error" if headline else f"{network}_{batch}_error_{how}"
         words = (
-            f"|predicted − measured| / measured of the time that removing BatchNorm, ReLU and sums saves, {how}: "
+            f"|predicted − measured| / measured of the time that removing BatchNorm, ReLU and sums saves, {told}: "
             f"median predicted {np.median(predicted):.3f}, measured {np.median(measured):.3f} ms; {network}, "
             f"batch {batch}; median, least and largest of {len(found)} processes"
         )
         value, low, high = (round(float(v), 3) for v in (np.median(errors), errors[0], errors[-1]))
         figure = Measurement(value, "", len(found), words, low, high, f"≤ {ERROR}" if headline else None)
         figures[name] = figure.explained(
-            "within a network these operators take longer than alone: their own rates and call times miss by as much"
+            "the model leaves out caches between operators, arithmetic, and memory that is given out anew in each call"
         )
     return figures
 

@@ -11,6 +11,8 @@ images and corners. Figures: the fastest runtime beside eager PyTorch among thos
 adds to the runtime's own call, and by how much the order of the rows differs between the two cadences. ``curves`` holds
 calls of 1, 8 and 32 images on 1 and 2 threads.
 
+``torch_fused`` is chapter 15's fusion, the fastest of its candidates: which one, and all their times, is in its notes.
+
 Runtimes that are not installed are listed under ``absent`` with the command that brings them. ``--without`` leaves some
 out: ExecuTorch 1.5.1 has crashed in this process, after LiteRT had been loaded; why was not found.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from course_lib.deploy.runtimes import Loaded, load, runtime_variant, runtimes
 from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate, accuracy
 from course_lib.experiments.reporting import report
-from course_lib.fusion import fuse
+from course_lib.fusion import fastest
 from course_lib.measure import (
     BACK_TO_BACK,
     THIRTY_A_SECOND,
@@ -133,11 +135,6 @@ def photographs(weights: Path, folder: Path) -> Subject:
     return Subject("mobilenet_v2", mobilenet_v2(weights), images, tiled, groups, calibration, about, careful=True)
 
 
-def fused(shape: tuple[int, ...]) -> Callable[[nn.Module], nn.Module]:
-    """Chapter 15's fusion, for images of this shape."""
-    return lambda model: fuse(model, torch.zeros(shape)).model
-
-
 def opened(subject: Subject, int8: Path, absent: dict[str, str]) -> dict[str, Loaded]:
     """Row's name -> loaded network, the reference first; what cannot be opened goes to ``absent`` with the reason."""
     found: dict[str, Loaded] = {}
@@ -146,10 +143,12 @@ def opened(subject: Subject, int8: Path, absent: dict[str, str]) -> dict[str, Lo
     plan.insert(1, ("torch", "float32, channels last", subject.model))
     for runtime, words, model in plan:
         try:
-            last = "channels" in words
-            rewrite = fused(subject.shape) if runtime == "torch_fused" else None
+            last, chosen = "channels" in words, None
+            if runtime == "torch_fused":
+                chosen = fastest(subject.model, torch.tensor(subject.images[:1]))
+            rewrite = None if chosen is None else lambda _, made=chosen.fusion.model: made
             one = load(model, runtime, threads=THREADS, input_shape=subject.shape, channels_last=last, fuse=rewrite)
-            found[f"{runtime} {words}"] = one
+            found[f"{runtime} {words}"] = one if chosen is None else replace(one, notes=(*one.notes, str(chosen)))
         except CourseError as error:
             absent[f"{subject.name}: {runtime} {words}"] = str(error)
     return found

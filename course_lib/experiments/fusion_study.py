@@ -1,9 +1,10 @@
 """How much faster PyTorch's eager mode is after fusion, step by step, and how well the traffic model predicts it.
 
-Fusing the operators of a network also packs its convolutions' weights, and packing alone makes a small network faster.
-So the steps are timed one by one, each beside the untouched network in the same interleaved rounds: fusion itself is
-"fused" over "packed", which run the same convolutions on the same weights. ``channels last`` is what a user gets
-without fusion by one call; ``one kernel, not packed`` is the step that costs more than it saves.
+Fusing the operators of a network also packs its convolutions' weights and hands them to oneDNN. That alone makes a
+network faster or slower: for one small image eager PyTorch computes convolutions as matrix products of its own, which
+pack nothing. So the steps are timed one by one, each beside the untouched network in the same interleaved rounds:
+fusion itself is "fused" over "packed", which run the same convolutions on the same weights. ``channels last`` is what a
+user gets without fusion by one call; ``one kernel, not packed`` packs in each call, which may cost more than it saves.
 
     python -m course_lib.experiments.fusion_study NETWORK BATCH ROUNDS SEED     one session, as ``sessions`` starts it
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from course_lib.data.torchvision_compat import ensure_importable
 from course_lib.evaluation import Estimate, ratio_over_sessions
 from course_lib.experiments.processes import run_fresh
-from course_lib.fusion import Traffic, fuse, predicted_saving_ms, traffic
+from course_lib.fusion import call_overhead_us, fuse, predicted_saving_ms, traffic
 from course_lib.measure import BACK_TO_BACK, Cadence, LatencyReport, latency, peak_bandwidth_gbs, torch_threads
 from course_lib.models import checkpoints
 
@@ -46,8 +48,8 @@ class Saving:
 
     Args:
         measured: packed − fused, medians of calls.
-        by_traffic: calls × overhead + bytes / bandwidth of a triad.
-        by_operator: the same with each operator's own rate, timed alone at the network's largest activation.
+        by_traffic: calls × overhead + bytes / bandwidth of a triad; the overhead timed at the operators' places.
+        by_loop: the same with the overhead of each operator in a loop of its own.
         megabytes: that are no longer moved.
         calls: that are no longer made.
         bandwidth_gbs: of the triad, at the size of the largest activation.
@@ -55,7 +57,7 @@ class Saving:
 
     measured: float
     by_traffic: float
-    by_operator: float
+    by_loop: float
     megabytes: float
     calls: int
     bandwidth_gbs: float
@@ -108,44 +110,38 @@ def session(name: str, batch: int, rounds: int, seed: int) -> Session:
     pace = BACK_TO_BACK if batch == 1 else _LARGE_BATCH
     with torch_threads(1), torch.inference_mode():
         report = latency(calls, warmup=10, repeats=rounds, threads=1, seed=seed, cadence=pace)
-        before, after = (traffic(steps[step], x) for step in (PACKED, FUSED))  # pyright: ignore[reportArgumentType]
-        saving = _saving(report, before, after, (batch, 32 if side == 32 else 64, side // (1 if side == 32 else 2)))
+        saving = _saving(report, steps[PACKED], steps[FUSED], x)  # pyright: ignore[reportArgumentType]
     return Session(
         {step: report.ratio(EAGER, step) for step in steps if step != EAGER}, report.ratio(PACKED, FUSED), saving
     )
 
 
-def _saving(report: LatencyReport, before: Traffic, after: Traffic, shape: tuple[int, int, int]) -> Saving:
-    """Args: shape: batch, channels and side of the largest activation."""
-    batch, channels, side = shape
-    large = torch.rand(batch, channels, side, side).to(memory_format=torch.channels_last)
-    mib = max(large.numel() * 4 / 2**20, 1 / 64)
-    bandwidth = peak_bandwidth_gbs(1, seconds=0.3, array_mib=mib).value
+def _saving(report: LatencyReport, packed: nn.Module, fused: nn.Module, x: Tensor) -> Saving:
+    """Args: packed, fused: the two graphs. The bandwidth is taken at the largest activation."""
+    before, after = traffic(packed, x), traffic(fused, x)
+    shape = before.largest_maps
+    bandwidth = peak_bandwidth_gbs(1, seconds=0.3, array_mib=max(4 * math.prod(shape) / 2**20, 1 / 64)).value
     gone = {kind for kind in before.kinds if before.kinds[kind] > after.kinds[kind]}
-    overhead = _times_us(torch.rand(1, channels, 1, 1))
-    times = _times_us(large)
-    moved = {kind: (3 if kind in ("add", "iadd") else 2) * 4 * large.numel() for kind in gone}
-    rates = {kind: moved[kind] / max(times[kind] - overhead[kind], 1e-3) / 1e3 for kind in gone}
-    rates = dict.fromkeys((*before.kinds, *after.kinds), bandwidth) | rates
+    in_place, in_a_loop = call_overhead_us(packed, x, gone), _overhead_in_a_loop_us(shape[1])
     return Saving(
         report.p50(PACKED) - report.p50(FUSED),
-        predicted_saving_ms(before, after, bandwidth_gbs=bandwidth, overhead_us=overhead),
-        predicted_saving_ms(before, after, bandwidth_gbs=rates, overhead_us=overhead),
+        predicted_saving_ms(before, after, bandwidth_gbs=bandwidth, overhead_us=in_place),
+        predicted_saving_ms(before, after, bandwidth_gbs=bandwidth, overhead_us=in_a_loop),
         (before.total - after.total) / 1e6,
         len(before.rows) - len(after.rows),
         bandwidth,
     )
 
 
-def _times_us(x: Tensor) -> dict[str, float]:
-    """Median µs of the operators that fusion removes, alone on this tensor, by the kinds that ``traffic`` names."""
-    norm, relu, other = nn.BatchNorm2d(x.shape[1]).eval(), nn.ReLU(inplace=True), x.clone()
+def _overhead_in_a_loop_us(channels: int) -> dict[str, float]:
+    """Median µs of the operators that fusion removes, each in a loop of its own on one number a channel."""
+    norm, relu, x = nn.BatchNorm2d(channels).eval(), nn.ReLU(inplace=True), torch.rand(1, channels, 1, 1)
     calls: dict[str, Callable[[], Tensor]] = {
         "BatchNorm2d": lambda: norm(x),
         "ReLU": lambda: relu(x),
         "relu": lambda: torch.relu(x),
-        "add": lambda: x + other,
-        "iadd": lambda: x.add_(other, alpha=0),
+        "add": lambda: x + x,
+        "iadd": lambda: x.add_(x, alpha=0),
     }
     pace = Cadence("alone", calls=10, settle=5)
     found = latency(calls, warmup=20, repeats=20, threads=1, seed=0, cadence=pace)

@@ -1,5 +1,6 @@
 """Operator fusion: BatchNorm into weights, activations and sums into convolutions, and the memory traffic it saves."""
 
+from course_lib.fusion.choosing import CANDIDATES, Fastest, fastest
 from course_lib.fusion.editing import Rewrite
 from course_lib.fusion.folding import (
     ChannelNorm,
@@ -15,7 +16,9 @@ from course_lib.fusion.rewriting import Fusion, fuse
 from course_lib.fusion.traffic import Operator, Traffic, predicted_saving_ms, traffic
 
 __all__ = [
+    "CANDIDATES",
     "ChannelNorm",
+    "Fastest",
     "FusedConvolution",
     "Fusion",
     "MergedLinears",
@@ -23,6 +26,7 @@ __all__ = [
     "Rewrite",
     "Traffic",
     "call_overhead_us",
+    "fastest",
     "fold_after",
     "fold_before",
     "fuse",

@@ -3,15 +3,25 @@
 PyTorch's eager mode has no module for this. Its compiler has: on x86 it calls ``torch.ops.mkldnn`` operators, which
 hand the whole to oneDNN. There the activation and the sum happen while a tile of the output is still in registers, so
 the output is written once and never read again. Weights are *packed* first, into the blocked order that the kernel
-reads; an ordinary convolution of PyTorch packs them anew in every call, which for a small picture costs more than the
-convolution itself.
+reads. Given plain weights, the kernel packs them anew in every call, and so does an ordinary convolution of PyTorch
+where oneDNN computes it: for a small picture that costs more than the convolution itself. (Not every convolution is
+oneDNN's. For one image of at most 20,480 numbers eager PyTorch takes its own matrix product, which packs nothing,
+unless there are groups or kernels larger than 3×3: ``use_mkldnn`` in ATen's Convolution.cpp.)
+
+Which order the kernel reads depends on the shape of its input. Weights that were packed without it are in the order
+that oneDNN guesses, and where the guess is wrong each call reorders them, by a routine that is not optimised: the
+64 → 92 convolution of the course's pruned student then took 3.3 ms instead of 0.07 (one 4×4 picture, one thread of a
+Xeon with AVX-512, busy; ONEDNN_VERBOSE=1 shows ``reorder,simple:any``). So they are packed when a shape is first seen.
 
 What is given up:
 
 * inference only: the kernels give no gradient;
 * packed weights make the kernel write "channels last", so strides of inner tensors change, values do not;
 * oneDNN's ReLU is max(x, 0) with nan → 0: a broken input that PyTorch's ReLU would pass on can be hidden;
-* the packed weights are a second copy in memory. They are not saved: a copy or a pickle packs its own.
+* the packed weights are a second copy in memory, one for each shape of input, ``SHAPES`` at most. They are not saved: a
+  copy or a pickle packs its own;
+* a call of oneDNN costs more than one of the matrix product before it computes anything. Where convolutions are small,
+  as the student's with one image, the network becomes slower: ``fastest`` measures that and chooses.
 
 Where the kernel does not apply (another processor, oneDNN off, another type than float32, gradients wanted, while being
 traced or compiled), the same module computes the convolution, then the rest in place.
@@ -35,6 +45,8 @@ ACTIVATIONS: dict[str, tuple[str, list[float], Callable[[Tensor], Tensor]]] = {
     "silu": ("swish", [], lambda x: F.silu(x, inplace=True)),
 }
 SUM_ACTIVATIONS = (None, "relu")  # what the kernel with a sum can do after it
+SHAPES = 4
+"""Shapes of input for which one convolution keeps packed weights; the oldest goes first."""
 
 
 def why_no_kernel() -> str | None:
@@ -55,7 +67,7 @@ class FusedConvolution(nn.Module):
         convolution: padded with zeros; its tensors are copied.
         activation: a key of ``ACTIVATIONS``, None for none.
         adds: whether ``other`` is added before the activation.
-        packed: whether to pack the weights for the kernel; the output then is "channels last".
+        packed: whether to pack the weights, once for each shape of ``x``; the output then is "channels last".
     Raises: ValueError: an unknown activation, one that the kernel does not have after a sum, or other padding.
     """
 
@@ -76,7 +88,7 @@ class FusedConvolution(nn.Module):
         self.activation, self.adds, self.packed = activation, adds, packed
         self.training = False
         self._available = why_no_kernel() is None
-        self._packed: Tensor | None = None
+        self._packed: dict[torch.Size, Tensor] = {}  # shape of the input → the weights packed for it
         self._packed_from: tuple[int, int] | None = None  # address and version of the weights that were packed
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
@@ -101,24 +113,28 @@ class FusedConvolution(nn.Module):
 
     def _at_once(self, x: Tensor, other: Tensor | None) -> Tensor:
         kernel: Any = torch.ops.mkldnn._convolution_pointwise
-        weight = self._packed_weight() if self.packed else self.weight
+        weight = self._packed_weight(x.shape) if self.packed else self.weight
         name, scalars = ACTIVATIONS[self.activation][:2] if self.activation else (None, [])
         shape = (self.padding, self.stride, self.dilation, self.groups)
         if other is None:
             return kernel.default(x, weight, self.bias, *shape, name or "none", scalars, "")
         return kernel.binary(x, other, weight, self.bias, *shape, "add", None, name, scalars, "")
 
-    def _packed_weight(self) -> Tensor:
-        """The weights as the kernel reads them, packed anew when they have moved or changed."""
+    def _packed_weight(self, shape: torch.Size) -> Tensor:
+        """The weights as the kernel reads them for an input of this shape, packed anew when they moved or changed."""
         # An inference tensor (a network copied under inference_mode) counts no changes, and allows none elsewhere.
         now = self.weight.data_ptr(), 0 if self.weight.is_inference() else self.weight._version
-        if self._packed is None or self._packed_from != now:
+        if self._packed_from != now:
+            self._packed, self._packed_from = {}, now
+        if shape not in self._packed:
             pack: Any = torch.ops.mkldnn._reorder_convolution_weight
+            if len(self._packed) == SHAPES:
+                del self._packed[next(iter(self._packed))]
             with torch.no_grad():
-                self._packed = pack(self.weight, self.padding, self.stride, self.dilation, self.groups)
-            self._packed_from = now
-        assert self._packed is not None
-        return self._packed
+                self._packed[shape] = pack(
+                    self.weight, self.padding, self.stride, self.dilation, self.groups, list(shape)
+                )
+        return self._packed[shape]
 
     def _one_by_one(self, x: Tensor, other: Tensor | None) -> Tensor:
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)  # pyright: ignore
@@ -127,7 +143,7 @@ class FusedConvolution(nn.Module):
         return ACTIVATIONS[self.activation][2](y) if self.activation else y
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None, "_packed_from": None}  # opaque: neither copied nor pickled
+        return {**self.__dict__, "_packed": {}, "_packed_from": None}  # opaque: neither copied nor pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -84,13 +84,15 @@ def fuse_sums(editor: Editor, *, packed: bool) -> None:
 
 
 def pack_rest(editor: Editor) -> None:
-    """Convolutions with nothing to take in: their weights, too, are packed once."""
+    """Convolutions with nothing to take in: their weights, too, are packed ahead."""
     found = [node for node in editor.graph.nodes if _is_plain(editor, node)]
     for node in found:
         fused = FusedConvolution(_convolution(editor, node), activation=None, adds=False, packed=True)
         editor.replace(node, fused)
     if found:
-        editor.done.append(Rewrite("packed weights", tuple(map(label, found)), "packed once instead of in each call"))
+        editor.done.append(
+            Rewrite("packed weights", tuple(map(label, found)), "for oneDNN, once for each shape of input")
+        )
 
 
 def views_to_reshapes(editor: Editor) -> None:

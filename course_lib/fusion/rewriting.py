@@ -6,7 +6,7 @@ arithmetic. ``fuse`` moves them into the layer that has the numbers at hand:
 
 1. what does nothing in eval mode (Identity, Dropout) is removed, what depends on no input is computed once;
 2. BatchNorm becomes weights of the layer before it, or after it (``folds``, formulas in ``folding``);
-3. activations and residual sums move into the convolution's kernel, whose weights are packed once (``pointwise``,
+3. activations and residual sums move into the convolution's kernel, whose weights are packed ahead (``pointwise``,
    ``kernels``).
 
 Steps 1 and 2 leave ordinary layers, which every exporter knows. Step 3 is for PyTorch's eager mode on x86. The result
@@ -89,7 +89,8 @@ def fuse(
         example: one input (B, …), or a tuple of them; its shapes decide what can be fused, any batch runs afterwards.
         folded: fold BatchNorm, merge linear layers, compute constants, drop what does nothing.
         one_kernel: let convolutions take in the activation and the residual sum that follow.
-        packed: pack the weights of all 2-D convolutions once, instead of in each call.
+        packed: give all 2-D convolutions to oneDNN, their weights packed once for each shape of input. For one small
+            image that may be slower than eager PyTorch; ``fastest`` measures and chooses.
         tolerance: largest error allowed, relative to the largest |output|, on random inputs.
     Raises:
         CourseError: torch.fx cannot trace the network.

@@ -19,6 +19,7 @@ between two graphs with the same convolutions; the whole time of a network is th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Operator:
         read: bytes of activations that it reads.
         weights: bytes of parameters and statistics that it reads.
         written: bytes that it writes; 0 for a view of its input.
+        shape: of the tensor that it writes; () if there are several.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Operator:
     read: int
     weights: int
     written: int
+    shape: tuple[int, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -76,6 +79,18 @@ class Traffic:
     def kinds(self) -> Counter[str]:
         """How many calls there are of each kind."""
         return Counter(row.kind for row in self.rows)
+
+    @property
+    def largest_maps(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W) of the largest activation that an operator writes.
+
+        Raises: ValueError: none of them has four axes.
+        """
+        maps = [row.shape for row in self.rows if len(row.shape) == 4]
+        if not maps:
+            raise ValueError("no operator writes an activation of shape (B, C, H, W)")
+        batch, channels, height, width = max(maps, key=math.prod)
+        return batch, channels, height, width
 
     def bytes_of(self, kind: str) -> int:
         """Bytes of all calls of one kind."""
@@ -124,7 +139,8 @@ class _Counting(Interpreter):
             fresh = [y for y in outputs if self.editor.in_place(n) or _address(y) not in addresses]
             if fresh:
                 sizes = _bytes(inputs), _weights(self.editor.submodule(n)), _bytes(fresh)
-                self.rows.append(Operator(label(n), self.editor.kind(n), *sizes))
+                shape = tuple(fresh[0].shape) if len(fresh) == 1 else ()
+                self.rows.append(Operator(label(n), self.editor.kind(n), *sizes, shape))
         return result
 
 

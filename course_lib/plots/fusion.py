@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from course_lib.evaluation import Estimate
 from course_lib.plots.arrays import floats
-from course_lib.plots.labels import plain_ticks
+from course_lib.plots.labels import byte_ticks, bytes_text, plain_ticks
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
 HATCHES = ("", "//", "..", "xx")
@@ -53,18 +53,18 @@ def bandwidth_figure(bytes_: ArrayLike, gbs: ArrayLike, marks: Mapping[str, floa
     """
     x, y = floats(bytes_), floats(gbs)
     figure, axes = new_figure(7.5, 3.6)
-    axes.plot(x / 1e6, y, "o-", color=COLOURS[0])
+    axes.plot(x, y, "o-", color=COLOURS[0])
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(y.min() / 1.4, y.max() * 1.4)
     for number, (name, size) in enumerate(marks.items(), 1):
-        axes.axvline(size / 1e6, color=COLOURS[number], linestyle=("--", ":", "-.")[number % 3], label=name)
-    for axis in (axes.xaxis, axes.yaxis):
-        plain_ticks(axis)
-    axes.set(xlabel="read and written again and again, MB", ylabel="GB/s")
+        axes.axvline(size, color=COLOURS[number], linestyle=("--", ":", "-.")[number % 3], label=name)
+    byte_ticks(axes.xaxis)
+    plain_ticks(axes.yaxis)
+    axes.set(xlabel="read and written again and again", ylabel="GB/s")
     figure.legend(loc="outside upper left", ncols=2)
-    points = ", ".join(f"{a / 1e6:.3g} MB {b:.3g} GB/s" for a, b in zip(x, y, strict=True))
-    places = "; ".join(f"{name}: {size / 1e6:.3g} MB" for name, size in marks.items())
+    points = ", ".join(f"{bytes_text(a)} {b:.3g} GB/s" for a, b in zip(x, y, strict=True))
+    places = "; ".join(f"{name}: {bytes_text(size)}" for name, size in marks.items())
     return finish(figure, alt=f"Memory's speed by the size of what is moved: {points}. Marked: {places}.")
 
 

@@ -80,7 +80,8 @@ idle = us["images"]  # the node of the input computes nothing
 print(f"a node that does nothing takes {idle:.1f} µs: subtracted from each of the others")
 
 # %% tags=["nbval-ignore-output"]
-GROUPS = {"convolutions": ("Conv2d", "Linear"), "BatchNorm": ("BatchNorm2d",), "ReLU": ("ReLU", "relu"),
+LAYERS = "convolutions and linear"
+GROUPS = {LAYERS: ("Conv2d", "Linear"), "BatchNorm": ("BatchNorm2d",), "ReLU": ("ReLU", "relu"),
           "sums": ("add",)}
 
 
@@ -101,7 +102,7 @@ for node in graph.graph.nodes:
         spent[group_of(kind_of(node))] += max(0.0, us[node.name] - idle)
         calls[group_of(kind_of(node))] += 1
 whole = sum(spent.values())
-rows = [[group, str(calls[group]), "100 %" if group == "convolutions" else "0 %", f"{spent[group]:.0f}",
+rows = [[group, str(calls[group]), "100 %" if group == LAYERS else "0 %", f"{spent[group]:.0f}",
          f"{100 * spent[group] / whole:.0f} %"] for group in groups]
 print(text_table(["operators", "calls", "of the MACs", "µs", "of the time"], rows))
 
@@ -150,14 +151,15 @@ before = fusion.traffic(teacher, image)
 moved = dict.fromkeys(groups, 0)
 for row in before.rows:
     moved[group_of(row.kind)] += row.bytes
-shares = {"MACs": {group: float(group == "convolutions") for group in groups},
+shares = {"MACs": {group: float(group == LAYERS) for group in groups},
           "bytes": {group: moved[group] / before.total for group in groups},
           "time": {group: spent[group] / whole for group in groups}}
-print(f"one image moves {before.total / 1e6:.1f} MB through {len(before.rows)} operators")
+print(f"one image moves {before.total / 1e6:.1f} MB through {len(before.rows)} operators; "
+      f"the other {sum(calls.values()) - len(before.rows)} calls of the first table move nothing")
 plots.shares_figure(shares)
 
 # %% [markdown]
-# Views, such as `flatten`, move nothing: they are another name for the same memory.
+# Views, such as `flatten`, move nothing: they are another name for the same memory. Nor do the three shortcuts that hand on what they read (`Identity`).
 #
 # **Exercise 15.1.** Count for any chain, apart or fused.
 
@@ -166,11 +168,12 @@ plots.shares_figure(shares)
 def bytes_moved(kernels, batch, channels, pixels, itemsize):
     """Bytes that the kernels, which run one after another, read and write; a whole number.
 
-    Each kernel is a tuple of the steps that it computes at once. All pictures hold
-    batch · channels · pixels numbers of ``itemsize`` bytes. A kernel reads one picture and writes one,
-    and reads one more for each "sum" in it. "conv" reads channels² weights once a call; "norm" reads
-    four numbers a channel, or, beside a "conv" in its kernel, one: the folded bias. "relu" reads nothing
-    more; it, too, may be a kernel alone. The kernel ("view",) moves nothing.
+    Each kernel is a tuple of the steps that it computes at once, also where it is one: ("conv",), with its
+    comma; without it ("conv") is a text of four letters. All pictures hold batch · channels · pixels numbers
+    of ``itemsize`` bytes. A kernel reads one picture and writes one, and reads one more for each "sum" in
+    it. "conv" reads channels² weights once a call; "norm" reads four numbers a channel, or, beside a "conv"
+    in its kernel, one: the folded bias. "relu" reads nothing more; it, too, may be a kernel alone. The
+    kernel ("view",) moves nothing.
     """
     ...
 
@@ -369,7 +372,7 @@ check("15.3", foldable)
 # %% [markdown]
 # ## One kernel
 #
-# ReLU has no weights to hide in. It disappears otherwise: the *kernel*, the routine that computes a convolution, applies it to each piece of the output while that is still in registers, and writes once. The same goes for the sum of a residual block. Eager PyTorch has no module for that; on x86 its compiler calls such kernels of oneDNN, and so does the library. They want their weights *packed*: reordered into the blocks that the kernel reads, here once, when the network is fused.
+# ReLU has no weights to hide in. It disappears otherwise: the *kernel*, the routine that computes a convolution, applies it to each piece of the output while that is still in registers, and writes once. The same goes for the sum of a residual block. Eager PyTorch has no module for that; on x86 its compiler calls such kernels of oneDNN, and so does the library. They want their weights *packed*: reordered into the blocks that the kernel reads. Which blocks depends on the input's shape, so the library packs when it first sees one; weights packed for another shape may have to be reordered in each call.
 
 # %% tags=["nbval-ignore-output"]
 fused = fusion.fuse(teacher, image)
@@ -415,7 +418,7 @@ for name, model in networks.items():
 print(text_table(["convolutions computed by", *KERNELS], rows))
 
 # %% [markdown]
-# Where that is not oneDNN, fusing also exchanges the kernel, which may gain or lose by itself. So the steps are timed apart, each beside the untouched network ("eager") in the same rounds: *folded*; *packed*, which has oneDNN's kernels and nothing folded; both; all in one kernel, but packed anew in each call; and all together, *fused*. What fusion itself saves is packed against fused: the same kernels on the same packed weights.
+# Where that is not oneDNN, fusing also exchanges the kernel, which may gain or lose by itself. So the steps are timed apart, each beside the untouched network ("eager") in the same rounds: *folded*; *packed*, which has oneDNN's kernels and nothing folded; both; all in one kernel, but packed anew in each call; and all together, *fused*. What fusion itself saves is packed against fused: the same kernels on the same packed weights. A `Cadence` says how calls follow one another ([chapter 01](01_measuring.ipynb)): here back to back, `calls` timed ones in a row after `settle` ones that are not counted.
 
 # %% tags=["nbval-ignore-output"]
 STEPS = {"folded": {"one_kernel": False, "packed": False}, "packed": {"folded": False, "one_kernel": False},
@@ -468,15 +471,20 @@ for setting, ratio in packing.items():
           f"[{ratio.low:.2f}, {ratio.high:.2f}]")
 
 # %% [markdown]
-# "One kernel, not packed" makes fewer calls and moves fewer bytes than "folded", and need not be faster for that. A fusion is worth what it saves less what it brings along: another kernel, other weights in each call.
-#
+# "One kernel, not packed" makes fewer calls and moves fewer bytes than "folded", and need not be faster for that. A fusion is worth what it saves less what it brings along: another kernel, other weights in each call. Where convolutions are small, as the student's with one image, what a call of oneDNN costs before it computes can outweigh all that fusion saves. No rule knows that for each network and processor; `fastest` times the whole network untouched, folded and in one kernel, and keeps the fastest.
+
+# %% tags=["nbval-ignore-output"]
+for name, model in networks.items():
+    print(f"{name}, one image: {fusion.fastest(model, image)}")
+
+# %% [markdown]
 # ### The prediction
 #
 # What should BatchNorm, ReLU and sums save? A call that disappears saves its *overhead*, what the call of an operator costs before it moves anything; the bytes save what they take at the bandwidth of their place:
 #
 # $$\Delta t = \text{calls removed} \cdot t_{\text{call}} + \frac{\text{bytes saved}}{\text{bandwidth}} . \tag{4}$$
 #
-# Both constants are measured: the overhead with the same operators on 32 numbers, the bandwidth on arrays as large as the largest activation.
+# Both constants are measured: the bandwidth on arrays as large as the largest activation, the overhead with the same operators on next to nothing, one number a channel. Once each operator calls itself in a loop, once it stands where it stands in the packed teacher, between the convolutions:
 
 # %% tags=["nbval-ignore-output"]
 tiny, bn, relu = torch.rand(1, 32, 1, 1), nn.BatchNorm2d(32).eval(), nn.ReLU(inplace=True)
@@ -484,7 +492,19 @@ empty = {"BatchNorm2d": lambda: bn(tiny), "ReLU": lambda: relu(tiny), "relu": la
          "add": lambda: tiny + tiny}
 with torch.inference_mode():
     report = measure.latency(empty, warmup=20, repeats=30, threads=1, seed=0, cadence=ONE)
-overhead = {kind: 1e3 * report.p50(kind) for kind in empty}
+in_a_loop = {kind: 1e3 * report.p50(kind) for kind in empty}
+in_place = fusion.call_overhead_us(variants["teacher, batch 1"]["packed"], image, in_a_loop)
+rows = [[kind, f"{in_a_loop[kind]:.1f}", f"{in_place[kind]:.1f}"] for kind in empty]
+print(text_table(["operator", "in a loop, µs", "in the network, µs"], rows))
+
+# %% tags=["nbval-ignore-output"]
+claim("A call of BatchNorm costs more in the network than in a loop", in_place["BatchNorm2d"] > in_a_loop["BatchNorm2d"],
+      hardware=True, measured=f"{in_place['BatchNorm2d']:.1f} µs against {in_a_loop['BatchNorm2d']:.1f} µs")
+
+# %% [markdown]
+# A loop finds its own code in the nearest cache; the convolutions push it out. Fusion removes calls from the network, so theirs is the overhead that counts.
+
+# %% tags=["nbval-ignore-output"]
 predicted, savings = {}, {}
 for setting, steps in variants.items():
     x = pictures[: int(setting.split()[-1])]
@@ -492,6 +512,7 @@ for setting, steps in variants.items():
     mib = max(max(row.written for row in old.rows) / 2**20, 1 / 64)
     speed = measure.peak_bandwidth_gbs(1, seconds=0.1, array_mib=mib).value
     gone = old.kinds - new.kinds
+    overhead = fusion.call_overhead_us(steps["packed"], x, gone, passes=30)
     each = sum(count * overhead[kind] for kind, count in gone.items()) / gone.total()
     predicted[setting] = fusion.predicted_saving_ms(old, new, bandwidth_gbs=speed, overhead_us=each)
     savings[setting] = gone.total(), (old.total - new.total) / 1e6, each, speed
@@ -518,7 +539,7 @@ for name in ("fusion_speedup", "traffic_prediction_error"):
         print(f"recorded, {name}: {recorded[name]}")
 
 # %% [markdown]
-# Where the two differ by more than the last column, (4) is missing something. What it leaves out: the next operator may find its input in a nearer cache than assumed; BatchNorm's kernel computes more than it moves, so it does not reach memory's speed; outputs must be allocated; and a call between convolutions finds other things in the caches than the same call alone. Which overhead and which bandwidth would explain what was measured?
+# Where the two differ by more than the last column, (4) is missing something. What it leaves out: the next operator may find its input in a nearer cache than assumed; BatchNorm's kernel computes more than it moves, so it does not reach memory's speed; and outputs must be allocated. Which overhead and which bandwidth would explain what was measured?
 
 # %% tags=["nbval-ignore-output"]
 count, mb, each, speed = savings["teacher, batch 1"]
@@ -706,9 +727,9 @@ claim("From a spread of 1 to one of 0.0001 both errors grow more than a hundredf
 # * **BatchNorm in front of a padded convolution:** right inside, wrong at the border.
 # * **The convolution's other readers** forgotten; a module that is called twice.
 # * **Conv and ReLU in one module, in two calls.** Nothing is saved; look at the calls.
-# * **A kernel that packs in each call** because nobody packed for it.
+# * **A kernel that packs in each call** because nobody packed for it, or for another shape.
 # * **Another kernel's time called fusion's gain,** or its loss.
-# * **Bandwidth of main memory** for what lies in a cache.
+# * **Bandwidth of main memory** for what lies in a cache; a call timed in a loop for one in a network.
 # * **Speed-ups multiplied:** the runtime folds what you folded.
 # * **Fewer layers taken for less work.** Count multiplications first.
 # * **Equality asked of floats,** or errors relative to logits near 0.

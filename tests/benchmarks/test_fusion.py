@@ -38,7 +38,7 @@ def test_a_session_survives_its_way_through_json():
     found = fusion_study.session("student", batch=1, rounds=2, seed=0)
     assert fusion_study.from_json(json.loads(json.dumps(dataclasses.asdict(found)))) == found
     assert found.saving.calls == 10
-    assert found.saving.by_traffic > 0 < found.saving.by_operator
+    assert found.saving.by_traffic > 0 < found.saving.by_loop
     assert set(found.speedups) == {"A/A", "channels last", *fusion_study.STEPS}
 
 
@@ -54,7 +54,7 @@ def test_the_teacher_at_batch_1_carries_the_targets(bench):
     assert figures["fusion_speedup"].met
     assert figures["traffic_prediction_error"].value == pytest.approx(0.2)
     assert figures["traffic_prediction_error"].met
-    assert figures["teacher_1_error_by_operator"].value == 0
+    assert figures["teacher_1_error_by_loop"].value == 0
     assert "teacher_1_aa" in figures
     assert pooled(found)["fusion alone"].value == pytest.approx(1.25, abs=0.01)
     others = bench.speedups("student", 32, found) | bench.prediction("student", 32, found)
@@ -66,4 +66,4 @@ def test_misses_are_told_with_their_reason(bench):
     found = [one(1.01, measured=1.0, predicted=0.5)] * 3
     figures = bench.speedups("teacher", 1, found) | bench.prediction("teacher", 1, found)
     assert "convolutions take" in figures["fusion_speedup"].note
-    assert "longer than alone" in figures["traffic_prediction_error"].note
+    assert "leaves out caches" in figures["traffic_prediction_error"].note

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from course_lib.fusion import FusedConvolution, why_no_kernel
+from course_lib.fusion.kernels import SHAPES
 
 REFERENCE = {None: lambda x: x, "relu": F.relu, "relu6": F.relu6, "hardswish": F.hardswish, "silu": F.silu}
 kernel_only = pytest.mark.skipif(why_no_kernel() is not None, reason=f"no kernel: {why_no_kernel()}")
@@ -97,6 +99,50 @@ def test_copies_and_pickles_pack_their_own(duplicate):
     expected = fused(x)
     again = duplicate(fused)
     assert torch.equal(again(x), expected)
+
+
+@kernel_only
+@pytest.mark.parametrize("batch", [1, 32])
+@pytest.mark.parametrize(("inputs", "outputs", "side"), [(32, 48, 8), (64, 92, 4), (60, 80, 8), (7, 13, 5)], ids=str)
+def test_packed_weights_are_in_the_kernels_own_order_and_no_call_reorders_them(inputs, outputs, side, batch, capfd):
+    fused = FusedConvolution(nn.Conv2d(inputs, outputs, 3, padding=1), activation="relu", adds=False, packed=True)
+    x = torch.randn(batch, inputs, side, side).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        fused(x)
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            fused(x)
+    ran = [line for line in capfd.readouterr().out.splitlines() if ",exec," in line]
+    assert sum(",convolution," in line for line in ran) == 1, ran
+    assert not [line for line in ran if ",reorder," in line]
+
+
+@kernel_only
+@pytest.mark.parametrize(
+    ("shape", "options", "product"),
+    [
+        ((1, 20, 32, 32), {}, True),
+        ((1, 20, 32, 33), {}, False),
+        ((2, 20, 8, 8), {}, False),
+        ((1, 20, 8, 8), {"groups": 4}, False),
+        ((1, 20, 8, 8), {"kernel_size": 5}, False),
+    ],
+    ids=str,
+)
+def test_eager_pytorch_takes_a_matrix_product_for_one_small_image_and_onednn_otherwise(shape, options, product):
+    conv = nn.Conv2d(20, 32, **{"kernel_size": 3, **options})
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as seen:
+        conv(torch.rand(shape))
+    ran = {event.key for event in seen.key_averages()}
+    assert ("aten::_slow_conv2d_forward" in ran, "aten::mkldnn_convolution" in ran) == (product, not product)
+
+
+def test_many_shapes_of_input_are_right_and_their_packed_weights_are_bounded():
+    fused, conv = FusedConvolution(layer(), activation=None, adds=False, packed=True), layer()
+    for side in (5, 6, 7, 8, 9, 5, 9, 6):
+        x = torch.randn(2, 4, side, side)
+        with torch.no_grad():
+            assert close(fused(x), conv(x))
+        assert len(fused._packed) <= SHAPES
 
 
 def test_new_weights_are_packed_anew():

@@ -55,6 +55,20 @@ def test_fusion_saves_what_norm_and_relu_moved(batch):
     assert "calls" in str(after)
 
 
+def test_each_row_tells_the_shape_that_it_writes_and_the_largest_maps_are_found():
+    model, x = Mixed().eval(), torch.rand(3, 2, 5, 6)
+    found = traffic(model, x)
+    assert [row.shape for row in found.rows if row.kind in ("Conv2d", "cat")] == [(3, 4, 5, 6), (3, 8, 5, 6)]
+    assert found.largest_maps == (3, 8, 5, 6)
+    assert all(row.written == 4 * torch.Size(row.shape).numel() for row in found.rows)
+    assert traffic(sign_student(0.5), torch.rand(2, 3, 32, 32)).largest_maps == (2, 8, 16, 16)
+
+
+def test_without_maps_there_is_no_largest():
+    with pytest.raises(ValueError, match="no operator writes"):
+        _ = traffic(nn.Linear(3, 2), torch.rand(1, 3)).largest_maps
+
+
 def test_a_prediction_is_calls_and_bytes():
     relu, norm = Operator("r", "ReLU", 1000, 0, 1000), Operator("n", "BatchNorm2d", 500, 0, 500)
     before, after = Traffic((relu, norm, relu)), Traffic((relu,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -44,6 +46,24 @@ def test_the_rim_is_counted():
     figure = plots.rim_figure({"folded": RIM, "as it was": 0 * RIM})
     assert "folded: 20 of 36 pixels are off, by up to 0.5" in figure.alt_text
     assert "as it was: 0 of 36" in figure.alt_text
+
+
+@pytest.mark.parametrize("width", [7.5, 3.2], ids=["as it is", "small"])
+def test_labels_of_the_sizes_do_not_collide(width):
+    sizes = 3 * 2**20 * np.array([1 / 32, 1 / 8, 1 / 2, 2, 8, 32, 96])
+    marks = {"largest activation, 1 image": 262144, "largest activation, 32 images": 32 * 262144}
+    figure = plots.bandwidth_figure(sizes, [42, 47, 44, 12, 11, 10, 9], marks)
+    figure.set_size_inches(width, width * 0.48)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    shown = [
+        label for label in axes.get_xticklabels() if axes.get_xlim()[0] <= label.get_position()[0] <= axes.get_xlim()[1]
+    ]
+    assert [label.get_text() for label in shown] == ["100 kB", "1 MB", "10 MB", "100 MB"]
+    boxes = [label.get_window_extent() for label in shown]
+    assert all(left.x1 + 4 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert "98.3 kB 42 GB/s" in figure.alt_text
+    assert "32 images: 8.39 MB" in figure.alt_text
 
 
 def test_each_step_stands_in_its_row_of_each_panel():

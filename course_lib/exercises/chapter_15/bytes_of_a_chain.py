@@ -44,10 +44,12 @@ def _constants(kernel: tuple[str, ...], channels: int) -> int:
 def bytes_moved(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
     """Bytes that the kernels, which run one after another, read and write; a whole number.
 
-    Each kernel is a tuple of the steps that it computes at once. All pictures hold batch · channels · pixels numbers of
-    ``itemsize`` bytes. A kernel reads one picture and writes one, and reads one more for each "sum" in it. "conv" reads
-    channels² weights once a call; "norm" reads four numbers a channel, or, beside a "conv" in its kernel, one: the
-    folded bias. "relu" reads nothing more; it, too, may be a kernel alone. The kernel ("view",) moves nothing.
+    Each kernel is a tuple of the steps that it computes at once, also where it is one: ("conv",), with its comma;
+    without it ("conv") is a text of four letters. All pictures hold batch · channels · pixels numbers of
+    ``itemsize`` bytes. A kernel reads one picture and writes one, and reads one more for each "sum" in it. "conv"
+    reads channels² weights once a call; "norm" reads four numbers a channel, or, beside a "conv" in its kernel,
+    one: the folded bias. "relu" reads nothing more; it, too, may be a kernel alone. The kernel ("view",) moves
+    nothing.
     """
     picture = batch * channels * pixels
     return itemsize * sum(_numbers(kernel, picture, channels) for kernel in kernels)
@@ -198,6 +200,22 @@ def relu_for_free(kernels: Kernels, batch: int, channels: int, pixels: int, item
     return bytes_moved(rest, batch, channels, pixels, itemsize)
 
 
+@ex.mistake('You compared a kernel with a text. It is a tuple, and ("conv",) == "conv" is False: ask "conv" in kernel.')
+def compared_with_texts(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
+    return itemsize * 2 * len(kernels) * batch * channels * pixels
+
+
+@ex.mistake('You looked at a kernel\'s first step alone. The others count as well: ask "norm" in kernel.')
+def first_step_alone(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
+    return bytes_moved(tuple(kernel[:1] for kernel in kernels), batch, channels, pixels, itemsize)
+
+
+@ex.mistake('You knew only kernels of one step: kernel == ("conv",) misses ("conv", "relu"). Ask "conv" in kernel.')
+def whole_kernels_compared(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
+    known = tuple(kernel if len(kernel) == 1 else ("relu",) for kernel in kernels)
+    return bytes_moved(known, batch, channels, pixels, itemsize)
+
+
 @ex.mistake("BatchNorm's own numbers are missing: alone it reads γ, β, μ and σ² of each channel.")
 def norm_without_numbers(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
     alone = sum("norm" in kernel and "conv" not in kernel for kernel in kernels)
@@ -228,6 +246,12 @@ def step_by_step(kernels: Kernels, batch: int, channels: int, pixels: int, items
     return bytes_moved(kernels, batch, channels, pixels, itemsize) + itemsize * 2 * inner * batch * channels * pixels
 
 
+@ex.mistake("You counted each step as a kernel of its own. Within one, numbers are handed on, and BatchNorm is folded.")
+def steps_apart(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
+    apart = tuple((step,) for kernel in kernels for step in kernel)
+    return bytes_moved(apart, batch, channels, pixels, itemsize)
+
+
 @ex.mistake("You counted the weights as channels. A 1×1 convolution has one for each pair: channels².")
 def weights_not_squared(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
     more = sum("conv" in kernel for kernel in kernels) * (channels - channels**2)
@@ -240,7 +264,7 @@ def no_weights(kernels: Kernels, batch: int, channels: int, pixels: int, itemsiz
     return bytes_moved(kernels, batch, channels, pixels, itemsize) - itemsize * weights
 
 
-@ex.mistake("You counted a view like any other kernel. It is another name for the same memory.")
+@ex.mistake('You counted the kernel ("view",), a tuple, like any other one. It is another name for the same memory.')
 def view_moves(kernels: Kernels, batch: int, channels: int, pixels: int, itemsize: int) -> int:
     views = sum(kernel == ("view",) for kernel in kernels)
     return bytes_moved(kernels, batch, channels, pixels, itemsize) + itemsize * 2 * views * batch * channels * pixels

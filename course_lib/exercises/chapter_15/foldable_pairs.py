@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-import numpy as np
-
+from course_lib.exercises.chapter_15.graphs import EVAL, Nodes, Pairs, Question, X, chain, random_graph
 from course_lib.exercises.engine.exercise import Exercise
-
-Node = tuple[str, str, str, tuple[str, ...]]  # name, kind, module, inputs
-Nodes = tuple[Node, ...]
-Question = tuple[Nodes, tuple[str, ...], frozenset[str]]
-Pairs = list[tuple[str, str]]
 
 ex = Exercise(
     "15.3",
@@ -33,17 +27,8 @@ ex = Exercise(
 )
 
 
-def _pairs(
-    nodes: Nodes,
-    outputs: tuple[str, ...],
-    training: frozenset[str],
-    *,
-    readers: bool = True,
-    returned: bool = True,
-    conv_calls: bool = True,
-    norm_calls: bool = True,
-    eval_mode: bool = True,
-) -> Pairs:
+def _pairs(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str], *unasked: str) -> Pairs:
+    """The pairs that may be folded if these questions are not asked."""
     by_name = {node[0]: node for node in nodes}
     reads = Counter(name for node in nodes for name in node[3])
     calls = Counter(node[2] for node in nodes)
@@ -52,9 +37,9 @@ def _pairs(
         source = by_name[inputs[0]] if kind == "norm" else None
         if source is None or source[1] != "conv":
             continue
-        stays = (readers and reads[source[0]] > 1) or (returned and source[0] in outputs)
-        stays = stays or (conv_calls and calls[source[2]] > 1) or (norm_calls and calls[module] > 1)
-        if not stays and not (eval_mode and module in training):
+        stays = {"readers": reads[source[0]] > 1, "outputs": source[0] in outputs, "mode": module in training}
+        stays |= {"conv calls": calls[source[2]] > 1, "norm calls": calls[module] > 1}
+        if not any(reason for question, reason in stays.items() if question not in unasked):
             found.append((source[0], name))
     return found
 
@@ -90,65 +75,60 @@ def written_out(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]
     return pairs
 
 
-X: Node = ("x", "input", "x", ())
-EVAL: frozenset[str] = frozenset()
-
-
-def _chain(*kinds: str) -> Nodes:
-    """x, then one node of each kind, each reading the one before."""
-    nodes = [X]
-    for number, kind in enumerate(kinds, 1):
-        nodes.append((f"{kind}{number}", kind, f"m{number}", (nodes[-1][0],)))
-    return tuple(nodes)
-
-
 @ex.case("by hand: a convolution and the norm that reads it")
 def by_hand() -> Question:
-    return _chain("conv", "norm", "relu"), ("relu3",), EVAL
+    return chain("conv", "norm", "relu"), ("relu3",), EVAL
 
 
 @ex.case("a ReLU between them: the norm does not read the convolution")
 def relu_between() -> Question:
-    return _chain("conv", "relu", "norm"), ("norm3",), EVAL
+    return chain("conv", "relu", "norm"), ("norm3",), EVAL
 
 
 @ex.case("a sum reads the convolution, too")
 def read_twice() -> Question:
-    nodes = (*_chain("conv", "norm"), ("sum", "sum", "s", ("norm2", "conv1")))
+    nodes = (*chain("conv", "norm"), ("sum", "sum", "s", ("norm2", "conv1")))
     return nodes, ("sum",), EVAL
 
 
 @ex.case("two norms read one convolution")
 def two_norms() -> Question:
-    nodes = (*_chain("conv", "norm"), ("other", "norm", "n", ("conv1",)), ("sum", "sum", "s", ("norm2", "other")))
+    nodes = (*chain("conv", "norm"), ("other", "norm", "n", ("conv1",)), ("sum", "sum", "s", ("norm2", "other")))
     return nodes, ("sum",), EVAL
 
 
 @ex.case("the network returns the convolution's result as well")
 def returned_too() -> Question:
-    return _chain("conv", "norm"), ("norm2", "conv1"), EVAL
+    return chain("conv", "norm"), ("norm2", "conv1"), EVAL
 
 
 @ex.case("one convolution module is called twice, with a norm behind each call")
 def shared_conv() -> Question:
-    first = _chain("conv", "norm")
+    first = chain("conv", "norm")
     return (*first, ("again", "conv", "m1", ("norm2",)), ("last", "norm", "m4", ("again",))), ("last",), EVAL
 
 
 @ex.case("one norm module is called twice, behind two convolutions")
 def shared_norm() -> Question:
-    first = _chain("conv", "norm")
+    first = chain("conv", "norm")
     return (*first, ("next", "conv", "m3", ("norm2",)), ("last", "norm", "m2", ("next",))), ("last",), EVAL
 
 
 @ex.case("the second of two norms is in train mode")
 def in_training() -> Question:
-    return _chain("conv", "norm", "conv", "norm"), ("norm4",), frozenset({"m4"})
+    return chain("conv", "norm", "conv", "norm"), ("norm4",), frozenset({"m4"})
 
 
 @ex.case("a convolution in train mode computes what it computes in eval mode: the pair may be folded")
 def conv_in_training() -> Question:
-    return _chain("conv", "norm"), ("norm2",), frozenset({"m1"})
+    return chain("conv", "norm"), ("norm2",), frozenset({"m1"})
+
+
+@ex.case("two norms, each node named as the other one's module: training holds modules, not names")
+def named_as_modules() -> Question:
+    nodes = (X, ("a", "conv", "c1", ("x",)), ("p", "norm", "q", ("a",)))
+    nodes = (*nodes, ("b", "conv", "c2", ("p",)), ("q", "norm", "p", ("b",)))
+    return nodes, ("q",), frozenset({"p"})
 
 
 @ex.case("two branches whose nodes alternate: what counts is who reads what, not who stands beside whom")
@@ -160,64 +140,57 @@ def alternating() -> Question:
 
 @ex.case("the first of two results that the network returns is the convolution's; a linear layer is no convolution")
 def returned_first() -> Question:
-    nodes = (*_chain("conv", "norm"), ("lin", "linear", "l", ("norm2",)), ("last", "norm", "n", ("lin",)))
+    nodes = (*chain("conv", "norm"), ("lin", "linear", "l", ("norm2",)), ("last", "norm", "n", ("lin",)))
     return nodes, ("conv1", "last"), EVAL
 
 
 @ex.case("a norm of the image, and one behind another norm: neither reads a convolution")
 def norms_alone() -> Question:
-    return _chain("norm", "norm", "conv", "norm", "norm"), ("norm5",), EVAL
+    return chain("norm", "norm", "conv", "norm", "norm"), ("norm5",), EVAL
 
 
 @ex.case("the norm's result may be read by many, and returned")
 def norm_read_often() -> Question:
-    nodes = (*_chain("conv", "norm", "relu"), ("sum", "sum", "s", ("relu3", "norm2")))
+    nodes = (*chain("conv", "norm", "relu"), ("sum", "sum", "s", ("relu3", "norm2")))
     return nodes, ("sum", "norm2"), EVAL
 
 
-@ex.inputs
-def random_graph(rng: np.random.Generator) -> Question:
-    nodes: list[Node] = [X]
-    for number in range(1, int(rng.integers(5, 9))):
-        kind = str(rng.choice(["conv", "conv", "norm", "norm", "relu", "sum"]))
-        count = 2 if kind == "sum" else 1
-        recent = [node[0] for node in nodes[-3:]]
-        inputs = tuple(str(rng.choice(recent)) for _ in range(count))
-        same = [node[2] for node in nodes if node[1] == kind and kind in ("conv", "norm")]
-        module = str(rng.choice(same)) if same and rng.random() < 0.2 else f"m{number}"
-        nodes.append((f"{kind}{number}", kind, module, inputs))
-    norms = [node[2] for node in nodes if node[1] == "norm" and rng.random() < 0.2]
-    return tuple(nodes), (nodes[-1][0],), frozenset(norms)
+ex.inputs(random_graph)
 
 
 @ex.mistake("Somebody else reads that convolution. Folded, it would give them another result: look at all readers.")
 def readers_ignored(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, readers=False)
+    return _pairs(nodes, outputs, training, "readers")
 
 
 @ex.mistake("The network returns that convolution's result: its caller would get another one. Look at outputs.")
 def outputs_ignored(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, returned=False)
+    return _pairs(nodes, outputs, training, "outputs")
 
 
 @ex.mistake("That convolution's module is called twice: its other call needs the weights as they are.")
 def shared_conv_folded(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, conv_calls=False)
+    return _pairs(nodes, outputs, training, "conv calls")
 
 
 @ex.mistake("That norm's module is called twice. Here neither module of a pair may be.")
 def shared_norm_folded(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, norm_calls=False)
+    return _pairs(nodes, outputs, training, "norm calls")
 
 
 @ex.mistake("You looked at names. Two nodes with two names call a module twice if their third entries are equal.")
 def modules_ignored(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, conv_calls=False, norm_calls=False)
+    return _pairs(nodes, outputs, training, "conv calls", "norm calls")
 
 
 @ex.mistake("A norm in train mode takes its statistics from the batch: there is no constant to fold.")
 def training_ignored(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
-    return _pairs(nodes, outputs, training, eval_mode=False)
+    return _pairs(nodes, outputs, training, "mode")
+
+
+@ex.mistake("You looked for the norm's name in training. That holds modules: a node's third entry.")
+def name_in_training(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
+    return [pair for pair in _pairs(nodes, outputs, training, "mode") if pair[1] not in training]
 
 
 @ex.mistake("You refused a convolution in train mode. It computes the same in both modes; the norm does not.")
@@ -246,6 +219,26 @@ def turned(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> 
 @ex.mistake("Right pairs in another order: asked is that of the norms in nodes.")
 def alphabetical(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
     return sorted(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a set. It has no order; asked is a list of pairs, in the order of the norms in nodes.")
+def as_set(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> set[tuple[str, str]]:
+    return set(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a dict. Asked is a list of pairs: list(found.items()) makes one of {convolution: norm}.")
+def as_dict(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> dict[str, str]:
+    return dict(_pairs(nodes, outputs, training))
+
+
+@ex.mistake("You returned a dict from norms to convolutions. Asked is a list of pairs, the convolution first.")
+def as_turned_dict(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> dict[str, str]:
+    return {norm: conv for conv, norm in _pairs(nodes, outputs, training)}
+
+
+@ex.mistake("You returned one flat list of names. Asked is a list of pairs, (convolution, norm).")
+def flat(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> list[str]:
+    return [name for pair in _pairs(nodes, outputs, training) for name in pair]
 
 
 @ex.mistake("You also paired a norm with a convolution that reads it. That is another fold, exercise 15.2's.")

@@ -106,9 +106,9 @@ def one_shift() -> Question:
     return _row(1.0, 2.0).view(1, 2, 1, 1), _row(0.5), _row(2.0, 3.0), _row(0.0, -0.001), 1, 2
 
 
-@ex.case("padded by two, and a shift: None")
+@ex.case("padded by two, and a shift below 0: None")
 def padded_by_two() -> Question:
-    return _row(2.0, 1.0).view(1, 1, 2, 1), None, _row(2.0), _row(1.0), 1, 2
+    return _row(2.0, 1.0).view(1, 1, 2, 1), None, _row(2.0), _row(-1.0), 1, 2
 
 
 @ex.case("padded, and shifts that cancel in the sum: None")
@@ -174,20 +174,27 @@ def sum_of_shifts(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, gr
     return None if padding and shift.sum() != 0 else _folded(w, b, factor, shift, _channels(w, groups))
 
 
+@ex.mistake("You looked for shifts above 0. One below 0 makes the border wrong as well: ask whether it is not 0.")
+def shifts_above_0(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    return None if padding and bool((shift > 0).any()) else _folded(w, b, factor, shift, _channels(w, groups))
+
+
+@ex.mistake(
+    "You gave None always. Without padding, or where all shifts are 0, there is an answer: return both tensors."
+)
+def always_none(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
+    _folded(w, b, factor, shift, _channels(w, groups))
+    return None
+
+
 @ex.mistake("You refused only where every shift differs from 0. One is enough to make the border wrong.")
 def all_shifts(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
     return None if padding and bool((shift != 0).all()) else _folded(w, b, factor, shift, _channels(w, groups))
 
 
-def _right(
-    w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int
-) -> tuple[Tensor, Tensor] | None:
-    return fold_in_front(w, b, factor, shift, groups, padding)
-
-
 @ex.mistake("Your factors lie along w's first axis, the outputs. A BatchNorm in front scales inputs: axis 1.")
 def factor_on_outputs(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     if found is None or len(factor) != len(w):
         return found
     return w * factor.view(-1, 1, 1, 1), found[1]
@@ -195,44 +202,44 @@ def factor_on_outputs(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor
 
 @ex.mistake("Every output uses the first group's factors and shifts. Group g reads channels g · C_in/groups and up.")
 def first_group(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    refused = _right(w, b, factor, shift, groups, padding) is None
+    refused = fold_in_front(w, b, factor, shift, groups, padding) is None
     read = torch.arange(w.shape[1]).expand(len(w), -1)
     return None if refused else _folded(w, b, factor, shift, read)
 
 
 @ex.mistake("Output o takes group o % groups. Outputs of a group stand together: it is o // (C_out // groups).")
 def groups_in_turn(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    refused = _right(w, b, factor, shift, groups, padding) is None
+    refused = fold_in_front(w, b, factor, shift, groups, padding) is None
     group = torch.arange(len(w)) % groups
     return None if refused else _folded(w, b, factor, shift, group[:, None] * w.shape[1] + torch.arange(w.shape[1]))
 
 
 @ex.mistake("The bias sums w·factor·shift: the shift was scaled twice. In w·(factor·x + shift) it meets w alone.")
 def scaled_shift(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and _folded(w, b, factor, factor * shift, _channels(w, groups))
 
 
 @ex.mistake("You took the mean of a kernel's taps. Each of them meets the shift: take their sum.")
 def mean_of_taps(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found, bias = _right(w, b, factor, shift, groups, padding), torch.zeros(len(w)) if b is None else b
+    found, bias = fold_in_front(w, b, factor, shift, groups, padding), torch.zeros(len(w)) if b is None else b
     return found and (found[0], bias + (w.flatten(2).mean(2) * shift[_channels(w, groups)]).sum(1))
 
 
 @ex.mistake("The layer's own bias is lost.")
 def no_bias(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    return _right(w, None, factor, shift, groups, padding)
+    return fold_in_front(w, None, factor, shift, groups, padding)
 
 
 @ex.mistake("The shift is lost: it belongs into the bias, times the weights that meet it.")
 def no_shift(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and (found[0], torch.zeros(len(w)) if b is None else b.clone())
 
 
 @ex.mistake("You subtracted the shift. BatchNorm as factor·x + shift adds it.")
 def shift_subtracted(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and _folded(w, b, factor, -shift, _channels(w, groups))
 
 
@@ -240,19 +247,19 @@ def shift_subtracted(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor,
 def weights_as_they_were(
     w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int
 ) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and (w.clone(), found[1])
 
 
 @ex.mistake("You divided by the factor: factor is what BatchNorm multiplies by.")
 def divided(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and (_folded(w, b, 1 / factor, shift, _channels(w, groups))[0], found[1])
 
 
 @ex.mistake("Right numbers, wrong order: first the weights, then the bias.")
 def swapped(w: Tensor, b: Tensor | None, factor: Tensor, shift: Tensor, groups: int, padding: int) -> Answer:
-    found = _right(w, b, factor, shift, groups, padding)
+    found = fold_in_front(w, b, factor, shift, groups, padding)
     return found and (found[1], found[0])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from course_lib.exercises.engine import sandbox
@@ -17,6 +17,7 @@ from course_lib.exercises.engine.alarm import TimeLimit
 from course_lib.exercises.engine.cases import COURSE_LIMIT_S, Asked, asked
 from course_lib.exercises.engine.changes import Before, in_words, traits
 from course_lib.exercises.engine.compare import difference
+from course_lib.exercises.engine.describe import describe
 from course_lib.exercises.engine.exercise import Arguments, Exercise, apply, returned
 from course_lib.exercises.engine.gradients import Graded, alike, graded, gradient_complaint
 from course_lib.exercises.engine.sandbox import Outcome
@@ -119,6 +120,11 @@ class Bench:
             self._expected[case.number] = Reply(sandbox.course(found.outcome, self.exercise.id), found.after)
         return self._expected[case.number]
 
+    @cached_property
+    def none_is_an_answer(self) -> bool:
+        """Whether None is right in one of the cases: then who returns it elsewhere may have meant it."""
+        return any(self.expected(case).value is None for case in self.cases)
+
     def planted(self, index: int, case: Asked) -> Reply:
         """A planted mistake's reply."""
         if (index, case.number) not in self._planted:
@@ -153,7 +159,8 @@ class Questions:
         text = self._crash(got.outcome) or got.change or self._trace_left(got.outcome)
         if not text and self.exercise.compare is not None:
             expected = self.bench.expected(case)
-            text = self.budget.ask(partial(unequal, self.exercise, expected, got), self.answer)
+            none_counts = self.bench.none_is_an_answer
+            text = self.budget.ask(partial(unequal, self.exercise, expected, got, none_counts), self.answer)
         if text:
             return Complaint(text)
         for rule in self.exercise.rules:
@@ -202,9 +209,9 @@ def unlike(exercise: Exercise, found: Reply, seen: Reply, part: Any) -> str:
     return compare_after(found.after, seen.after, tolerance) or ""
 
 
-def unequal(exercise: Exercise, expected: Reply, got: Reply) -> str:
+def unequal(exercise: Exercise, expected: Reply, got: Reply, none_is_an_answer: bool) -> str:
     """In what a reply differs from the reference's, "" if in nothing."""
-    if nothing := _nothing(expected.value, got):
+    if nothing := _nothing(expected.value, got, none_is_an_answer):
         return nothing
     compare = exercise.compare or difference
     if found := compare(expected.value, got.value, exercise.tolerance):
@@ -227,7 +234,7 @@ def _other_traits(exercise: Exercise, expected: Arguments, got: Arguments) -> st
     return ""
 
 
-def _nothing(expected: Any, got: Reply) -> str:
+def _nothing(expected: Any, got: Reply, none_is_an_answer: bool) -> str:
     """The complaint about an answer that gives no value where one is expected."""
     if expected is None or got.value is not None:
         if inspect.isgenerator(got.value) and not inspect.isgenerator(expected):
@@ -236,6 +243,9 @@ def _nothing(expected: Any, got: Reply) -> str:
             got.value.close()
             return "your function is declared with async: without it, a call returns the value"
         return ""
+    if none_is_an_answer:
+        given = "your function gives None where there is an answer (or is `return` missing?)"
+        return f"{given}: expected {describe(expected)}"
     if got.outcome.printed.strip():
         return "your function prints, and returns nothing: is `return` missing?"
     return "your function returns nothing: is `return` missing?"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -220,15 +220,21 @@ def _mapping_difference(expected: Mapping, got: Any, tolerance: float, allowed: 
 
 
 def _list_difference(expected: list, got: Any, tolerance: float, allowed: Tolerances) -> str | None:
+    if isinstance(got, Set | Mapping):
+        return f"expected {_values(expected)} in order, got a {type(got).__name__}: {describe(got)}"
     if not isinstance(got, list) and not (isinstance(got, np.ndarray) and got.ndim):
-        return f"expected {len(expected)} values, got one: {describe(got)}"
+        return f"expected {_values(expected)}, got one: {describe(got)}"
     if len(got) != len(expected):
-        return f"expected {len(expected)} values, got {len(got)} values"
+        return f"expected {_values(expected)}, got {_values(got)}"
     for index, (one, other) in enumerate(zip(expected, got, strict=True)):
         found = _difference(one, other, tolerance, allowed)
         if found:
             return f"value {index + 1} of {len(expected)}: {found}"
     return None
+
+
+def _values(items: Any) -> str:
+    return f"{len(items)} value{'' if len(items) == 1 else 's'}"
 
 
 def _leaves(value: Any) -> list[Any]:

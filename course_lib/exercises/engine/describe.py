@@ -144,7 +144,8 @@ def _text(value: Any, digits: int | None, elements: int, depth: int) -> str:
         most = max(elements, 9)
         items = [_text(item, digits, elements, depth + 1) for item in value[:most]]
         inside = ", ".join([*items, *(["…"] if len(value) > most else [])])
-        return _shorten(f"[{inside}]" if isinstance(value, list) else f"({inside})", elements)
+        comma = "," if isinstance(value, tuple) and len(value) == 1 else ""  # ("a") is no tuple
+        return _shorten(f"[{inside}]" if isinstance(value, list) else f"({inside}{comma})", elements)
     return _shorten(_ADDRESS.sub("", " ".join(repr(value).split())), elements)
 
 

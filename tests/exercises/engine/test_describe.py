@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from functools import partial
 
 import numpy as np
@@ -39,6 +40,11 @@ def test_a_list_that_holds_itself_has_a_text():
     endless: list = [1]
     endless.append(endless)
     assert describe(endless) == "[1, [1, [1, [1, …]]]]"
+
+
+@pytest.mark.parametrize("value", [("conv",), (("conv",), ("view",)), (), (1,), [(2,)], ("a", "b")], ids=str)
+def test_a_tuple_can_be_typed_in_as_it_is_shown(value):
+    assert ast.literal_eval(describe(value)) == value
 
 
 @pytest.mark.parametrize(

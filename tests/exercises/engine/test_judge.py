@@ -374,6 +374,29 @@ def test_a_missing_return_is_named(example, answer, text):
     assert text in verdict.message
 
 
+def positive(x, factor):
+    return factor * x.sum() if factor > 0 else None
+
+
+def test_none_in_the_wrong_place_is_no_missing_return_where_none_is_an_answer(example):
+    asked = example(
+        reference=positive,
+        examples=[(torch.tensor([1.0, 2.0]), 3.0), (torch.tensor([1.0, 2.0]), -3.0)],
+        mistakes=[Mistake(lambda x, factor: factor * x.sum() if factor > 5 else None, "Refused too much.")],
+    )
+
+    def always(x, factor):
+        factor * x.sum()
+
+    for answer, reason in ((always, ""), (lambda x, factor: positive(x, factor - 5), "Refused too much.\n")):
+        found = judge(asked, answer).message
+        assert "gives None where there is an answer (or is `return` missing?): expected 9" in found, reason
+        assert "returns nothing" not in found
+    assert judge(asked, positive)
+    for stub in (lambda x, factor: None, lambda x, factor: ...):
+        assert judge(asked, stub).state == "not attempted"
+
+
 def test_a_coroutine_is_named(example):
     async def later(x, factor):
         return 0
