@@ -9,7 +9,7 @@ from typing import Any
 from course_lib.evaluation import Estimate
 from course_lib.measure import Measurement, load_result
 from course_lib.measure.tables import markdown_table
-from course_lib.publishing.numbers import number_and_target
+from course_lib.publishing.numbers import number_and_target, number_text, shortfall
 from course_lib.storage.files import RESULTS
 
 STEPS = {
@@ -39,8 +39,10 @@ def fusion_table(folder: str | Path = RESULTS) -> str:
     for step, words in STEPS.items():
         cells = [_fusion_figure(figures, name, batch, step) for name, batch in columns]
         rows.append([words, *("–" if cell is None else number_and_target(cell) for cell in cells)])
-    error = number_and_target(figures["traffic_prediction_error"])
-    line = f"Saving predicted from traffic, teacher, batch 1: off by {error} per cent of the measured one."
+    error = figures["traffic_prediction_error"]
+    short = shortfall(error)
+    missed = f" (target {error.target}: {short})" if short else ""
+    line = f"Saving predicted from calls and bytes, teacher, batch 1: off by {number_text(error, 0)} of the measured one{missed}."
     return "\n".join([markdown_table(header, rows), "", line])
 
 
