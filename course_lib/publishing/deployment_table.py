@@ -40,10 +40,12 @@ def fusion_table(folder: str | Path = RESULTS) -> str:
         cells = [_fusion_figure(figures, name, batch, step) for name, batch in columns]
         rows.append([words, *("–" if cell is None else number_and_target(cell) for cell in cells)])
     error = figures["traffic_prediction_error"]
-    short = shortfall(error)
-    missed = f" (target {error.target}: {short})" if short else ""
-    line = f"Saving predicted from calls and bytes, teacher, batch 1: off by {number_text(error, 0)} of the measured one{missed}."
-    return "\n".join([markdown_table(header, rows), "", line])
+    line = (
+        f"Saving predicted from calls and bytes, teacher, batch 1: off by {number_text(error, 0)} of the measured one"
+    )
+    if short := shortfall(error):
+        line += f" (target {error.target}: {short})"
+    return "\n".join([markdown_table(header, rows), "", f"{line}."])
 
 
 def _fusion_figure(figures: Mapping[str, Measurement], network: str, batch: int, step: str) -> Measurement | None:

@@ -28,7 +28,7 @@ def number_text(figure: Measurement, digits: int | None = None, *, unit: bool = 
     '20.5 × [20.1, 20.9]'
     """
     factor, sign, usual = (100, " %", 2) if figure.unit == "" else (1, "" if figure.unit == "points" else " ×", 1)
-    digits = digits or (2 if figure.unit == "points" else usual)
+    digits = (2 if figure.unit == "points" else usual) if digits is None else digits
     text = f"{factor * figure.value:.{digits}f}{sign if unit else ''}"
     if figure.low is not None and figure.high is not None:
         text += f" [{factor * figure.low:.{digits}f}, {factor * figure.high:.{digits}f}]"

@@ -13,6 +13,19 @@ from course_lib.fusion.overhead import _one_a_channel
 from course_lib.models import sign_student
 
 
+class SlowAtFirst(nn.Module):
+    """Number by number; the first call of its life sleeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = 0.2
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds if x.numel() else 0.0)
+        self.seconds = 0.0
+        return x + 1
+
+
 class Slow(nn.Module):
     """Number by number: sleeps for a time, and once more for what it gets beyond one number a channel."""
 
@@ -31,6 +44,11 @@ def test_the_time_of_a_call_is_that_on_one_number_a_channel():
     assert list(found) == ["Slow", "ReLU"]
     assert 4_000 <= found["Slow"] < 100_000
     assert 0 <= found["ReLU"] < found["Slow"]
+
+
+def test_passes_of_the_warm_up_are_not_counted():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), SlowAtFirst()).eval()
+    assert call_overhead_us(model, images(), ["SlowAtFirst"], passes=1, warmup=1)["SlowAtFirst"] < 50_000
 
 
 def test_layers_behind_get_what_they_would_read_and_nothing_is_changed():
