@@ -40,9 +40,7 @@ def fusion_table(folder: str | Path = RESULTS) -> str:
         cells = [_fusion_figure(figures, name, batch, step) for name, batch in columns]
         rows.append([words, *("–" if cell is None else number_and_target(cell) for cell in cells)])
     error = figures["traffic_prediction_error"]
-    line = (
-        f"Saving predicted from calls and bytes, teacher, batch 1: off by {number_text(error, 0)} of the measured one"
-    )
+    line = f"Predicted saving of calls and bytes, teacher, batch 1: off by {number_text(error, 0)} of what was measured"
     if short := shortfall(error):
         line += f" (target {error.target}: {short})"
     return "\n".join([markdown_table(header, rows), "", f"{line}."])

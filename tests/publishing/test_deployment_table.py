@@ -20,7 +20,7 @@ def test_every_step_has_a_row_and_what_was_not_timed_a_dash(tmp_path, deployment
 
 def test_a_prediction_that_misses_is_told_in_per_cent(tmp_path, deployment):
     deployment(tmp_path)
-    assert "off by 40 % [20, 60] of the measured one (target ≤ 0.3: missed)." in fusion_table(tmp_path)
+    assert "off by 40 % [20, 60] of what was measured (target ≤ 0.3: missed)." in fusion_table(tmp_path)
 
 
 def test_runtimes_stand_beside_eager_with_agreement(tmp_path, deployment):
