@@ -725,7 +725,7 @@ def faults(a, b, ratio, aa):
     "warm-up"    a or b has ``warmup`` 0 (calls that were dropped)
     "autograd"   a or b has ``gradients`` True
     "train mode" a or b has a ``mode`` other than "eval"
-    "few calls"  a or b has fewer than 30 ``calls``
+    "few calls"  a or b has fewer than 30 ``calls`` (those after the warm-up)
     "statistic"  a or b has a ``statistic`` other than "median"
     "batch"      their ``batch`` differs
     "threads"    their ``threads`` differ
