@@ -240,7 +240,7 @@ ways, rows = {}, []
 for name in ("teacher", "pruned"):
     calls = {way: partial(load(files[name, "float32"], "onnxruntime", **how), one)
              for way, how in options.items()}
-    ways[name] = measure.latency(calls, warmup=10, repeats=12, threads=2, seed=0,
+    ways[name] = measure.latency(calls, warmup=10, repeats=30, threads=2, seed=0,
                                  cadence=measure.BACK_TO_BACK)
     for way in list(options)[1:]:
         ratio = ways[name].ratio("1 thread", way)
@@ -384,7 +384,7 @@ print(text_table(["network", "file", "size", "executed in", "operators", "that c
 # An operator *converts* if it only changes codes, layout or type. Its share of the time is from ONNX Runtime's own profile, which makes small operators look longer: a rough number. Now the files against each other, in two cadences, with float32 twice:
 
 # %% tags=["nbval-ignore-output"]
-paces = {measure.BACK_TO_BACK: 12, measure.THIRTY_A_SECOND: 8}
+paces = {measure.BACK_TO_BACK: 30, measure.THIRTY_A_SECOND: 8}
 by_pace = {}
 for name in ("teacher", "pruned"):
     calls = {bits: partial(network, one) for (of, bits), network in opened.items() if of == name}
@@ -441,7 +441,7 @@ print(text_table(["recorded on", "network", "INT8 faster, back to back", camera]
 # %% [markdown]
 # ## Runtimes side by side
 #
-# Which runtimes are here? An absent one is named, never replaced by another. (`torch_compile` compiles for up to a minute; the tables leave it out.)
+# Which runtimes are here? An absent one is named, never replaced by another. (`torch_compile` compiles for up to a minute; the tables leave it out. Some runtimes write remarks of their own when they start.)
 
 # %% tags=["nbval-ignore-output"]
 here = runtimes()
