@@ -269,7 +269,7 @@ claim("The second thread gains the teacher more than the pruned network", hardwa
 # %% tags=["nbval-ignore-output"]
 batches = [1, 2, 4, 8, 16, 32]
 curves, lines, rows = {}, {}, []
-for of, threads, repeats in (("teacher", 1, 12), ("pruned", 1, 40), ("pruned", 2, 40)):
+for of, threads, repeats in (("teacher", 1, 20), ("pruned", 1, 400), ("pruned", 2, 400)):
     network = load(files[of, "float32"], "onnxruntime", threads=threads)
     calls = {str(batch): partial(network, images[:batch]) for batch in batches}
     timed = measure.latency(calls, warmup=2, repeats=repeats, threads=threads, seed=0)
