@@ -258,7 +258,7 @@ claim("The second thread gains the teacher more than the pruned network", hardwa
                f"pruned {measure.ratio_text(two_threads)}")
 
 # %% [markdown]
-# A negative $p$ says that (1) leaves something out: handing over and waiting cost time, for each layer anew. And a thread that spins takes its core from other programs.
+# A negative $p$ says that (1) leaves something out: handing over and waiting cost time, for each layer anew. And (1) takes for granted that the second core is free: where another program uses it, two threads gain nothing, and a thread that spins takes the core from that program.
 #
 # **More images in a call.** A call costs $a$ by itself (Python, starting the operators one by one) and $b$ for each image:
 #
