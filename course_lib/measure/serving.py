@@ -51,6 +51,19 @@ def oldest_wait_ms(batch: int, a_ms: float, b_ms: float, rate: float = inf) -> f
     return 1000 * (batch - 1) / rate + a_ms + b_ms * batch
 
 
+def keeps_up(batch: int, a_ms: float, b_ms: float, rate: float) -> bool:
+    """Whether a + b·B ≤ B/rate: each batch is done before the next one is there; true where all images are there.
+
+    If a batch does not keep up, no smaller one does.
+
+    Args: as in ``oldest_wait_ms``.
+
+    >>> keeps_up(2, 2.0, 1.0, rate=500), keeps_up(1, 2.0, 1.0, rate=500), keeps_up(1, 2.0, 1.0, rate=inf)
+    (True, False, True)
+    """
+    return rate == inf or a_ms + b_ms * batch <= 1000 * batch / rate
+
+
 def largest_batch(a_ms: float, b_ms: float, deadline_ms: float, rate: float = inf) -> int:
     """The largest batch whose first image is answered within the deadline; 0 if none is.
 

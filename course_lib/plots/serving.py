@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from course_lib.measure import three_digits
-from course_lib.measure.serving import largest_batch, oldest_wait_ms
+from course_lib.measure.serving import keeps_up, largest_batch, oldest_wait_ms
 from course_lib.plots.labels import plain_ticks
 from course_lib.plots.style import COLOURS, MARKERS, CourseFigure, finish, new_figure, styled
 
@@ -18,7 +18,7 @@ Line = tuple[float, float]  # a and b in ms: t(B) = a + b·B
 
 @styled
 def batch_figure(curves: Mapping[str, Mapping[int, float]], lines: Mapping[str, Line]) -> CourseFigure:
-    """ms of a call, and images a second, over the batch (all logarithmic): measured points and fitted lines.
+    """ms of a call, and images a second, over the batch (all logarithmic): measured points and lines a + b·B.
 
     Args: curves: name → batch → ms of a call; lines: the same names → (a, b).
     """
@@ -27,8 +27,8 @@ def batch_figure(curves: Mapping[str, Mapping[int, float]], lines: Mapping[str, 
     for i, (name, curve) in enumerate(curves.items()):
         batches, ms = np.array(list(curve), float), np.array(list(curve.values()), float)
         fine = np.geomspace(batches.min(), batches.max(), 60)
-        fitted = lines[name][0] + lines[name][1] * fine
-        for axes, points, line in ((left, ms, fitted), (right, 1000 * batches / ms, 1000 * fine / fitted)):
+        straight = lines[name][0] + lines[name][1] * fine
+        for axes, points, line in ((left, ms, straight), (right, 1000 * batches / ms, 1000 * fine / straight)):
             axes.plot(batches, points, MARKERS[i], color=COLOURS[i], label=name, markerfacecolor="none", markersize=7)
             axes.plot(fine, line, color=COLOURS[i], linewidth=1, linestyle=("-", "--", ":", "-.")[i % 4])
         rate = 1000 * batches / ms
@@ -47,7 +47,7 @@ def batch_figure(curves: Mapping[str, Mapping[int, float]], lines: Mapping[str, 
     left.set_title("A larger batch takes longer")
     right.set_title("and computes more images a second")
     left.legend()
-    return finish(figure, alt=f"Points measured, lines a + b·B fitted. {'; '.join(parts)}.")
+    return finish(figure, alt=f"Points measured, lines a + b·B. {'; '.join(parts)}.")
 
 
 @styled
@@ -67,7 +67,8 @@ def deadline_figure(lines: Mapping[str, Line], rate: float, deadline_ms: float, 
     for i, (name, (a, b)) in enumerate(lines.items()):
         waits = [oldest_wait_ms(int(batch), a, b, rate) for batch in batches]
         best = largest_batch(a, b, deadline_ms, rate)
-        label = f"{name}: at most {best}" if best else f"{name}: none is in time"
+        late = "none is in time" if not best else "cannot keep up" if not keeps_up(best, a, b, rate) else ""
+        label = f"{name}: {late or f'at most {best}'}"
         style = {"linewidth": 1, "marker": MARKERS[i], "markersize": 4, "color": COLOURS[i]}
         axes.plot(batches, waits, label=label, **style)
         parts.append(label)
@@ -86,15 +87,24 @@ def deadline_figure(lines: Mapping[str, Line], rate: float, deadline_ms: float, 
 
 
 @styled
-def queue_figure(loads: Sequence[float], waits: Mapping[str, Sequence[float]], theory: Sequence[float]) -> CourseFigure:
+def queue_figure(
+    loads: Sequence[float], waits: Mapping[str, Sequence[float]], theory: Mapping[float, float]
+) -> CourseFigure:
     """Waits, as multiples of one computation, over the load: one series an arrival pattern, and the theory's mean.
 
-    Args: loads: rate times mean service, ascending, below 1; waits: name → one number a load; theory: likewise.
+    Args: loads: rate times mean service, ascending, below 1; waits: name → one number a load; theory: load → mean
+        wait, at as many ascending loads as make a smooth line.
     """
     figure, axes = new_figure(7.5, 3.8)
     for i, (name, values) in enumerate(waits.items()):
         axes.plot(loads, values, MARKERS[i], color=COLOURS[i], label=name, markerfacecolor="none", markersize=7)
-    axes.plot(loads, theory, color="#000000", linewidth=1, label="Pollaczek and Khinchine: mean, by chance")
+    axes.plot(
+        list(theory),
+        list(theory.values()),
+        color="#000000",
+        linewidth=1,
+        label="Pollaczek and Khinchine: mean, by chance",
+    )
     axes.set_xlabel("load: images a second times seconds an image")
     axes.set_ylabel("wait before the computation, in computations")
     axes.set_title("The line grows long before the processor is full")
@@ -107,10 +117,12 @@ def queue_figure(loads: Sequence[float], waits: Mapping[str, Sequence[float]], t
 
 
 @styled
-def cadences_figure(rows: Mapping[str, Sequence[tuple[float, float, float]]], cadences: Sequence[str]) -> CourseFigure:
+def cadences_figure(
+    rows: Mapping[str, Sequence[tuple[float, float, float]]], cadences: Sequence[str], title: str
+) -> CourseFigure:
     """How many times faster than the first row of the table each row is, in each cadence, with its interval.
 
-    Args: rows: name → (value, low, high) a cadence; cadences: their names.
+    Args: rows: name → (value, low, high) a cadence; cadences: their names; title: what was measured.
     """
     figure, axes = new_figure(8.5, 0.5 * len(rows) + 1.3)
     offsets = np.linspace(-0.16, 0.16, len(cadences))
@@ -126,10 +138,11 @@ def cadences_figure(rows: Mapping[str, Sequence[tuple[float, float, float]]], ca
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_ylabel("run by")
     axes.set_xlabel("times faster than eager PyTorch in float32, × (bar: 95 % interval)")
+    axes.set_title(title)
     axes.legend(loc="best")
     axes.grid(visible=False, axis="y")
     parts = [
         f"{name}: {', '.join(f'{row[i][0]:.3g} {cadence}' for i, cadence in enumerate(cadences))}"
         for name, row in rows.items()
     ]
-    return finish(figure, alt=f"Times faster than eager PyTorch. {'; '.join(parts)}.")
+    return finish(figure, alt=f"{title}: times faster than eager PyTorch. {'; '.join(parts)}.")

@@ -44,6 +44,7 @@ from course_lib.models import checkpoints
 WEIGHTS = os.environ.get("COURSE_MOBILENET")  # a file mobilenet_v2-b0353104.pth, or None
 PHOTOGRAPHS = os.environ.get("COURSE_IMAGES")  # a folder of photographs with ImageNet's labels, or None
 
+torch.set_num_threads(1)  # PyTorch, too; the runtimes are told how many when they open a file
 splits = load_data(size=32)
 names = {"teacher": "teacher", "student": "student", "pruned": "final"}
 networks = {name: checkpoints.load(f"{file}_{splits.train.name}")[0] for name, file in names.items()}
@@ -106,11 +107,11 @@ claim("No BatchNorm is in the file: the exporter has folded it into the convolut
       kinds["BatchNormalization"] == 0 and kinds["Conv"] > 0)
 
 # %% [markdown]
-# Why opset 13, of 2021? A new reader knows the old dictionaries; an old reader does not know the new ones. So the *oldest* runtime that must open the file decides. On a Jetson Nano, that is TensorRT 8.2, which reads opset 13. PyTorch's newer exporter (`dynamo=True`) begins at opset 18, so the course uses the older one.
+# Why opset 13, of 2020? A new reader knows the old dictionaries; an old reader does not know the new ones. So the *oldest* runtime that must open the file decides. On a Jetson Nano, that is TensorRT 8.2, which reads opset 13. PyTorch's newer exporter (`dynamo=True`) begins at opset 18, so the course uses the older one.
 #
 # ### Bad exports raise no error
 #
-# Four exports of the pruned network, as tutorials write them: a right one, and three with a fault. The third doubles dark images before the network sees them, with an `if`.
+# Four exports of the pruned network: a right one, and three with a fault. The first fault is a network in train mode. This exporter puts a network into eval mode, unless it is told otherwise (`training=`); newer ones take it as it is. The third fault doubles dark images before the network sees them, with an `if`.
 
 # %% tags=["nbval-ignore-output"]
 class Brightened(nn.Module):
@@ -193,7 +194,7 @@ claim("A tolerance of 1e-4 passes the right export and refuses the other three; 
       and max(found["all"][0] for name, found in errors.items() if name != "right") > 0.95)
 
 # %% [markdown]
-# (In train mode, BatchNorm uses mean and variance of the images at hand: one image, here.) So compare *logits*, not classes, and on images of every kind that will come. What tolerance? An export may add the same numbers in another order. In float32 that costs about 1e-6; a wrong constant costs 1e-3 and more; 1e-4 lies between. `export_onnx` makes this comparison, on random images, before it keeps a file. It cannot know which kinds of images you have.
+# (In train mode, BatchNorm uses mean and variance of the images at hand: one image, here.) So compare *logits*, not classes, and on images of every kind that will come. What tolerance? An export may add the same numbers in another order. In float32 that costs about 1e-6; the faults above cost 1e-2 and more; 1e-4 lies between. `export_onnx` makes this comparison, on random images, before it keeps a file. It cannot know which kinds of images you have.
 #
 # ### What a runtime refuses
 #
@@ -239,7 +240,7 @@ ways, rows = {}, []
 for name in ("teacher", "pruned"):
     calls = {way: partial(load(files[name, "float32"], "onnxruntime", **how), one)
              for way, how in options.items()}
-    ways[name] = measure.latency(calls, warmup=10, repeats=12, threads=2, seed=0,
+    ways[name] = measure.latency(calls, warmup=10, repeats=30, threads=2, seed=0,
                                  cadence=measure.BACK_TO_BACK)
     for way in list(options)[1:]:
         ratio = ways[name].ratio("1 thread", way)
@@ -257,9 +258,9 @@ claim("The second thread gains the teacher more than the pruned network", hardwa
                f"pruned {measure.ratio_text(two_threads)}")
 
 # %% [markdown]
-# A negative $p$ says that (1) leaves something out: handing over and waiting cost time, for each layer anew. On a machine where other programs need the cores, spinning costs more than it saves.
+# A negative $p$ says that (1) leaves something out: handing over and waiting cost time, for each layer anew. And (1) takes for granted that the second core is free: where another program uses it, two threads gain nothing, and a thread that spins takes the core from that program.
 #
-# **More images in a call.** A call costs $a$ by itself (Python, opening the graph's operators one by one) and $b$ for each image:
+# **More images in a call.** A call costs $a$ by itself (Python, starting the operators one by one) and $b$ for each image:
 #
 # $$t(B) = a + b\,B, \qquad \text{images a second} = \frac{B}{a + bB} < \frac1b . \tag{2}$$
 #
@@ -268,8 +269,8 @@ claim("The second thread gains the teacher more than the pruned network", hardwa
 # %% tags=["nbval-ignore-output"]
 batches = [1, 2, 4, 8, 16, 32]
 curves, lines, rows = {}, {}, []
-for of, threads, repeats in (("teacher", 1, 12), ("pruned", 1, 40), ("pruned", 2, 40)):
-    network = load(files[of, "float32"], "onnxruntime", threads=threads, spinning=False)
+for of, threads, repeats in (("teacher", 1, 20), ("pruned", 1, 400), ("pruned", 2, 400)):
+    network = load(files[of, "float32"], "onnxruntime", threads=threads)
     calls = {str(batch): partial(network, images[:batch]) for batch in batches}
     timed = measure.latency(calls, warmup=2, repeats=repeats, threads=threads, seed=0)
     name = f"{of}, {threads} thread{'s' * (threads > 1)}"
@@ -311,7 +312,7 @@ check("16.1", largest_batch)
 #
 # $$\text{first image's wait} = \frac{B - 1}{\lambda} + a + bB . \tag{3}$$
 #
-# **By hand.** 30 images a second, deadline 100 ms: $(B-1) \cdot 33$ ms alone allows at most 3 images, whatever the processor. Batches are for images that are there already: a folder, several cameras, many users. Move the arrivals, the deadline, and the speed of the processor:
+# **By hand.** 30 images a second, deadline 100 ms: of 4 images the first waits $3 \cdot 33.3 = 100$ ms, and no time is left to compute. So at most 3, whatever the processor. And (3) holds only while the processor keeps up, $t(B) \le B/\lambda$: else the batches queue. Batches are for images that are there already: a folder, several cameras, many users. Move the arrivals, the deadline, and the speed of the processor:
 
 # %% tags=["nbval-ignore-output"]
 one_thread = {name: line for name, line in lines.items() if "1" in name}
@@ -340,14 +341,16 @@ check("16.2", latency_and_throughput)
 # %% [markdown]
 # ## INT8 on this very processor
 #
-# 8 bits gain time where one instruction multiplies and adds several bytes, a *dot product*. Above stand this processor's instruction sets; `avx512_vnni`, `avx_vnni`, `amx_int8`, `asimddp` and `i8mm` are of that kind. But a processor that could is not a file that does. Here are two INT8 files of each network, both in QDQ form: float operators between `QuantizeLinear` and `DequantizeLinear`, which the runtime should merge into integer ones.
+# 8 bits gain time where one instruction multiplies and adds several bytes, a *dot product*. Above stand this processor's instruction sets; `avx512_vnni`, `avx_vnni`, `amx_int8`, `asimddp` and `i8mm` are of that kind. But a processor that could is not a file that does. Here are three INT8 files of each network, all in QDQ form: float operators between `DequantizeLinear` and `QuantizeLinear`, which the runtime should merge into integer ones.
 #
 # * **U8S8** is what chapter 12 exports: unsigned activations, signed weights, and a bias in 32 bits.
-# * **S8S8** is what TensorRT on a Jetson wants: all codes signed, weights and bias still stored as floats.
+# * **S8S8** is the same with signed activations.
+# * **TensorRT** is what TensorRT on a Jetson wants: signed codes around 0, weights and bias still stored as floats.
 #
 # `.precision` says in what the runtime *executes*, read from the graph that it made of the file.
 
 # %% tags=["nbval-ignore-output"]
+from course_lib.quantization.affine import Codes
 from course_lib.quantization.calibrated import quantize_network
 from course_lib.quantization.post_training import calibration_images
 from course_lib.quantization.qdq import export_qdq
@@ -355,9 +358,12 @@ from course_lib.quantization.tensorrt import export_tensorrt, quantize_symmetric
 
 few = torch.tensor(calibration_images(splits.train, 96))
 for name in ("teacher", "pruned"):
-    files[name, "U8S8"], files[name, "S8S8"] = folder / f"{name}_u8.onnx", folder / f"{name}_s8.onnx"
-    export_qdq(quantize_network(networks[name], few), files[name, "U8S8"])
-    export_tensorrt(quantize_symmetric(networks[name], few), files[name, "S8S8"])
+    unsigned = quantize_network(networks[name], few)
+    signed = quantize_network(networks[name], few, activation_codes=Codes(8))
+    symmetric = quantize_symmetric(networks[name], few)
+    files[name, "U8S8"] = export_qdq(unsigned, folder / f"{name}_u8.onnx")
+    files[name, "S8S8"] = export_qdq(signed, folder / f"{name}_s8.onnx")
+    files[name, "TensorRT"] = export_tensorrt(symmetric, folder / f"{name}_trt.onnx")
 opened = {key: load(file, "onnxruntime") for key, file in files.items() if key[0] != "student"}
 
 # %% tags=["nbval-ignore-output"]
@@ -375,10 +381,10 @@ print(text_table(["network", "file", "size", "executed in", "operators", "that c
                  [[str(cell) for cell in row] for row in rows]))
 
 # %% [markdown]
-# An operator *converts* if it only changes codes, layout or type. Its time is from ONNX Runtime's own profile, which makes small operators look longer: compare, do not add. Now the files against each other, in two cadences, with float32 twice:
+# An operator *converts* if it only changes codes, layout or type. Its share of the time is from ONNX Runtime's own profile, which makes small operators look longer: a rough number. Now the files against each other, in two cadences, with float32 twice:
 
 # %% tags=["nbval-ignore-output"]
-paces = {measure.BACK_TO_BACK: 12, measure.THIRTY_A_SECOND: 8}
+paces = {measure.BACK_TO_BACK: 30, measure.THIRTY_A_SECOND: 8}
 by_pace = {}
 for name in ("teacher", "pruned"):
     calls = {bits: partial(network, one) for (of, bits), network in opened.items() if of == name}
@@ -387,20 +393,27 @@ for name in ("teacher", "pruned"):
     by_pace[name] = {report.cadence.name: report for report in reports}
 rows = [[name, pace, f"{report.p50('float32'):.3f}",
          *(f"{measure.ratio_text(report.ratio('float32', bits))}"
-           for bits in ("U8S8", "S8S8", "float32, again"))]
+           for bits in ("U8S8", "S8S8", "TensorRT", "float32, again"))]
         for name, found in by_pace.items() for pace, report in found.items()]
-print(text_table(["network", "cadence", "float32, ms", "U8S8 times faster", "S8S8", "A/A"], rows))
+print(text_table(["network", "cadence", "float32, ms", "U8S8 times faster", "S8S8", "TensorRT", "A/A"], rows))
 
 # %% tags=["nbval-ignore-output"]
 camera = measure.THIRTY_A_SECOND.name
 display(reveal("16.p2", by_pace["pruned"][camera].ratio("float32", "U8S8").value))
-slower = {name: found["back to back"].ratio("float32", "S8S8") for name, found in by_pace.items()}
-claim("The S8S8 file is slower here than float32: \"INT8\" in the name buys nothing", hardware=True,
+slower = {name: found["back to back"].ratio("float32", "TensorRT") for name, found in by_pace.items()}
+claim("The file for TensorRT is slower here than float32: \"INT8\" in the name buys nothing", hardware=True,
       condition=max(ratio.high for ratio in slower.values()) < 1,
       measured=", ".join(f"{name} {measure.ratio_text(ratio)}" for name, ratio in slower.items()))
 
+# %% tags=["nbval-ignore-output"]
+merged = {key: network.precision == "int8" for key, network in opened.items()}
+both_signed = by_pace["pruned"]["back to back"].ratio("TensorRT", "S8S8")
+claim("Of the pruned network's two signed files, S8S8 is merged, the other is not, and S8S8 is faster",
+      hardware=True, measured=f"{measure.ratio_text(both_signed)} times faster",
+      condition=merged["pruned", "S8S8"] and not merged["pruned", "TensorRT"] and both_signed.low > 1)
+
 # %% [markdown]
-# Where a layer was not merged, the file computes it in floats, and converts before and after: more operators than float32 has, and none saved. Which pairs a runtime merges is its own affair, and changes with its version. The same file is right on the device it was made for. **Ask the runtime what it executes**; a small file and a name prove nothing.
+# Where a layer was not merged, the file computes it in floats, and converts before and after: more operators than float32 has, and none saved. Are the signs to blame? S8S8 is the control: the pruned network's is merged as U8S8 is, and about as fast; of the teacher's, most layers are not. So merging decides. Which pairs a runtime merges is its own affair, and changes with its version. A file that is slow here is right on the device it was made for. **Ask the runtime what it executes**; a small file and a name prove nothing.
 #
 # What do the dot products themselves bring? A controlled comparison is recorded: the same processor, once with its dot products hidden from all programs (`course_lib.measure.without_dot_products`).
 
@@ -427,7 +440,7 @@ print(text_table(["recorded on", "network", "INT8 faster, back to back", camera]
 # %% [markdown]
 # ## Runtimes side by side
 #
-# Which runtimes are here? An absent one is named, never replaced by another.
+# Which runtimes are here? An absent one is named, never replaced by another. (`torch_compile` compiles for up to a minute; the tables leave it out. Some runtimes write remarks of their own when they start.)
 
 # %% tags=["nbval-ignore-output"]
 here = runtimes()
@@ -456,18 +469,17 @@ rows = [[row, network.version, network.provider, network.precision, network.inst
 print(text_table(["", "version", "provider", "executes in", "instruction set"], rows))
 
 # %% [markdown]
-# Provider and precision are asked back from the runtime: what was asked for may be something else. Now all of them in one ledger: interleaved, one thread, batch 1, eager PyTorch as the baseline and once more as its own A/A row.
+# The *provider* is the part of a runtime that executes. It and the precision are asked back from the runtime: what was asked for may be something else. Now all of them in one ledger: interleaved, one thread (PyTorch, too), batch 1, eager PyTorch as the baseline and once more as its own A/A row.
 
 # %% tags=["nbval-ignore-output"]
 counts = {bits: onnx_counts(files["pruned", bits]) for bits in ("float32", "U8S8")}
 variants = [runtime_variant(network, row, counts=counts["U8S8" if "INT8" in row else "float32"])
             for row, network in loaded.items()]
-with measure.torch_threads(1):
-    ledger = measure.measure_ledger(
-        variants, images, labels, splits.validation.groups[places], title="The pruned network, by runtime",
-        data="validation", threads=1, warmup=10, seed=0, batch=1,
-        cadences={measure.BACK_TO_BACK: 12, measure.THIRTY_A_SECOND: 8},
-        again=runtime_variant(load(pruned, "torch"), "eager again", counts=counts["float32"]))
+ledger = measure.measure_ledger(
+    variants, images, labels, splits.validation.groups[places], title="The pruned network, by runtime",
+    data="validation", threads=1, warmup=10, seed=0, batch=1,
+    cadences={measure.BACK_TO_BACK: 12, measure.THIRTY_A_SECOND: 8},
+    again=runtime_variant(load(pruned, "torch"), "eager again", counts=counts["float32"]))
 ledger
 
 # %% [markdown]
@@ -528,7 +540,7 @@ turned = [f"{row} and {other}" for n, row in enumerate(tails) for other in list(
 print("clearly in another order at 30 calls a second:", ", ".join(turned) or "no pair")
 
 # %% [markdown]
-# p99 is the time that one call in a hundred exceeds. At a deadline it is what counts, and it takes hundreds of calls to know it; of 40 calls one can only tell the slowest. The record has more rounds, more networks and more runtimes:
+# p99 is the time that one call in a hundred exceeds. At a deadline it is what counts, and it takes hundreds of calls to know it; of 40 calls one can only tell the slowest. The record has more rounds, more networks and more runtimes. Its `torch_fused` also packs the weights (chapter 15). Where they are packed for another layout than the kernel wants, oneDNN reorders them in every call: so it can lose to eager PyTorch.
 
 # %% tags=["nbval-ignore-output"]
 try:
@@ -546,7 +558,7 @@ def recorded_rows(network):
 
 
 found = recorded_rows("pruned")
-plots.cadences_figure(found, cadences) if found else print("not recorded yet")
+plots.cadences_figure(found, cadences, "The pruned network, recorded") if found else print("not recorded yet")
 
 # %% tags=["nbval-ignore-output"]
 def sentence(key):
@@ -564,19 +576,20 @@ for name in networks:
 # %% [markdown]
 # ### What the wrapper costs
 #
-# Our function checks the images' type before it calls the runtime. Is that measured along? The bare call, ours, and the bare call again:
+# Our function checks the images' type before it calls the runtime. How much of the times above is that? The bare call, ours, and the bare call again, for the smallest network. The difference is a microsecond or two, so it takes many rounds:
 
 # %% tags=["nbval-ignore-output"]
 session, again = (open_session(files["pruned", "float32"]) for _ in range(2))
 feed = {"images": one}
 calls = {"bare": lambda: session.run(["logits"], feed), "ours": partial(opened["pruned", "float32"], one),
          "bare, again": lambda: again.run(["logits"], feed)}
-wrapped = measure.latency(calls, warmup=20, repeats=40, threads=1, seed=0, cadence=measure.BACK_TO_BACK)
+wrapped = measure.latency(calls, warmup=20, repeats=400, threads=1, seed=0,
+                          cadence=measure.BACK_TO_BACK)
 added = wrapped.ratio("ours", "bare")  # above 1: ours takes longer
 percents = [100 * (part - 1) for part in (added.value, added.low, added.high)]
 print(wrapped)
-claim("Our function adds at most 3 % to the runtime's own call", hardware=True, condition=added.high < 1.03,
-      measured="{:+.1f} % [{:+.1f}, {:+.1f}]".format(*percents))
+claim("Back to back, our function adds at most 3 % to the runtime's own call", hardware=True,
+      condition=added.high < 1.03, measured="{:+.1f} % [{:+.1f}, {:+.1f}]".format(*percents))
 
 # %% [markdown]
 # ## A network that nobody here trained
@@ -618,7 +631,7 @@ else:
     print(chosen[0]["images"] if chosen else "")
 
 # %% [markdown]
-# Read the number of photographs first: with a few dozen, an interval reaches over many points, and views of one photograph are no new photographs.
+# Read the number of photographs first: with a few dozen, an interval reaches over many points, and views of one photograph are no new photographs. (Where all classes agree, resampling has no spread to show; that interval is what 20 photographs in 20 can say.)
 #
 # ## When images queue
 #
@@ -644,11 +657,11 @@ from course_lib.measure.serving import expected_wait, waiting_times
 
 print(waits_in_line([0, 1, 2, 12], [3, 3, 3, 3]))
 some = np.random.default_rng(0).uniform(0, 2, (2, 50))
-claim("The nine lines give what the library gives.",
+claim("These lines give what the library gives.",
       np.allclose(waits_in_line(np.sort(some[0]), some[1]), waiting_times(np.sort(some[0]), some[1])))
 
 # %% [markdown]
-# Now many, with service times measured above: the pruned network's calls, drawn at random. Arrivals come in two patterns, at the same rate: evenly, as from a camera, and by chance, as from many users who do not know of one another (a *Poisson* process). For chance there is a formula for the mean wait, by Pollaczek and Khinchine, with the service time $S$:
+# Now many, with service times measured above: the pruned network's calls back to back, drawn at random. (At small loads the processor rests in between, and a real call takes longer.) Arrivals come in two patterns, at the same rate: evenly, as from a camera, and by chance, as from many users who do not know of one another (a *Poisson* process). For chance there is a formula for the mean wait, by Pollaczek and Khinchine, with the service time $S$:
 #
 # $$\text{mean wait} = \frac{\lambda\,\mathrm E[S^2]}{2\,(1 - \rho)} . \tag{5}$$
 #
@@ -671,7 +684,8 @@ def waits_at(load, services, pattern, count=20_000, seed=0):
 waits = {"evenly, mean": [waits_at(load, measured, "evenly").mean() for load in loads],
          "by chance, mean": [waits_at(load, measured, "by chance").mean() for load in loads],
          "by chance, p99": [np.percentile(waits_at(load, measured, "by chance"), 99) for load in loads]}
-theory = [expected_wait(load / measured.mean(), measured) / measured.mean() for load in loads]
+theory = {load: expected_wait(load / measured.mean(), measured) / measured.mean()
+          for load in np.linspace(0.1, 0.95, 50)}
 plots.queue_figure(loads, waits, theory)
 
 # %%
@@ -725,7 +739,7 @@ def faults(a, b, ratio, aa):
     "warm-up"    a or b has ``warmup`` 0 (calls that were dropped)
     "autograd"   a or b has ``gradients`` True
     "train mode" a or b has a ``mode`` other than "eval"
-    "few calls"  a or b has fewer than 30 ``calls``
+    "few calls"  a or b has fewer than 30 ``calls`` (those after the warm-up)
     "statistic"  a or b has a ``statistic`` other than "median"
     "batch"      their ``batch`` differs
     "threads"    their ``threads`` differ
@@ -747,7 +761,7 @@ check("16.5", faults)
 # * **All cores for one small network.**
 # * **A batch's time divided by B, and called latency.**
 # * **Batches from one camera.**
-# * **"INT8" read from a file's name;** S8S8 on a processor that wants U8S8.
+# * **"INT8" read from a file's name,** though the runtime merged half of it, or nothing.
 # * **A runtime that fell back** to another provider, or to bfloat16, in silence.
 # * **Two runtimes timed on two days,** or in two cadences.
 # * **A processor planned for a load of 1.**
@@ -764,12 +778,12 @@ display(Markdown(f"""
    {errors["train mode"]["all"][1]:.0e}; another ε
    {errors["another ε in BatchNorm"]["all"][1]:.0e}, and it keeps
    {100 * errors["another ε in BatchNorm"]["all"][0]:.0f} % of the classes: compare logits.
-2. Two threads make the pruned network {measure.ratio_text(two_threads)} times faster, the teacher
+2. Two threads give the pruned network {measure.ratio_text(two_threads)} times the speed of one, the teacher
    {measure.ratio_text(ways["teacher"].ratio("1 thread", "2 threads"))}.
 3. A call of the pruned network costs {a:.3f} ms and {b:.4f} ms for each image: half of its limit,
    {1000 / b:.0f} a second, is reached at {a / b:.1f} images in a call.
-4. INT8 (U8S8) over float32: {"; ".join(f"{ratio} {pace}" for pace, ratio in int8.items())}. The S8S8 file
-   executes in {opened["pruned", "S8S8"].precision}: {measure.ratio_text(slower["pruned"])}.
+4. INT8 (U8S8) over float32: {"; ".join(f"{ratio} {pace}" for pace, ratio in int8.items())}. The file for
+   TensorRT executes in {opened["pruned", "TensorRT"].precision}: {measure.ratio_text(slower["pruned"])}.
 5. Fastest of the runtimes here: {fastest[0]} back to back, {fastest[1]} at 30 a second; agreement
    {100 * alike[fastest[0]][0]:.1f} % of {len(images)}. {sentence("best_over_eager_pruned")}.
 6. At a load of 0.9, images that come by chance wait {waits["by chance, mean"][5]:.1f} computations in the

@@ -7,7 +7,14 @@ from math import inf
 import numpy as np
 import pytest
 
-from course_lib.measure.serving import batch_line, expected_wait, largest_batch, oldest_wait_ms, waiting_times
+from course_lib.measure.serving import (
+    batch_line,
+    expected_wait,
+    keeps_up,
+    largest_batch,
+    oldest_wait_ms,
+    waiting_times,
+)
 
 
 def test_the_line_is_numpys_least_squares():
@@ -43,6 +50,19 @@ def test_a_batch_that_meets_the_deadline_exactly_counts():
 def test_no_batch_fits_where_one_image_is_late():
     assert largest_batch(5.0, 1.0, 5.5) == 0
     assert largest_batch(50.0, 1.0, 5.5) == 0
+
+
+def test_a_batch_keeps_up_where_no_batch_waits_for_the_one_before():
+    rng = np.random.default_rng(4)
+    answers = []
+    for _ in range(60):
+        a, b, rate, batch = rng.uniform(0, 5), rng.uniform(0.1, 2), rng.uniform(50, 2000), int(rng.integers(1, 20))
+        full = 1000 * batch / rate * np.arange(20)  # when the batches are full, in ms
+        waits = waiting_times(full, np.full(20, a + b * batch))
+        answers.append(keeps_up(batch, a, b, rate))
+        assert answers[-1] == (waits.max() < 1e-6)
+        assert keeps_up(batch + 1, a, b, rate) or not answers[-1]
+    assert {True, False} == set(answers)
 
 
 @pytest.mark.parametrize("call", [lambda: oldest_wait_ms(0, 1, 1), lambda: oldest_wait_ms(1, 1, 1, rate=0)])

@@ -16,8 +16,8 @@ ROWS = {"eager": [(1.0, 1.0, 1.0), (1.0, 1.0, 1.0)], "runtime": [(5.0, 4.5, 5.5)
 FIGURES = {
     "batches": lambda: plots.batch_figure(CURVES, LINES),
     "deadline": lambda: plots.deadline_figure(LINES, rate=300, deadline_ms=40),
-    "queue": lambda: plots.queue_figure([0.1, 0.9], {"by chance": [0.06, 4.5]}, [0.055, 4.5]),
-    "cadences": lambda: plots.cadences_figure(ROWS, ["back to back", "30 a second"]),
+    "queue": lambda: plots.queue_figure([0.1, 0.9], {"by chance": [0.06, 4.5]}, {0.1: 0.055, 0.9: 4.5}),
+    "cadences": lambda: plots.cadences_figure(ROWS, ["back to back", "30 a second"], "A network"),
 }
 
 
@@ -42,6 +42,13 @@ def test_the_deadline_tells_the_largest_batch_in_time_and_where_there_is_none():
     text = plots.alt_text(plots.deadline_figure({"slow": (50.0, 1.0)}, rate=inf, deadline_ms=20))
     assert "slow: none is in time" in text
     assert "all images are there" in text
+
+
+def test_a_processor_that_falls_behind_has_no_largest_batch():
+    """At 3000 images a second a batch of 17 could be answered in 40 ms, but the next one is there after 6 ms."""
+    text = plots.alt_text(plots.deadline_figure(LINES, rate=3000, deadline_ms=40))
+    assert "teacher: cannot keep up" in text
+    assert "pruned: at most" in text
 
 
 def test_the_intervals_are_drawn_for_each_cadence():

@@ -99,6 +99,11 @@ def negative() -> Question:
     return _array([[-8.0, -2.0], [-1.0, -3.0]]), _array([[-8.5, -2.5], [-1.25, -3.0]])
 
 
+@ex.case("a large negative logit is no class: the largest one counts, with its sign")
+def large_negative() -> Question:
+    return _array([[-5.0, 1.0, 2.0], [3.0, -1.0, 0.0]]), _array([[-5.0, 2.0, 1.0], [3.0, -1.0, 0.0]])
+
+
 @ex.case("one image")
 def one_image() -> Question:
     return _array([[0.5, 0.25, 0.0]]), _array([[0.5, 0.0, 1.0]])
@@ -140,6 +145,19 @@ def of_found(found: np.ndarray, expected: np.ndarray) -> Answer:
     return share, error if error == inf else float(np.abs(found - expected).max() / np.abs(found).max())
 
 
+@ex.mistake("Your error is relative to each image's own largest logit. Both are the largest of all logits together.")
+def each_image(found: np.ndarray, expected: np.ndarray) -> Answer:
+    share, error = agreement(found, expected)
+    largest = np.maximum(np.abs(expected).max(1), 1e-12)
+    return share, error if error == inf else float((np.abs(found - expected).max(1) / largest).max())
+
+
+@ex.mistake("Your error is a norm of all differences over one of all logits. One wrong logit of many is lost in it.")
+def norms(found: np.ndarray, expected: np.ndarray) -> Answer:
+    share, error = agreement(found, expected)
+    return share, error if error == inf else float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
 @ex.mistake("You took the largest logit, not the largest absolute value: logits can be negative.")
 def not_absolute(found: np.ndarray, expected: np.ndarray) -> Answer:
     share, error = agreement(found, expected)
@@ -170,7 +188,7 @@ def nan_left_out(found: np.ndarray, expected: np.ndarray) -> Answer:
     return share, float(np.nanmax(np.abs(found - expected)) / np.nanmax(np.abs(expected)))
 
 
-@ex.mistake("An image with a NaN on both sides agrees in your count. argmax takes a NaN for the largest: ask first.")
+@ex.mistake("An image with a NaN can agree in your count: argmax takes a NaN for the largest. Ask both sides first.")
 def nan_agrees(found: np.ndarray, expected: np.ndarray) -> Answer:
     return float((found.argmax(1) == expected.argmax(1)).mean()), agreement(found, expected)[1]
 
@@ -181,6 +199,18 @@ def nan_found_alone(found: np.ndarray, expected: np.ndarray) -> Answer:
         return agreement(found, expected)
     share = float((found.argmax(1) == np.nanargmax(expected, 1)).mean())
     return share, float(np.nanmax(np.abs(found - expected)) / np.nanmax(np.abs(expected)))
+
+
+@ex.mistake("You looked for NaN in what was found alone. The reference may hold one, too: then the error is inf.")
+def nan_of_reference_passes(found: np.ndarray, expected: np.ndarray) -> Answer:
+    share, error = agreement(found, expected)
+    return share, NAN if _clean(found, found) and error == inf else error
+
+
+@ex.mistake("One NaN makes your share 0. It spoils its own image; the others agree or not as before.")
+def nan_spoils_all(found: np.ndarray, expected: np.ndarray) -> Answer:
+    share, error = agreement(found, expected)
+    return (0.0 if error == inf else share), error
 
 
 @ex.mistake("Images with a NaN are gone from your count. They belong to it, as images that do not agree.")
@@ -205,12 +235,17 @@ def any_of_ties(found: np.ndarray, expected: np.ndarray) -> Answer:
     return float((same & ~nan).mean()), agreement(found, expected)[1]
 
 
-@ex.mistake(
-    "You took the largest logit of each class over the images (axis 0). A class is chosen for each image: axis 1."
-)
+@ex.mistake("You took the largest logit of each class over the images (axis 0). Each image has its class: axis 1.")
 def wrong_axis(found: np.ndarray, expected: np.ndarray) -> Answer:
     nan = (np.isnan(found) | np.isnan(expected)).any(0)
     return float(((found.argmax(0) == expected.argmax(0)) & ~nan).mean()), agreement(found, expected)[1]
+
+
+@ex.mistake("Your class is the largest |logit|. The class is the largest logit, with its sign.")
+def class_of_size(found: np.ndarray, expected: np.ndarray) -> Answer:
+    nan = (np.isnan(found) | np.isnan(expected)).any(1)
+    same = np.abs(found).argmax(1) == np.abs(expected).argmax(1)
+    return float((same & ~nan).mean()), agreement(found, expected)[1]
 
 
 @ex.mistake("Your share is in per cent. Asked is a fraction, 0 … 1.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import quantiles
 
 import numpy as np
 
@@ -174,6 +175,23 @@ def no_interpolation(times_ms: Sequence[float], batch: int, warmup: int) -> Answ
     kept = _kept(times_ms, warmup)
     p50, p95 = (float(np.percentile(kept, q, method="lower")) for q in (50, 95))
     return p50, p95, latency_and_throughput(times_ms, batch, warmup)[2]
+
+
+@ex.mistake(
+    "Your p50 and p95 are calls of the list. np.percentile is linear between two calls: so is the median of four."
+)
+def sorted_place(times_ms: Sequence[float], batch: int, warmup: int) -> Answer:
+    kept = sorted(times_ms[warmup:])
+    p50, p95 = (float(kept[int(share * len(kept))]) for share in (0.5, 0.95))
+    return p50, p95, latency_and_throughput(times_ms, batch, warmup)[2]
+
+
+@ex.mistake(
+    "Your p95 is another definition's, such as that of statistics.quantiles: it can lie beyond the slowest call. "
+    "Asked is np.percentile's."
+)
+def exclusive_quantile(times_ms: Sequence[float], batch: int, warmup: int) -> Answer:
+    return _changed(times_ms, batch, warmup, 1, float(quantiles(times_ms[warmup:], n=20)[-1]))
 
 
 @ex.alternative

@@ -47,9 +47,9 @@ def in_full(batches: Sequence[int], times_ms: Sequence[float], deadline_ms: floa
     return a, b, max(0, floor((deadline_ms - a) / b))
 
 
-@ex.case("by hand: 3 ms for 1 image, 11 ms for 9: a = 2, b = 1; 7.5 ms are enough for 5")
+@ex.case("by hand: 3 ms for 1 image, 11 ms for 9: a = 2, b = 1; 7.8 ms are enough for 5")
 def by_hand() -> Question:
-    return [1, 9], [3.0, 11.0], 7.5
+    return [1, 9], [3.0, 11.0], 7.8
 
 
 @ex.case("points that lie on no line, in no order, and more than two")
@@ -80,6 +80,11 @@ def just_below() -> Question:
 @ex.case("the same batch measured twice counts twice")
 def twice() -> Question:
     return [1, 1, 1, 16], [2.2, 2.0, 4.1, 12.6], 10.1
+
+
+@ex.case("the line meets the axis below 0: noise, and still the least-squares line")
+def below_zero() -> Question:
+    return [1, 4, 8], [0.5, 3.1, 7.4], 6.0
 
 
 @ex.inputs
@@ -135,6 +140,12 @@ def without_cost(batches: Sequence[int], times_ms: Sequence[float], deadline_ms:
 def through_origin(batches: Sequence[int], times_ms: Sequence[float], deadline_ms: float) -> Answer:
     b = float(np.dot(batches, times_ms) / np.dot(batches, batches))
     return _with((0.0, b), deadline_ms)
+
+
+@ex.mistake("You cut a off at 0, or cut the line there. Asked is the least-squares line as it is, with a below 0, too.")
+def cut_at_zero(batches: Sequence[int], times_ms: Sequence[float], deadline_ms: float) -> Answer:
+    a, b = batch_line(batches, times_ms)
+    return _with((max(0.0, a), b), deadline_ms)
 
 
 @ex.mistake("Your line goes through two points alone. Least squares uses all of them.")
