@@ -338,3 +338,25 @@ def test_a_disagreement_is_refused_also_when_it_is_nan():
         model.classifier.bias[0] = torch.nan
     with pytest.raises(ValueError, match="differs by inf"):
         fuse(model, torch.rand(1, 3, 32, 32))
+
+
+class Normalizes(nn.Module):
+    """Divides each image by its spread, as the networks for real signs do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+        self.norm.running_mean.uniform_(-1, 1)
+        self.norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1e-12)
+
+
+def test_an_input_that_enlarges_rounding_is_named_and_a_picture_is_not_refused():
+    model = Normalizes().eval()
+    with pytest.raises(ValueError, match="of the largest output on the example, more than"):
+        fuse(model, 0.3 + 1e-6 * torch.rand(1, 3, 8, 8), one_kernel=False, packed=False)
+    assert fuse(model, torch.rand(1, 3, 8, 8), one_kernel=False, packed=False).error < 1e-5
