@@ -13,8 +13,8 @@ calls of 1, 8 and 32 images on 1 and 2 threads.
 
 ``torch_fused`` is chapter 15's fusion, the fastest of its candidates: which one, and all their times, is in its notes.
 
-Runtimes that are not installed are listed under ``absent`` with the command that brings them. ``--without`` leaves some
-out: ExecuTorch 1.5.1 has crashed in this process, after LiteRT had been loaded; why was not found.
+Runtimes that are not installed are listed under ``absent`` with the command that brings them, and so is what a runtime
+refused. ``--without`` leaves some out.
 """
 
 from __future__ import annotations
@@ -264,16 +264,21 @@ def session_overhead(model: nn.Module, image: np.ndarray, repeats: int) -> dict[
     return found
 
 
-def curves(subject: Subject, repeats: int) -> list[dict[str, Any]]:
-    """ms of a call and images a second, by runtime, batch and threads, interleaved within a batch and thread count."""
+def curves(subject: Subject, repeats: int, absent: dict[str, str]) -> list[dict[str, Any]]:
+    """ms of a call and images a second, by runtime, batch and threads, interleaved within a batch and thread count.
+
+    A runtime that does not give the threads that it is asked for goes to ``absent``, with the reason.
+    """
     found = []
     for threads in CURVE_THREADS:
         for batch in BATCHES:
             images = np.ascontiguousarray(np.resize(subject.images, (batch, *subject.images.shape[1:])))
             networks = {}
-            for runtime in CURVE_RUNTIMES:
-                if runtimes()[runtime].available:
+            for runtime in [name for name in CURVE_RUNTIMES if runtimes()[name].available]:
+                try:
                     networks[runtime] = load(subject.model, runtime, threads=threads, input_shape=images.shape)
+                except CourseError as error:
+                    absent[f"{subject.name}: {runtime}, batch {batch}, {threads} threads"] = str(error)
             calls = {name: lambda one=one, images=images: one(images) for name, one in networks.items()}
             with torch_threads(threads):
                 timed = latency(calls, warmup=5, repeats=repeats, threads=threads, seed=SEED)
@@ -325,7 +330,7 @@ def main() -> None:
             found += some
         quoted = session_overhead(subjects[2].model, subjects[2].images[:1], 5 * options.rounds)
         for subject in (subjects[0], subjects[-1]):
-            curve += curves(subject, options.rounds)
+            curve += curves(subject, options.rounds, absent)
     quoted = {**figures(subjects, found), **quoted}
     command = f"python benchmarks/{NAME}.py --mobilenet WEIGHTS --images FOLDER --record"
     extra = {"rows": found, "curves": curve, "absent": absent}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from course_lib.errors import CourseError
 from course_lib.measure import BACK_TO_BACK, THIRTY_A_SECOND, Cadence, torch_threads
 
 
@@ -77,9 +78,23 @@ def test_every_runtime_of_a_network_stands_in_its_ledger(benchmark, monkeypatch)
 def test_curves_cover_batches_and_threads(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "CURVE_RUNTIMES", ("onnxruntime",))
     subject = list(benchmark.signs(4))[2]
-    found = benchmark.curves(subject, 2)
+    found = benchmark.curves(subject, 2, {})
     assert [(row["batch"], row["threads"]) for row in found] == [(b, t) for t in (1, 2) for b in (1, 8, 32)]
     assert all(row["images_a_second"] > 0 for row in found)
+
+
+def test_a_runtime_that_gives_other_threads_than_asked_is_told_and_left_out_of_the_curves(benchmark, monkeypatch):
+    def load(model, runtime, *, threads, input_shape):
+        if threads > 1:
+            raise CourseError(f"{runtime} was asked for threads {threads} and uses 1")
+        return lambda images: images
+
+    monkeypatch.setattr(benchmark, "CURVE_RUNTIMES", ("onnxruntime",))
+    monkeypatch.setattr(benchmark, "load", load)
+    absent: dict[str, str] = {}
+    found = benchmark.curves(list(benchmark.signs(4))[2], 2, absent)
+    assert {row["threads"] for row in found} == {1}
+    assert sorted(absent) == [f"pruned: onnxruntime, batch {batch}, 2 threads" for batch in (1, 32, 8)]
 
 
 def test_overhead_is_given_in_percent_of_the_bare_call(benchmark):
