@@ -1,8 +1,8 @@
 """What can be read in a file that is no notebook any more: a save cut short, NUL bytes, git's conflict markers.
 
 Two ways, and the file itself is kept besides. Where a notebook's text still stands, each list ``"source": […]`` is read
-string by string, with the kind and id that stand before it; what lies between a conflict's markers counts, on both
-sides. Where none does, the exercises' functions are found by their names.
+string by string, with the kind and id that stand before it; of a conflict both sides are read, one after the other.
+Where none does, the exercises' functions are found by their names.
 """
 
 from __future__ import annotations
@@ -18,13 +18,29 @@ from course_lib.workbook.notebook import KINDS
 _SOURCE = re.compile(r'"source"\s*:\s*(\[|(?="))')
 _KIND = re.compile(r'"cell_type"\s*:\s*"(\w+)"')
 _ID = re.compile(r'"id"\s*:\s*"([\w-]{1,64})"')
-_BETWEEN = re.compile(r"(?:[\s,]|^(?:<{7}|={7}|>{7}|\|{7}).*$)*", re.MULTILINE)
+_BETWEEN = re.compile(r"[\s,]*")
+_CONFLICT = re.compile(  # one side, what git may show of the common ancestor, the other side
+    r"^<{7} .*\n((?:.*\n)*?)(?:\|{7}.*\n(?:.*\n)*?)?={7}\n((?:.*\n)*?)>{7} .*\n", re.MULTILINE
+)
 _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)("?)')
 
 
 def salvage(content: bytes) -> list[dict[str, Any]]:
     """The cells whose sources can still be read, in order; [] if none can."""
-    written = content.replace(b"\0", b"").decode("utf-8", "replace")
+    written = content.replace(b"\0", b"").decode("utf-8", "replace").replace("\r\n", "\n")
+    found = _cells(_CONFLICT.sub(r"\1", written))
+    if not _CONFLICT.search(written):
+        return found
+    place = 0
+    for cell in _cells(_CONFLICT.sub(r"\2", written)):
+        if cell in found:
+            place = found.index(cell)
+        else:
+            found.insert(place := place + 1, cell)
+    return found
+
+
+def _cells(written: str) -> list[dict[str, Any]]:
     found, end = [], 0
     for opening in _SOURCE.finditer(written):
         if opening.start() < end:
@@ -38,8 +54,7 @@ def salvage(content: bytes) -> list[dict[str, Any]]:
             continue
         kind = kinds[-1][1] if kinds and kinds[-1][1] in KINDS else "code"
         found.append({"cell_type": kind, "id": name[1] if name else "", "metadata": {}, "source": source})
-    unique = {(cell["cell_type"], cell["source"]): cell for cell in reversed(found)}  # a conflict holds cells twice
-    return [cell for cell in found if unique[cell["cell_type"], cell["source"]] is cell]
+    return found
 
 
 def without_cut(saved: list[dict[str, Any]], chapter: list[dict[str, Any]]) -> list[dict[str, Any]]:
