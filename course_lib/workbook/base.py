@@ -10,6 +10,7 @@ A base that is missing, broken or of another format is done without (``guessed``
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -90,9 +91,10 @@ def load(folder: Path, chapter: str, name: str) -> list[Cell] | None:
 
 def prune(folder: Path, chapter: str, name: str) -> None:
     """Remove the bases of a chapter but ``name`` and the newest ``KEPT`` - 1 others."""
-    others = [path for path in folder.glob(f"{chapter}-*.json") if path != _path(folder, chapter, name)]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # too many bases are no reason to fail
+        others = [path for path in folder.glob(f"{chapter}-*.json") if path != _path(folder, chapter, name)]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
+            path.unlink()
 
 
 def _path(folder: Path, chapter: str, name: str) -> Path:

@@ -30,7 +30,7 @@ from course_lib.workbook.marks import kept_code
 from course_lib.workbook.matching import match
 from course_lib.workbook.merge import merge
 from course_lib.workbook.notebook import NotANotebook, parse
-from course_lib.workbook.places import SavedMeanwhileError, Workbook, place, read, shown, write
+from course_lib.workbook.places import SavedMeanwhileError, Workbook, failing_disk, place, read, shown, write
 
 ATTEMPTS = 5
 """How often an update begins again because the copy was saved meanwhile."""
@@ -62,19 +62,21 @@ def update(only: Sequence[str] = (), *, book: Workbook | None = None) -> list[Ch
     Raises: CourseError: the workbook cannot be written; ValueError: there is no such chapter.
     """
     book = book or Workbook(place())
-    names = book.names(only)
-    if all(_state(book, name).what == "current" for name in names):
-        return []  # also where nobody may write
-    with book.locked():
+    with failing_disk(book.folder):
+        names = book.names(only)
+        if all(_state(book, name).what == "current" for name in names):
+            return []  # also where nobody may write
+    with failing_disk(book.folder), book.locked():
         return [change for name in names if (change := _update(book, name)).what != "current"]
 
 
 def status(only: Sequence[str] = (), *, book: Workbook | None = None) -> list[Change]:
     """How each copy stands; changes nothing. Raises: ValueError: there is no such chapter."""
     book = book or Workbook(place())
-    orphans = [] if only else book.orphans()
-    left = [Change(name, "orphan", "no chapter of this name is left; it stays as it is") for name in orphans]
-    return [_state(book, name) for name in book.names(only)] + left
+    with failing_disk(book.folder):
+        orphans = [] if only else book.orphans()
+        left = [Change(name, "orphan", "no chapter of this name is left; it stays as it is") for name in orphans]
+        return [_state(book, name) for name in book.names(only)] + left
 
 
 def reset(chapter: str, *, book: Workbook | None = None) -> Change:
@@ -84,22 +86,23 @@ def reset(chapter: str, *, book: Workbook | None = None) -> Change:
     Raises: CourseError: the workbook cannot be written, or the copy or chapter not read; ValueError: not one chapter.
     """
     book = book or Workbook(place())
-    names = book.names([chapter])
+    with failing_disk(book.folder):
+        names = book.names([chapter])
     if len(names) > 1:
         raise ValueError(f"chapter must name one chapter, got {chapter!r}, which names {', '.join(names)}")
     (name,) = names
     fresh, path = book.chapter(name), book.copy(name)
-    with book.locked():
+    with failing_disk(book.folder), book.locked():
+        earlier = [book.copy(orphan) for orphan in book.same_number(name)]
+        old = path if path.exists() or len(earlier) != 1 else earlier[0]  # the chapter may have got another name
         for _ in range(ATTEMPTS):
-            try:
-                content, unchanged = read(path) if path.exists() else (None, None)
-                aside = None if content is None else book.keep(name, "reset", content)
+            with contextlib.suppress(SavedMeanwhileError):
+                content, unchanged = read(old) if old.exists() else (None, None)
+                aside = None if content is None else book.keep(old.stem, "reset", content)
                 write(path, _new_copy(book, name, fresh), unchanged)
+                if old != path:
+                    old.unlink()
                 return Change(name, "reset", f"new; the old copy is {shown(aside)}" if aside else "new")
-            except SavedMeanwhileError:
-                continue
-            except OSError as error:
-                raise CourseError(f"cannot be read ({error.strerror or error})", path=path) from error
     raise CourseError("it is being saved all the time", path=path, mend="close it and run the command again")
 
 
@@ -161,20 +164,25 @@ def _unread(name: str, error: OSError | CourseError) -> Change:
 
 def _make(book: Workbook, name: str, chapter: dict[str, Any]) -> Change:
     """The first copy, or that of a chapter which has got another name."""
-    same_number = [orphan for orphan in book.orphans() if orphan[:2] == name[:2]]
-    if len(same_number) == 1:
-        (old,) = same_number
-        path = book.copy(old)
-        with contextlib.suppress(OSError, NotANotebook):  # then it stays where it is
-            content, unchanged = read(path)
-            _carry_over(book, name, chapter, parse(content), unchanged, was=old)
-            aside = book.keep(old, "renamed", content)
-            unchanged()
-            path.unlink()
-            moved = f"your cells are carried over, the old copy is {shown(aside)}"
-            return Change(name, "renamed", f"the chapter was {old}; {moved}")
+    earlier = book.same_number(name)
+    if len(earlier) == 1:
+        with contextlib.suppress(NotANotebook):  # then it stays where it is
+            return _rename(book, earlier[0], name, chapter)
     write(book.copy(name), _new_copy(book, name, chapter))
     return Change(name, "made", f"your copy is {shown(book.folder / f'{name}.ipynb')}")
+
+
+def _rename(book: Workbook, old: str, name: str, chapter: dict[str, Any]) -> Change:
+    """The copy of the chapter that was ``old``: carried over under the new name, then put aside."""
+    path = book.copy(old)
+    content, unchanged = read(path)
+    _carry_over(book, name, chapter, parse(content), unchanged, was=old)
+    aside = book.keep(old, "renamed", content)
+    unchanged()
+    path.unlink()
+    return Change(
+        name, "renamed", f"the chapter was {old}; your cells are carried over, the old copy is {shown(aside)}"
+    )
 
 
 def _carry_over(

@@ -78,6 +78,10 @@ class Workbook:
         """Copies to which no chapter of their name belongs any more."""
         return sorted(set(_chapters_in(self.folder)) - set(_chapters_in(self.notebooks)))
 
+    def same_number(self, name: str) -> list[str]:
+        """The copies without a chapter that have this chapter's number: it may have had their name."""
+        return [orphan for orphan in self.orphans() if orphan[:2] == name[:2]]
+
     def chapter(self, name: str) -> dict[str, Any]:
         """The chapter as it is now. Raises: CourseError: it cannot be read."""
         path = self.notebooks / f"{name}.ipynb"
@@ -115,12 +119,20 @@ class Workbook:
                 yield
         except TimeoutError as error:
             raise CourseError(str(error), path=self.folder, mend="run the command again when it has ended") from error
-        except PermissionError as error:
-            raise CourseError(f"cannot write here ({error})", path=self.folder, mend=_OTHER_FOLDER) from error
         except CourseError as error:
             if error.path is None or not Path(error.path).absolute().is_relative_to(self.folder):
                 raise
             raise CourseError(error.problem, path=error.path, mend=f"{error.mend}; or {_OTHER_FOLDER}") from error
+
+
+@contextlib.contextmanager
+def failing_disk(folder: Path) -> Iterator[None]:
+    """Within the block an error of the system's is a CourseError about its file, or about ``folder``."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot be read or written ({error.strerror or error})"
+        raise CourseError(problem, path=error.filename or folder, mend=f"try again, or {_OTHER_FOLDER}") from error
 
 
 def _chapters_in(folder: Path) -> list[str]:
