@@ -31,12 +31,12 @@ def salvage(content: bytes) -> list[dict[str, Any]]:
     found = _cells(_CONFLICT.sub(r"\1", written))
     if not _CONFLICT.search(written):
         return found
-    place = 0
-    for cell in _cells(_CONFLICT.sub(r"\2", written)):
+    place = len(found)
+    for cell in reversed(_cells(_CONFLICT.sub(r"\2", written))):
         if cell in found:
             place = found.index(cell)
         else:
-            found.insert(place := place + 1, cell)
+            found.insert(place, cell)
     return found
 
 
