@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -67,15 +68,13 @@ def _pair_equal(
 
 
 def _pair_similar(old: Sequence[Cell], new: Sequence[Cell], pairs: dict[int, int]) -> None:
+    taken = set(pairs.values())
     left = {i: _words(cell) for i, cell in enumerate(old) if i not in pairs and cell.source}
-    right = {j: _words(cell) for j, cell in enumerate(new) if j not in set(pairs.values()) and cell.source}
-    found = [
-        (-similarity(a, b), abs(i / len(old) - j / len(new)), i, j)
-        for i, a in left.items()
-        for j, b in right.items()
-        if old[i].kind == new[j].kind and similarity(a, b) >= SIMILAR
-    ]
-    taken: set[int] = set()
+    right = {j: _words(cell) for j, cell in enumerate(new) if j not in taken and cell.source}
+    found = []
+    for (i, a), (j, b) in itertools.product(left.items(), right.items()):
+        if old[i].kind == new[j].kind and (alike := similarity(a, b)) >= SIMILAR:
+            found.append((-alike, abs(i / len(old) - j / len(new)), i, j))
     for _, _, i, j in sorted(found):
         if i not in pairs and j not in taken:
             pairs[i] = j

@@ -51,14 +51,30 @@ def another_name(book: Workbook, chapter: Path) -> None:
     chapter.rename(chapter.with_name("04_renamed.ipynb"))
 
 
-STATES = {"updated": nothing, "made": no_copy, "mended": cut_short, "renamed": another_name}
+def act(book: Workbook) -> None:
+    """What is tried in most states."""
+    update(book=book)
+
+
+def begin_anew(book: Workbook) -> None:
+    """What is tried in the last one."""
+    reset("04", book=book)
+
+
+STATES = {
+    "updated": (nothing, act),
+    "made": (no_copy, act),
+    "mended": (cut_short, act),
+    "renamed": (another_name, act),
+    "reset": (another_name, begin_anew),
+}
 
 
 class Prepared:
     """prepared(): a workbook in a folder of its own, with an answer of the learner's, ready for what is tried."""
 
-    def __init__(self, base: Path, bench, state):
-        self.base, self.bench, self.state, self.count = base, bench, state, 0
+    def __init__(self, base: Path, bench, state, act):
+        self.base, self.bench, self.state, self.act, self.count = base, bench, state, act, 0
 
     def __call__(self) -> Workbook:
         self.count += 1
@@ -74,19 +90,13 @@ class Prepared:
 
 @pytest.fixture(params=STATES.values(), ids=STATES.keys())
 def prepared(request, memory, bench) -> Prepared:
-    return Prepared(memory, type(bench), request.param)
-
-
-def act(book: Workbook) -> None:
-    """What is tried: a reset too, so that its files are among those that are failed."""
-    update(book=book)
-    reset("04", book=book)
+    return Prepared(memory, type(bench), *request.param)
 
 
 def events_of(prepared: Prepared) -> int:
     book = prepared()
     with FAULT.planned(book.folder.parent) as counted:
-        act(book)
+        prepared.act(book)
     return counted.seen
 
 
@@ -121,7 +131,7 @@ def test_an_error_at_any_event_is_one_line_and_loses_nothing(prepared):
 
         try:
             with FAULT.planned(book.folder.parent, at, fail):
-                act(book)
+                prepared.act(book)
         except CourseError as error:
             messages.append((os.strerror(number), str(error)))
         require_whole(book, f"event {at} of {events}")
@@ -139,7 +149,7 @@ def test_ctrl_c_at_any_event_loses_nothing(prepared):
 
         try:
             with FAULT.planned(book.folder.parent, at, interrupt):
-                act(book)
+                prepared.act(book)
         except KeyboardInterrupt:
             stopped += 1
         require_whole(book, f"event {at} of {events}")
@@ -153,7 +163,7 @@ def test_a_kill_at_any_event_loses_nothing(prepared):
 
         def killed(at=at, book=book):
             with FAULT.planned(book.folder.parent, at, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-                act(book)
+                prepared.act(book)
 
         assert in_child(killed) == -signal.SIGKILL
         require_whole(book, f"event {at} of {events}")
@@ -170,7 +180,7 @@ def test_a_write_that_comes_back_short_is_one_line_and_loses_nothing(prepared):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             try:
-                act(book)
+                prepared.act(book)
             except CourseError as error:
                 os._exit(7 if "cannot write here (File too large)" in str(error) else 8)
 

@@ -298,3 +298,17 @@ def test_the_copy_is_a_valid_notebook_in_jupyters_own_layout(bench, old):
     nbformat.validate(notebook)
     assert nbformat.writes(notebook) + "\n" == content
     assert json.loads(content)["nbformat_minor"] == 5
+
+
+def test_what_jupyters_server_reads_and_saves_again_is_untouched(bench, old):
+    from jupyter_server.services.contents.largefilemanager import LargeFileManager
+
+    server = LargeFileManager(root_dir=str(bench.book.folder))
+    model = server.get("04_chapter.ipynb", content=True)
+    model["content"]["cells"].append(v4.new_code_cell("mine = 1"))
+    server.save({"type": "notebook", "format": "json", "content": model["content"]}, "04_chapter.ipynb")
+    assert bench.update() is None
+    bench.author(old[CODE], "print(1)")
+    bench.update()
+    assert bench.sources() == [*bench.sources(bench.chapter), "mine = 1"]
+    assert bench.copy()["cells"][:-1] == parse(dump(bench.chapter))["cells"]
