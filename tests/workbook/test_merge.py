@@ -312,3 +312,18 @@ def test_what_jupyters_server_reads_and_saves_again_is_untouched(bench, old):
     bench.update()
     assert bench.sources() == [*bench.sources(bench.chapter), "mine = 1"]
     assert bench.copy()["cells"][:-1] == parse(dump(bench.chapter))["cells"]
+
+
+def test_a_kept_cell_never_passes_for_the_chapters_cell_that_it_resembles(bench, old):
+    own = f"{old[TASK]}\n\nI do not understand this."
+    bench.type(old[TASK], own)
+    bench.author(old[TASK], f"{old[TASK]} Think first.")
+    bench.update()
+    notebook = bench.copy()
+    del notebook["cells"][TASK]
+    bench.save(notebook)
+    bench.author(f"{old[TASK]} Think first.", f"{old[TASK]} Think twice.")
+    bench.update()
+    assert f"{old[TASK]} Think twice." in bench.sources()
+    assert bench.sources().count(KEPT_TEXT + own) == 1
+    assert sum(KEPT_TEXT in source for source in bench.sources()) == 1
