@@ -93,15 +93,15 @@ def reset(chapter: str, *, book: Workbook | None = None) -> Change:
     (name,) = names
     fresh, path = book.chapter(name), book.copy(name)
     with failing_disk(book.folder), book.locked():
-        earlier = [book.copy(orphan) for orphan in book.same_number(name)]
-        old = path if path.exists() or len(earlier) != 1 else earlier[0]  # the chapter may have got another name
+        earlier = book.same_number(name)
+        old = name if path.exists() or len(earlier) != 1 else earlier[0]  # the chapter may have got another name
         for _ in range(ATTEMPTS):
             with contextlib.suppress(SavedMeanwhileError):
-                content, unchanged = read(old) if old.exists() else (None, None)
-                aside = None if content is None else book.keep(old.stem, "reset", content)
+                content, unchanged = read(book.copy(old)) if book.copy(old).exists() else (None, None)
+                aside = None if content is None else book.keep(old, "reset", content)
                 write(path, _new_copy(book, name, fresh), unchanged)
-                if old != path:
-                    old.unlink()
+                if old != name:
+                    book.remove(old)
                 return Change(name, "reset", f"new; the old copy is {shown(aside)}" if aside else "new")
     raise CourseError("it is being saved all the time", path=path, mend="close it and run the command again")
 
@@ -183,12 +183,11 @@ def _make(book: Workbook, name: str, chapter: dict[str, Any]) -> Change:
 
 def _rename(book: Workbook, old: str, name: str, chapter: dict[str, Any]) -> Change:
     """The copy of the chapter that was ``old``: carried over under the new name, then put aside."""
-    path = book.copy(old)
-    content, unchanged = read(path)
+    content, unchanged = read(book.copy(old))
     _carry_over(book, name, chapter, parse(content), unchanged, was=old)
     aside = book.keep(old, "renamed", content)
     unchanged()
-    path.unlink()
+    book.remove(old)
     return Change(
         name, "renamed", f"the chapter was {old}; your cells are carried over, the old copy is {shown(aside)}"
     )

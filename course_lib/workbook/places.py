@@ -58,6 +58,10 @@ class Workbook:
         """The learner's copy of a chapter; a link stays one, what it points to is meant."""
         return (self.folder / f"{name}.ipynb").resolve()
 
+    def remove(self, name: str) -> None:
+        """Remove a copy that was kept; of a link the link, not what it points to."""
+        (self.folder / f"{name}.ipynb").unlink()
+
     def before(self, name: str) -> Path:
         """The copy as it was before the last update."""
         return self.folder / ".course" / "before" / f"{name}.ipynb"

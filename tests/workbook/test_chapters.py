@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -73,6 +74,39 @@ def test_a_reset_keeps_the_old_copy_each_time_under_another_name(bench):
     first, second = sorted(bench.book.kept.glob("04_chapter.reset-*.ipynb"), key=lambda path: len(path.name))
     assert first.read_bytes() == mine
     assert "# again" in second.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("how", ["reset", "renamed"])
+def test_a_link_is_followed_and_never_the_file_behind_it_removed(bench, tmp_path, how):
+    bench.type(bench.sources()[STUB], ANSWER)
+    elsewhere = bench.path.rename(tmp_path / "elsewhere.ipynb")
+    bench.path.symlink_to(elsewhere)
+    mine = elsewhere.read_bytes()
+    if how == "reset":
+        reset("04", book=bench.book)
+        assert bench.path.is_symlink()
+        assert parse(elsewhere.read_bytes())["cells"] == parse(dump(bench.chapter))["cells"]
+    else:
+        (bench.book.notebooks / "04_chapter.ipynb").rename(bench.book.notebooks / "04_new_name.ipynb")
+        update(book=bench.book)
+        assert not bench.path.is_symlink()
+        assert elsewhere.read_bytes() == mine
+    (kept,) = bench.book.kept.iterdir()
+    assert kept.name.startswith(f"04_chapter.{how}-")
+    assert kept.read_bytes() == mine
+
+
+def test_without_base_and_ids_an_answer_still_takes_its_exercises_place(bench):
+    expected = [*bench.sources()[:STUB], ANSWER, bench.sources()[END]]
+    bench.type(bench.sources()[STUB], ANSWER)
+    notebook = bench.copy()
+    notebook["metadata"].pop("course")
+    for cell in notebook["cells"]:
+        del cell["id"]
+    bench.path.write_text(json.dumps(notebook), encoding="utf-8")
+    shutil.rmtree(bench.book.bases)
+    bench.update()
+    assert bench.sources() == expected
 
 
 def test_a_reset_names_one_chapter_or_the_ones_there_are(bench):
