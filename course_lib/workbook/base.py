@@ -49,15 +49,14 @@ def guessed(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[Cell]:
 
     Only cells that the copy holds are in it, so that no cell of the chapter counts as deleted by the learner.
     """
-    by_id = {cell.id: cell for cell in theirs if cell.id}
     by_exercise = {(cell.exercise, cell.name): cell for cell in theirs if cell.exercise}
     by_source = {(cell.kind, cell.source): cell for cell in theirs}
     found: dict[str, Cell] = {}
     for number, cell in enumerate(ours):
         published = cell.source is not None and cell.id.partition("-")[0] == digest_id(cell.kind, cell.source)
-        was = cell if published else by_id.get(cell.id) or by_source.get((cell.kind, cell.source))
+        was = cell if published else by_source.get((cell.kind, cell.source))
         if was is None and cell.names_published_text:
-            was = dataclasses.replace(cell, source=None)  # published in a version that is not at hand
+            was = dataclasses.replace(cell, source=None)  # edited: the id alone tells what was published
         elif was is None:
             was = by_exercise.get((cell.exercise, cell.name)) if cell.exercise else None
         if was is not None:

@@ -96,6 +96,13 @@ def test_a_link_is_followed_and_never_the_file_behind_it_removed(bench, tmp_path
     assert kept.read_bytes() == mine
 
 
+def test_the_same_bytes_are_kept_once_and_others_beside_them(bench):
+    first = bench.book.keep("04_chapter", "broken", b"one")
+    assert bench.book.keep("04_chapter", "broken", b"one") == first
+    assert bench.book.keep("04_chapter", "broken", b"two") != first
+    assert len(list(bench.book.kept.iterdir())) == 2
+
+
 def test_without_base_and_ids_an_answer_still_takes_its_exercises_place(bench):
     expected = [*bench.sources()[:STUB], ANSWER, bench.sources()[END]]
     bench.type(bench.sources()[STUB], ANSWER)
