@@ -45,7 +45,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
 help:
 	@echo "make demo               teacher -> student -> pruned -> INT8: the main job, its table and its figure"
 	@echo "make demo DATA=x QUICK=1   the same on other data; with shipped students instead of training them"
-	@echo "make lab                open the course in JupyterLab"
+	@echo "make lab                bring your copies of the chapters (workbook/) up to date, open them in JupyterLab"
 	@echo "make test               every test"
 	@echo "make doctor             what is wrong with this environment, and what mends it"
 	@echo "make notebooks ONLY=01  execute the text twins in notebooks/text into notebooks/ (all without ONLY)"
@@ -62,9 +62,8 @@ demo: setup
 test: setup
 	@$(python) scripts/run_tests.py $(more)
 
-# The checkout is the server's root, so that a chapter's links to docs/ and benchmarks/ open.
 lab: setup
-	@$(python) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(more); $(hint)
+	@$(course) lab $(more); $(hint)
 
 notebooks: setup
 	@$(python) -m course_lib.publishing.notebooks $(call each,ONLY) $(more)

@@ -1,4 +1,4 @@
-"""The command ``course``: the main job, the doctor, data, training, recorded figures and C files, from the terminal.
+"""The command ``course``: the learner's chapters, the main job, the doctor, data, training, figures and C files.
 
 It only reads arguments and prints; the work is done by the library. A CourseError ends as one line and status 2,
 Ctrl-C as one line and status 130. ``--traceback`` shows where an error came from.
@@ -7,6 +7,7 @@ Ctrl-C as one line and status 130. ``--traceback`` shows where an error came fro
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 well, 1 a doctor found something, 2 an error, 130 Ctrl-C)."""
     from course_lib.errors import CourseError
 
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and not getattr(options, "passes_on", False):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options.more = more
     try:
         return options.run(options) or 0
     except KeyboardInterrupt as error:
@@ -31,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from course_lib.workbook import command as workbook
+
     parser = argparse.ArgumentParser(prog="course", description="Small and fast neural networks: the course's command.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -40,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _data_option(demo)
     demo.add_argument("--quick", action="store_true", help="load the shipped students instead of training them")
     demo.add_argument("--out", default="demo", help="folder for ledger.json, ledger.png and models/ (default: demo)")
+
+    workbook.add_commands(add)
 
     add("doctor", _doctor, "what is wrong with this environment, and the command that mends each")
 
@@ -125,13 +134,8 @@ def _export_options(export: argparse.ArgumentParser) -> None:
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "what",
-        nargs="*",
-        choices=["teacher", "student", []],
-        metavar="{teacher,student}",
-        help="default: both, the teacher first",
-    )
+    which = {"choices": ["teacher", "student", []], "metavar": "{teacher,student}"}
+    train.add_argument("what", nargs="*", help="default: both, the teacher first", **which)
     _data_option(train)
     train.add_argument("--threads", type=int, default=None, help="PyTorch threads (default: all cores)")
     train.add_argument(
@@ -152,8 +156,6 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _data_name(options: argparse.Namespace) -> str:
-    import os
-
     return options.data or os.environ.get("COURSE_DATA") or "rendered"
 
 

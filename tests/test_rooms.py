@@ -27,6 +27,7 @@ FLOORS = (
     ("widgets",),
     ("exercises",),
     ("environment",),
+    ("workbook",),
     ("publishing",),
     ("cli",),
 )

@@ -16,7 +16,6 @@ page must fulfil beyond that is the notebook contract (``contract``).
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from course_lib.publishing.contract import contract_problems
 from course_lib.publishing.execution import METADATA, ExecutionError, differences, execute, execute_beside
 from course_lib.publishing.settings import AUTHOR, COMPARED, Setting
 from course_lib.storage.files import ROOT, atomic_path
+from course_lib.workbook.cells import digest_id
 
 NOTEBOOKS, DRAFTS = ROOT / "notebooks", ROOT / "build" / "drafts"
 
@@ -41,8 +41,9 @@ def read_twin(path: Path) -> NotebookNode:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: dict[str, int] = {}
     for cell in notebook.cells:
-        # From the text, not the position: a cell added above leaves all other ids, and so the diff, alone.
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        # From the text, not the position: a cell added above leaves all other ids, and so the diff, alone. A learner's
+        # workbook tells by it what was published.
+        digest = digest_id(cell.cell_type, cell.source)
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     return notebook

@@ -6,8 +6,12 @@ takes a lock learns which of the three it is, and decides what to do without one
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
 
@@ -15,6 +19,24 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+
+@contextlib.contextmanager
+def held(path: str | Path, patience_s: float, busy: str) -> Iterator[None]:
+    """Hold the lock on the file ``path``, which is made if need be, while the block runs.
+
+    Raises: TimeoutError: another process kept it for ``patience_s``; its message is ``busy``. OSError: no such folder.
+    """
+    with open(path, "a+b") as stream:
+        deadline = time.monotonic() + patience_s
+        while not try_to_take(stream.fileno()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(busy)
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            release(stream.fileno())
 
 
 def take_waiting(handle: int) -> bool:

@@ -12,6 +12,8 @@
 # **Prerequisites:** Python, NumPy, one small network trained in PyTorch.
 # **Time:** 40 min, half of them for two exercises. The cells run in 1 to 2 min on 2 CPU cores.
 #
+# **Where you work:** `make lab` opens your own copy of each chapter, in the folder `workbook/`. Answer there, change cells, add your own: when the course changes, the next `make lab` brings the copy up to date and keeps what is yours.
+#
 # Symbols and terms: [notation](../docs/notation.md).
 
 # %%

@@ -11,8 +11,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ import pytest
 from course_lib.storage.files import ROOT
 
 TARGETS = ("demo", "test", "lab", "notebooks", "teacher", "bench", "doctor", "clean")
-CHAPTER = "notebooks/00_start_here.ipynb"
+CHAPTER = "00_start_here.ipynb"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed (Windows)")
 
 
@@ -70,7 +72,7 @@ def test_every_make_command_that_a_page_names_exists():
         assert named <= targets, page.name
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "lab", "train", "bench", "doctor"])
 def test_every_course_command_that_the_makefile_calls_exists(command):
     result = subprocess.run([sys.executable, "-m", "course_lib.cli", command, "--help"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -103,6 +105,8 @@ NASTY = """it's `touch hit` $(touch hit) $HOME "x" \\ ;&|.npz"""
         (["bench", "NAME=journey", "DATA=x.npz"], ["-m", "course_lib.cli", "bench", "journey", "--data", "x.npz"]),
         (["notebooks", "ONLY=01"], ["-m", "course_lib.publishing.notebooks", "01"]),
         (["notebooks", "ONLY=01 `x`"], ["-m", "course_lib.publishing.notebooks", "01", "`x`"]),
+        (["lab"], ["-m", "course_lib.cli", "lab"]),
+        (["lab", "ARGS=--no-browser --port=9"], ["-m", "course_lib.cli", "lab", "--no-browser", "--port=9"]),
         (["test", "ARGS=style types"], ["scripts/run_tests.py", "style", "types"]),
     ],
 )
@@ -156,15 +160,23 @@ def test_the_code_of_this_folder_runs_whatever_the_environment_has_installed(tmp
 
 
 @pytest.fixture
-def lab() -> str:
+def own_copies() -> Iterator[Path]:
+    """A folder in the checkout for copies of the chapters that are no learner's."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def lab(own_copies) -> Iterator[str]:
     """The address of a server that ``make lab`` started, without a browser; it is stopped at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["make", "lab", f"COURSE_BIN={Path(sys.executable).parent}"]
     command += [f"ARGS=--no-browser --ip=127.0.0.1 --port={port} --IdentityProvider.token=secret"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    own = os.environ | {"COURSE_WORKBOOK": str(own_copies)}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, env=own, start_new_session=True, **silent)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(900):
@@ -188,15 +200,16 @@ def fetch(address: str) -> tuple[str, bytes]:
 
 
 @needs_make
-def test_lab_opens_chapter_00_and_serves_the_pages_that_chapters_link_to(lab):
+def test_lab_opens_the_copy_of_chapter_00_and_serves_the_pages_that_chapters_link_to(lab, own_copies):
     where, page = fetch(lab)
-    assert where == f"{lab}/lab/tree/{CHAPTER}"
+    copy = (own_copies / CHAPTER).relative_to(ROOT).as_posix()
+    assert where == f"{lab}/lab/tree/{copy}"
     assert b"JupyterLab" in page
-    for path in (CHAPTER, "docs/notation.md", "README.md"):
+    for path in (copy, "docs/notation.md", "README.md"):
         assert json.loads(fetch(f"{lab}/api/contents/{path}?content=0")[1])["path"] == path
 
 
 def test_readme_gives_windows_the_same_jupyterlab():
     makefile, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "README.md"))
-    (options,) = re.findall(r"-m jupyterlab ((?:--[\w.]+=\S+ ?)+)", makefile)
-    assert f"jupyter lab {options.strip()}\n" in readme
+    assert "$(course) lab" in makefile
+    assert "\n  course lab\n" in readme

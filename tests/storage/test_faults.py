@@ -1,9 +1,8 @@
 """Every writer, at every event on the disk: an error is one line, a kill loses nothing, and the next run is whole.
 
-An *event* is a call that touches the folder (open, rename, remove, mkdir, chmod, …, from Python's audit events, and
-fsync, which has none). The sweep fails each event in turn, with a full disk or a failing one; kills the process at
-each; and lets files grow to a limit only, so that a write comes back short. After each fault the folder
-holds the old content or the new one, never a mixture, and the same call made again ends as if nothing had happened.
+The sweep fails each event (``faults``) in turn, with a full disk or a failing one; kills the process at each; and lets
+files grow to a limit only, so that a write comes back short. After each fault the folder holds the old content or the
+new one, never a mixture, and the same call made again ends as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from faults import FAULT, in_child
 
 from course_lib.data import SignDataset
 from course_lib.distillation import open_table, teacher_table
@@ -32,42 +31,6 @@ from course_lib.storage.files import read_json, write_json
 from course_lib.training import Recipe
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills forked processes, which Windows does not have")
-
-
-class Fault:
-    """What happens at event number ``at`` inside ``folder``; without a fault it counts the events."""
-
-    def __init__(self) -> None:
-        self.folder, self.at, self.seen, self.action, self.tidying = None, None, 0, None, False
-
-    def event(self, *paths) -> None:
-        if self.folder is None or not any(isinstance(p, (str, Path)) and str(p).startswith(self.folder) for p in paths):
-            return
-        self.seen += 1
-        if self.seen - 1 == self.at:
-            callers = {frame.name for frame in traceback.extract_stack()}
-            self.tidying = bool(callers & {"rmtree", "unlink"})
-            self.action()
-
-    @contextlib.contextmanager
-    def planned(self, folder, at=None, action=None):
-        self.folder, self.at, self.seen, self.action, self.tidying = str(folder), at, 0, action, False
-        try:
-            yield self
-        finally:
-            self.folder = None
-
-
-FAULT = Fault()
-
-
-def hook(name, arguments):
-    # "shutil.rmtree" and the like announce a Python function; the system's calls come one by one after it.
-    if FAULT.folder is not None and (name == "open" or name.startswith("os.")):
-        FAULT.event(*arguments)
-
-
-sys.addaudithook(hook)
 
 
 @pytest.fixture(autouse=True)
@@ -213,20 +176,6 @@ def test_an_error_at_any_event_is_one_line_and_changes_nothing(prepared, write, 
         assert FAULT.tidying or not list(folder.rglob(".*.part")), at
         require_whole(folder, write, read, prepared.allowed(either), f"event {at} of {events}")
     assert refused >= events / 3
-
-
-def in_child(work):
-    """Run ``work`` in a forked process; its exit status."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        torch.set_num_threads(1)  # the threads of the parent's pool are not forked: one that is asked never answers
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize(("write", "read", "either"), WRITERS.values(), ids=WRITERS.keys())

@@ -20,8 +20,7 @@ import datetime
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +119,7 @@ def _free_name(file: Path) -> Path:
     return next((name for name in names if not name.exists()), file.with_name(f"{file.name}.broken"))
 
 
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the operating system's lock on ``<file>.lock``. Raises: TimeoutError: another process keeps it."""
-    with open(file.with_name(f"{file.name}.lock"), "a+b") as stream:
-        deadline = time.monotonic() + PATIENCE_S
-        while not locks.try_to_take(stream.fileno()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{file.name} is being written by another process; run the cell again")
-            time.sleep(0.02)
-        try:
-            yield
-        finally:
-            locks.release(stream.fileno())
+def _locked(file: Path) -> contextlib.AbstractContextManager[None]:
+    """The operating system's lock on ``<file>.lock``. Entering it raises TimeoutError: another process keeps it."""
+    busy = f"{file.name} is being written by another process; run the cell again"
+    return locks.held(file.with_name(f"{file.name}.lock"), PATIENCE_S, busy)
