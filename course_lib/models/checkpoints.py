@@ -133,8 +133,8 @@ def train_command(name: str) -> str:
 def mend_command(name: str, *, folder: str | Path = CHECKPOINTS) -> str:
     """The commands that bring a checkpoint back: from what the course ships, or by training it again.
 
-    Only this checkpoint's two files are named, and what they would replace is said: ``git checkout`` of the whole
-    folder would throw away every network that the learner has trained.
+    Only this checkpoint's two files are named. Nothing of the learner's is lost by it: their networks lie elsewhere
+    (``models.trained``).
     """
     if Path(folder).resolve() != CHECKPOINTS or not _SHIPPED.fullmatch(name):
         return train_command(name)
@@ -144,7 +144,7 @@ def mend_command(name: str, *, folder: str | Path = CHECKPOINTS) -> str:
         restore = f"{restore} {weights.relative_to(ROOT).as_posix()}"
     else:
         restore = restore.replace(card.name, f"{name}.*")
-    return f"{restore} (the shipped network, in place of yours), or: {train_command(name)}"
+    return f"{restore}, or train it again: {train_command(name)} --shipped"
 
 
 def fingerprint(splits: Splits) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from course_lib.deploy.onnx.reading import read_model
 from course_lib.storage.files import atomic_path
 
 
@@ -11,11 +12,11 @@ def shorten_names(path: str | Path) -> None:
     """Rewrite an ONNX file in place with short names for inner tensors and nodes, without doc strings.
 
     Inputs and outputs keep their names; nothing that is computed changes. Source: onnx.proto3 (GraphProto).
-    Raises: ValueError for a graph with subgraphs (If, Loop), whose scopes this does not handle.
+    Raises: CourseError: no file, or no ONNX. ValueError: subgraphs (If, Loop), whose scopes this does not handle.
     """
     import onnx
 
-    model = onnx.load(path)
+    model = read_model(path)
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         raise ValueError(f"{path} holds subgraphs; their names cannot be shortened one by one")
