@@ -174,13 +174,13 @@ def _own_fault(error: BaseException) -> Failure:
     kind = type(error)
     library = _LIBRARIES.get(kind.__module__.partition(".")[0])
     what = f"{library} failed: " if library else f"{kind.__name__}: "
-    kept = _kept_traceback(error)
+    kept = keep_traceback(error)
     where = f"its traceback lies in {kept}; " if kept else ""
     line = f"this is a fault of the course, not yours ({what}{first_line(error)}). Mend: {DOCTOR}"
     return Failure(f"{line}; if all is in order there, {where}the same command with --traceback shows it", OWN_FAULT)
 
 
-def _kept_traceback(error: BaseException) -> Path | None:
+def keep_traceback(error: BaseException) -> Path | None:
     """The file that holds the traceback now; None where none can be written, for then there are other worries."""
     from course_lib.errors import CourseError
     from course_lib.storage.files import atomic_path, cache_place

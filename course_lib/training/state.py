@@ -24,7 +24,7 @@ from course_lib.data import SignDataset
 from course_lib.errors import CourseError
 from course_lib.models.digest import state_sha256
 from course_lib.models.modes import Modes
-from course_lib.storage.files import atomic_path
+from course_lib.models.saving import save_state
 from course_lib.training.averaging import WeightAverage
 from course_lib.training.constraint import Constraint
 from course_lib.training.loss import Loss
@@ -110,8 +110,7 @@ class Run:
             "average": None if self.average is None else self.average.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        with atomic_path(path) as part:
-            torch.save(state, part)
+        save_state(path, state)
 
     def resume_(self, path: str | Path, identity: dict[str, str]) -> None:
         """Continue from a saved state.

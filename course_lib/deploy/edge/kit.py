@@ -10,6 +10,7 @@ where the kit is built; the same runtime on another processor rounds the last di
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -121,12 +122,25 @@ def build_kit(
             problem = f"the kit would have {size / 1e6:.1f} MB, more than {LARGEST_MB}"
             raise CourseError(problem, path=out, mend="leave a network out")
         with disk_errors(out.parent, every=True):
-            if out.exists():
-                shutil.rmtree(out)
-            part.rename(out)
+            _replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+def _replace(part: Path, out: Path) -> None:
+    """Give a finished folder its name; the earlier one goes when the new one stands there."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(part, out)
+    except BaseException:  # Ctrl-C, too
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)  # what cannot be removed now, the next kit removes
 
 
 def _check(out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile | None, images: np.ndarray) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from course_lib.deploy.onnx.reading import read_model
 from course_lib.storage.files import atomic_path
 
 
-def shorten_names(path: str | Path) -> None:
+def shorten_names(path: str | Path, *, private: bool = False) -> None:
     """Rewrite an ONNX file in place with short names for inner tensors and nodes, without doc strings.
 
     Inputs and outputs keep their names; nothing that is computed changes. Source: onnx.proto3 (GraphProto).
+
+    Args: private: the file is a temporary one that nobody else reads, so it need not be replaced as a whole.
     Raises: CourseError: no file, or no ONNX. ValueError: subgraphs (If, Loop), whose scopes this does not handle.
     """
     import onnx
@@ -37,5 +40,5 @@ def shorten_names(path: str | Path) -> None:
     imports = [entry for entry in model.opset_import if entry.domain in used | {""}]
     del model.opset_import[:]
     model.opset_import.extend(imports)
-    with atomic_path(path) as part:
+    with contextlib.nullcontext(path) if private else atomic_path(path) as part:
         onnx.save(model, part)
