@@ -82,8 +82,7 @@ def main() -> None:
     for name, figure in found.items():
         print(f"{name}: {figure.value:g}")
     if options.record and not options.only:
-        groups = {group: len([r for r in results if r.group == group]) for group in dict.fromkeys(r.group for r in results)}
-        extra = {"faults_by_group": groups}
+        extra = {"faults_by_group": dict(Counter(result.group for result in results))}
         print(f"Written: {record('faults', 'python benchmarks/faults.py --record', found, seeds=[0], extra=extra)}")
 
 

@@ -24,6 +24,8 @@ from course_lib.storage.files import ROOT
 # A learner's own choice of data must not change what the tests see.
 os.environ.pop("COURSE_DATA", None)
 os.environ["MPLBACKEND"] = "agg"
+# Last: modules there are called like topics.
+sys.path.append(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fault_trial.result import ANSWERED, TRACEBACK, UNCLEAR, WRONG, Result
-
 from course_lib.storage.files import CHECKPOINTS, RESULTS, ROOT
+from fault_trial.result import ANSWERED, TRACEBACK, UNCLEAR, WRONG, Result
 
 TIMEOUT_S = 300
 COURSE = f"{sys.executable} -m course_lib.cli"
@@ -57,14 +56,17 @@ def tried(case: Case, base: Path) -> Result:
     done = run(case, here)
     said = done.stdout + done.stderr
     outcome, found = ANSWERED, ""
-    if "Traceback" in said or "Error:" in done.stderr and "error:" not in done.stderr and "course:" not in done.stderr:
+    if "Traceback" in said:
         outcome, found = TRACEBACK, said[-600:]
     elif before != _state(here, case.untouched):
         outcome, found = WRONG, "something that must be left alone is not as it was"
     elif done.returncode == 0 and case.status != 0:
         outcome, found = WRONG, f"status 0 instead of {case.status}: {said[-300:]}"
     elif done.returncode != case.status or not re.search(case.says, said, re.DOTALL):
-        outcome, found = UNCLEAR, f"status {done.returncode} instead of {case.status}, or not {case.says!r}: {said[-300:]}"
+        outcome, found = (
+            UNCLEAR,
+            f"status {done.returncode}, not {case.status}, or not {case.says!r}: {said[-300:]}",
+        )
     elif (lines := done.stderr.count("course: ")) > 1:
         outcome, found = UNCLEAR, f"{lines} lines instead of one: {said[-300:]}"
     return Result("commands", case.name, outcome, found)
@@ -77,9 +79,8 @@ def run(case: Case, here: Path) -> subprocess.CompletedProcess[str]:
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     environment |= {name: value.format(**words) for name, value in case.variables.items()}
     command = ["bash", "-c", case.command.format(**words)]
-    return subprocess.run(
-        command, cwd=here, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
-    )
+    given = {"capture_output": True, "text": True, "errors": "replace", "timeout": TIMEOUT_S, "check": False}
+    return subprocess.run(command, cwd=here, env=environment, **given)
 
 
 def _state(here: Path, names: tuple[str, ...]) -> dict[str, object]:

@@ -20,9 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault_trial.result import ANSWERED, TRACEBACK, UNCLEAR, WRONG, Result
-
 from course_lib.errors import CourseError
+from fault_trial.result import ANSWERED, TRACEBACK, UNCLEAR, WRONG, Result
 
 LIMITS = (0, 1, 20, 100, 200, 300, 1000, 3000, 10**6)
 """Bytes that a file may have where writes come back short."""

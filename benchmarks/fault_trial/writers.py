@@ -7,16 +7,18 @@ those that no sweep can reach, with the reason. A test compares both with what t
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import dataclasses
 import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from fault_trial.sweep import Writer
 
 from course_lib.data import SignDataset
 from course_lib.distillation import open_table, teacher_table
@@ -29,6 +31,7 @@ from course_lib.storage.files import ROOT, atomic_path, read_json, write_json
 from course_lib.training import CrossEntropy, Recipe, make_optimizer
 from course_lib.training.optimizer import make_scheduler
 from course_lib.training.state import Run
+from fault_trial.sweep import Writer
 
 SIGNS = SignDataset(np.arange(2 * 3 * 16 * 16, dtype=np.uint8).reshape(2, 3, 16, 16), np.array([0, 1]), num_classes=3)
 RECIPE = Recipe(epochs=1, augmentation=None)
@@ -225,13 +228,17 @@ def read_converted(folder):
 
 
 @functools.cache
-def _exported(which: int) -> bytes:
-    import tempfile
-
+def _exported_file(which: int) -> Path:
+    """Made once, before any fault: what is quantized or packed is not what is written."""
     from course_lib.deploy.onnx import export_onnx
 
-    with tempfile.TemporaryDirectory() as folder:
-        return export_onnx(student(which), Path(folder) / "x.onnx", input_shape=(1, 3, 16, 16)).read_bytes()
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return export_onnx(student(which), folder / "x.onnx", input_shape=(1, 3, 16, 16))
+
+
+def _exported(which: int) -> bytes:
+    return _exported_file(which).read_bytes()
 
 
 def write_onnx(folder, which):
@@ -259,10 +266,8 @@ def write_model(folder, which):
 def write_quantized(folder, which):
     from course_lib.quantization.post_training import quantize_static_int8
 
-    source = folder.parent / f"float_{which}.onnx"
-    source.write_bytes(_exported(which))
     images = np.random.default_rng(0).random((8, 3, 16, 16), np.float32)
-    quantize_static_int8(source, folder / "x.onnx", images)
+    quantize_static_int8(_exported_file(which), folder / "x.onnx", images)
 
 
 def read_onnx(folder):
@@ -279,16 +284,14 @@ def read_onnx(folder):
 def write_kit(folder, which):
     from course_lib.deploy.edge.kit import OnnxNetwork, build_kit
 
-    source = folder.parent / f"kit_{which}.onnx"
-    source.write_bytes(_exported(which))
-    network = OnnxNetwork("teacher", "the teacher", source, "fp32", ("onnxruntime",))
+    network = OnnxNetwork("teacher", "the teacher", _exported_file(which), "fp32", ("onnxruntime",))
     build_kit(folder / "kit", [network], None, np.full((which, 3, 16, 16), which, np.uint8), data="rendered")
 
 
 def read_kit(folder):
-    from course_lib.deploy.edge import read_kit as read
+    from course_lib.deploy.edge.kit_files import read_kit as read
 
-    return read(folder / "kit").images if (folder / "kit").exists() else None
+    return read(folder / "kit").manifest.images if (folder / "kit").exists() else None
 
 
 NOTHING = frozenset({None, 1, 2})  # removed, and not yet replaced

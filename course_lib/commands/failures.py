@@ -86,7 +86,9 @@ def explain(error: BaseException, output: OSError | None = None) -> Failure:
     for look in (_memory, _package, _text, _system, _argument):
         if failure := look(error):
             return failure
-    return _own_fault(error)
+    # A library says in words of its own what it lacks: "Module onnx is not installed!", from the error of the import.
+    missing = next((cause for cause in _causes(error) if isinstance(cause, ImportError)), None)
+    return (_package(missing) if missing else None) or _own_fault(error)
 
 
 def first_line(error: BaseException) -> str:
@@ -106,6 +108,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _memory(error: BaseException) -> Failure | None:
@@ -130,18 +139,25 @@ def _package(error: BaseException) -> Failure | None:
     if name.partition(".")[0] == LIBRARY.name:
         problem = f"the course's own files are not complete here ({first_line(error)})"
         return Failure(f"{problem}. Mend: git status shows what is missing; git checkout, or download the course again")
-    package = (name if lacks else broken_package(error)) or name or "a package"
+    package = (name if lacks else broken_package(error)) or name or _imported_package(error) or "a package"
     return Failure(f"{package} is missing or broken here ({first_line(error)}). Mend: {DOCTOR}")
 
 
 def _while_importing(error: BaseException) -> bool:
     """Whether the error came while the top level of an installed module was running, or a module could not be read."""
+    return _imported_package(error) is not None
+
+
+def _imported_package(error: BaseException) -> str | None:
+    """The installed package whose top level the error came from, the innermost one."""
     frames = traceback.extract_tb(error.__traceback__)
     files = [Path(frame.filename) for frame in frames if frame.name == "<module>"]
     if isinstance(error, SyntaxError) and error.filename:
         files.append(Path(error.filename))
-    installed = {"site-packages", "dist-packages"}
-    return any(installed & set(file.parts) and LIBRARY not in file.parents for file in files)
+    for file in reversed([file for file in files if LIBRARY not in file.parents]):
+        for folder in {"site-packages", "dist-packages"} & set(file.parts):
+            return file.parts[file.parts.index(folder) + 1].removesuffix(".py")
+    return None
 
 
 def _text(error: BaseException) -> Failure | None:
@@ -166,8 +182,11 @@ def _system(error: BaseException) -> Failure | None:
 def _argument(error: BaseException) -> Failure | None:
     """What a module of the course refused in words of its own; a ValueError from inside NumPy is not that."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = bool(frames) and LIBRARY in Path(frames[-1].filename).resolve().parents
-    return Failure(str(error)) if own and isinstance(error, (ValueError, FloatingPointError)) else None
+    if not frames or LIBRARY not in (parents := Path(frames[-1].filename).resolve().parents):
+        return None
+    # TypeErrors are mostly faults of the course; those of its own checks are not.
+    wrong = isinstance(error, TypeError) and LIBRARY / "arguments" in parents
+    return Failure(str(error)) if wrong or isinstance(error, (ValueError, FloatingPointError)) else None
 
 
 def _own_fault(error: BaseException) -> Failure:

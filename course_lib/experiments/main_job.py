@@ -121,7 +121,7 @@ def prepare(
     say(f"data: {data}")
     splits = load(data)
     teacher, card, folder = _network(f"teacher_{key}", splits, shipped)
-    say(f"teacher: {_origin([folder])}, validation accuracy {card['validation_accuracy']:.2%}")
+    say(f"teacher: {_origin([folder])}, validation accuracy {_told(card)}")
     require_writable(out)  # before minutes of training
     ready = quick and finished_students(splits, key, shipped)
     students = ready or live_students(teacher, splits, LIVE, progress, say)
@@ -168,6 +168,11 @@ def _network(name: str, splits: Splits, shipped: bool) -> tuple[nn.Module, dict[
     if shipped:
         return *checkpoints.load_for_split(name, splits), CHECKPOINTS
     return load_trained(name, splits)
+
+
+def _told(card: dict[str, Any]) -> str:
+    accuracy = card.get("validation_accuracy")
+    return "not told by its card" if accuracy is None else f"{accuracy:.2%}"
 
 
 def _origin(folders: Sequence[Path]) -> str:

@@ -26,6 +26,7 @@ from torch import nn
 from course_lib.data import Splits
 from course_lib.data.gtsrb import OFFICIAL_TEST
 from course_lib.errors import CourseError
+from course_lib.models.card_schema import require_card
 from course_lib.models.signs import STUDENT_STRIDES, SignStudent, SignTeacher
 from course_lib.storage.cards import described_files, locate, read_card, replace_pair, restore_command
 from course_lib.storage.files import CHECKPOINTS, ROOT
@@ -241,10 +242,9 @@ def _described(card: dict[str, Any], card_path: Path) -> tuple[Path, dict[str, A
 
     Raises: KeyError, TypeError or ValueError saying what is not.
     """
+    require_card(card)
     architecture = card["architecture"]
     ((file, _),) = described_files({"file": card["file"], "sha256": card["sha256"]}).items()
-    if not isinstance(architecture, dict):
-        raise TypeError(f"architecture must be an object, got {architecture!r}")
     fields = {
         "SignTeacher": {"channels", "blocks"},
         "SignStudent": {"channels", "strides"},

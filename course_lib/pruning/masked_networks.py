@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from course_lib.errors import CourseError
-from course_lib.pruning.masks import SUFFIX, Masks, enforce_, mask_slots, prunable
 from course_lib.models.saving import save_state
+from course_lib.pruning.masks import SUFFIX, Masks, enforce_, mask_slots, prunable
 from course_lib.training import Constraint
 
 

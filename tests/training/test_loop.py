@@ -385,6 +385,55 @@ def test_a_checkpoint_of_another_loss_or_another_validation_set_is_refused(tmp_p
     assert path.read_bytes() == state
 
 
+def test_a_state_of_other_initial_weights_or_threads_is_refused_and_says_so(tmp_path, state):
+    path = tmp_path / "x.pt"
+    path.write_bytes(state)
+    with pytest.raises(CourseError, match=r"another initial weights\. Mend: make that run's call again, or delete"):
+        run(network(seed=9), checkpoint=path)
+    torch.set_num_threads(2)  # the fixture's one comes back at the end
+    with pytest.raises(CourseError, match=r"another number of threads \(1, here 2\)"):
+        run(network(), checkpoint=path)
+    torch.set_num_threads(1)
+    assert path.read_bytes() == state
+
+
+def test_one_other_pixel_is_another_training_set(tmp_path, state):
+    path, images = tmp_path / "x.pt", TRAIN.images.copy()
+    path.write_bytes(state)
+    images[7, 1, 3, 3] ^= 1
+    with pytest.raises(CourseError, match=r"another training set\."):
+        fit(network(), other_data(images=images), VALIDATION, RECIPE, checkpoint=path, progress=False)
+
+
+def test_a_state_of_an_earlier_format_is_told(tmp_path, state):
+    content = torch.load(io.BytesIO(state), weights_only=True)
+    (tmp_path / "x.pt").write_bytes(saved({**content, "identity": {**content["identity"], "format": "1"}}))
+    with pytest.raises(CourseError, match=r"another format \(1, here 2\)"):
+        run(network(), checkpoint=tmp_path / "x.pt")
+
+
+def test_the_same_network_goes_on_after_ctrl_c_and_may_be_asked_again_when_it_is_done(tmp_path):
+    model, whole = network(), network()
+    with pytest.raises(KeyboardInterrupt):
+        run(model, loss=Stopping(7, interrupt), checkpoint=tmp_path / "x.pt")
+    expected, history = run(whole), run(model, checkpoint=tmp_path / "x.pt")
+    assert same_weights(model, whole)
+    assert without_seconds(run(model, checkpoint=tmp_path / "x.pt")) == without_seconds(history)
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_ctrl_c_in_the_first_epoch_promises_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="after 0 of 4 epochs; no epoch was finished: begin again"):
+        run(network(), loss=Stopping(1, interrupt), checkpoint=tmp_path / "x.pt")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(tmp_path):
+    (tmp_path / "file").touch()
+    loss = Stopping(0, lambda: pytest.fail("trained"))
+    with pytest.raises(CourseError, match="cannot write here"):
+        run(network(), loss=loss, checkpoint=tmp_path / "file" / "x.pt")
+
+
 @pytest.mark.parametrize("key", ["model", "optimizer", "best", "average", "torch_rng"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tmp_path, state, key):
     path, content = tmp_path / "x.pt", torch.load(io.BytesIO(state), weights_only=True)
