@@ -30,8 +30,8 @@ endif
 
 python = "$(COURSE_BIN)/python"
 course = $(python) -m course_lib.cli
-# After a traceback or a crash. 0 is success, 2 an error that named its own mend, 130 Ctrl-C.
-hint = status=$$?; case $$status in 0|2|130) ;; *) echo "make doctor says what is wrong with this environment, and what mends it." >&2 ;; esac; exit $$status
+# After a traceback or a crash. 0 is success, 2 an error that named its own mend, 130 Ctrl-C, 141 a pipe that nobody reads.
+hint = status=$$?; case $$status in 0|2|130|141) ;; *) echo "make doctor says what is wrong with this environment, and what mends it." >&2 ;; esac; exit $$status
 
 # An empty TORCH_INDEX means something; make would export one for a variable that nobody set.
 ifneq ($(origin TORCH_INDEX),undefined)
@@ -49,9 +49,9 @@ help:
 	@echo "make test               every test"
 	@echo "make doctor             what is wrong with this environment, and what mends it"
 	@echo "make notebooks ONLY=01  execute the text twins in notebooks/text into notebooks/ (all without ONLY)"
-	@echo "make teacher DATA=x     train the shipped networks again"
+	@echo "make teacher DATA=x     train the networks yourself (into trained/)"
 	@echo "make bench NAME=journey DATA=x   measure the recorded figures"
-	@echo "make clean              remove the environment and the caches; your answers stay"
+	@echo "make clean              remove the environment and the caches; your answers and networks stay"
 
 setup:
 	@$(SETUP)

@@ -21,11 +21,11 @@ from course_lib.evaluation import Estimate
 from course_lib.measure import IN_TURN, Ledger, Row, Times, torch_threads
 from course_lib.storage.files import ROOT
 
-# For ``faults`` and for what benchmarks try.
-sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 # A learner's own choice of data must not change what the tests see.
 os.environ.pop("COURSE_DATA", None)
 os.environ["MPLBACKEND"] = "agg"
+# For ``faults`` and for what benchmarks try. Last: modules there are called like topics.
+sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 
 @pytest.fixture

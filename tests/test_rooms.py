@@ -15,6 +15,7 @@ LIBRARY = ROOT / "course_lib"
 # The lowest first; rooms in one line are neighbours, which use each other's public names only, and in no circle.
 FLOORS = (
     ("errors",),
+    ("arguments",),
     ("storage",),
     ("data",),
     ("models",),
@@ -29,10 +30,11 @@ FLOORS = (
     ("environment",),
     ("workbook",),
     ("publishing",),
+    ("commands",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-TOPICS = FLOORS[7]
+TOPICS = next(rooms for rooms in FLOORS if "pruning" in rooms)
 RUNTIMES = {"onnxruntime", "onnx", "openvino", "tensorrt", "executorch", "ai_edge_litert"}
 LINES, FUNCTION_LINES, TOP_MODULES = 300, 40, 3
 ONE_FILE = {"course_lib.deploy.edge.device.edge_bench"}  # is copied to a board and run there: it can import nothing

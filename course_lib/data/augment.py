@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.arguments import number, whole
+
 _COLUMNS = 9  # rotation, zoom, shift x, shift y, shear, aspect, brightness, contrast, saturation
 _MORE = 11  # noise's deviation and seed, blur or not, erase or not, height, width, top, left, red, green, blue
 _SMALLEST, _LARGEST = 4, 12  # sides of an erased rectangle, in pixels
@@ -73,18 +75,13 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.padding not in ("border", "reflection"):
             raise ValueError(f"padding must be 'border' or 'reflection', got {self.padding!r}")
+        whole("seed", self.seed)
+        # A scale of 0 or less mirrors, a factor of more than 1 around the mean gives negatives, and two are chances.
+        ends = {name: {"below": 1} for name in ("zoom", "aspect")}
+        ends |= {name: {"most": 1} for name in ("contrast", "saturation", "blur", "erase")}
         for name, amount in vars(self).items():
-            if name not in ("seed", "padding") and not amount >= 0:
-                raise ValueError(f"{name} must be ≥ 0, got {amount}")
-        for name in ("zoom", "aspect"):
-            if not getattr(self, name) < 1:
-                raise ValueError(f"{name} must be < 1 (a scale of 0 or less mirrors), got {getattr(self, name)}")
-        for name in ("contrast", "saturation"):
-            if not getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be ≤ 1 (more gives negatives), got {getattr(self, name)}")
-        for name in ("blur", "erase"):
-            if not getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be ≤ 1 (a probability), got {getattr(self, name)}")
+            if name not in ("seed", "padding"):
+                number(name, amount, least=0, **ends.get(name, {}))
 
     def table(self, count: int, view: int) -> Tensor:
         """The numbers of view ``view`` for images 0..count−1: (count, 9), uniform in [−1, 1).

@@ -18,6 +18,7 @@ import csv
 import hashlib
 import logging
 import os
+import urllib.error
 import zipfile
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from course_lib.data.dataset import SignDataset, Splits, split_by_group
 from course_lib.errors import CourseError
 from course_lib.storage.arrays import write_npy
 from course_lib.storage.cache import cached, reading
-from course_lib.storage.files import cache_place, user_path
+from course_lib.storage.files import cache_place, require_space, user_path
 
 _LOG = logging.getLogger(__name__)
 NUM_CLASSES = 43
@@ -36,6 +37,11 @@ NUM_CLASSES = 43
 OFFICIAL_TEST_IMAGES, OFFICIAL_TRAINING_IMAGES, SMALLEST_TRAINING_IMAGES = 12_630, 39_209, 26_640
 OFFICIAL_TEST = "official test"  # the split's name of GTSRB's own test part: no network trained on the rest has seen it
 _DECODER = 1  # raise it when the same files give other pixels
+_DOWNLOAD_BYTES = 10**9  # about: the archives and what is unpacked from them
+_OFFLINE = (
+    "check the network and try again; or let a machine with a network run it, copy its folder, "
+    "and set COURSE_GTSRB_ROOT to where it lies"
+)
 _NPZ_CONTRACT = "x uint8 (N, H, W, 3), y integers (N,) in 0..42, track (N,)"
 
 
@@ -183,12 +189,17 @@ def _read_torchvision(root: Path, split: str, size: int, download: bool) -> Sign
     from torchvision import datasets
 
     try:
+        if download and not _folder(root, split).exists():
+            require_space(root, _DOWNLOAD_BYTES)
         samples = datasets.GTSRB(str(root), split=split, download=download)._samples
         problem = _layout_problem(root, samples, split)
         key = "" if problem else _digest(samples)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, csv.Error) as error:
+        if isinstance(error, CourseError):
+            raise
         problem = f"GTSRB's {split} part is not complete here ({error})"
-        raise CourseError(problem, path=root, mend=_mend(root, split)) from error
+        offline = download and isinstance(error, urllib.error.URLError)
+        raise CourseError(problem, path=root, mend=_OFFLINE if offline else _mend(root, split)) from error
     if problem:
         raise CourseError(problem, path=root, mend=_mend(root, split))
     images, native = _decoded(samples, split, size, key, _mend(root, split))
@@ -202,9 +213,13 @@ def _read_torchvision(root: Path, split: str, size: int, download: bool) -> Sign
 
 def _mend(root: Path, split: str) -> str:
     command = "course data gtsrb --download (about 500 MB), or set COURSE_GTSRB_ROOT to where it lies"
-    folder = root / "gtsrb" / "GTSRB" / ("Training" if split == "train" else "Final_Test")
+    folder = _folder(root, split)
     # torchvision takes a folder that is there for a complete one and would download nothing.
     return f"delete {folder}, then: {command}" if folder.exists() else command
+
+
+def _folder(root: Path, split: str) -> Path:
+    return root / "gtsrb" / "GTSRB" / ("Training" if split == "train" else "Final_Test")
 
 
 def _layout_problem(root: Path, samples: list[tuple[str, int]], split: str) -> str | None:

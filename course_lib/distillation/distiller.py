@@ -33,7 +33,8 @@ from course_lib.data import SignDataset
 from course_lib.distillation.hooks import Taps
 from course_lib.distillation.losses import UNLABELLED, label_loss, soft_target_loss
 from course_lib.distillation.teacher_logits import TeacherTable
-from course_lib.training import Batch, Loss, Recipe
+from course_lib.models.digest import state_sha256, weights_sha256
+from course_lib.training import Batch, Loss, Recipe, function_identity
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,17 @@ class Distiller(Loss):
         return values
 
     def identity(self) -> str:
-        """The terms, their weights and details: what a resumed training must have in common with the killed one."""
+        """Terms with weights and details, teacher, table and labels: what a resumed training must have in common."""
+        teacher = self._teacher[0]
         told = [
-            f"{t.weight:g} × {t.name} {t.detail}".strip() + f" warm-up {t.warmup}" * (t.warmup > 0) for t in self.terms
+            f"{t.weight:g} × {t.name} {t.detail}".strip()
+            + f" warm-up {t.warmup}" * (t.warmup > 0)
+            + f" by {function_identity(t.loss)}"
+            for t in self.terms
         ]
+        told += [] if teacher is None else [f"teacher {weights_sha256(teacher)}"]
+        told += [] if self.table is None else [f"table {self.table.digest()}"]
+        told += [] if self.labelled is None else [f"labelled {state_sha256({'': self.labelled})}"]
         return "; ".join(told)
 
     def end_epoch(self) -> None:

@@ -30,6 +30,7 @@ from course_lib.data import Augmentation, SignDataset
 from course_lib.distillation.hooks import Taps
 from course_lib.errors import CourseError
 from course_lib.models import eval_mode
+from course_lib.models.digest import weights_sha256
 from course_lib.storage.arrays import write_npy
 from course_lib.storage.cache import cached, problem, reading
 from course_lib.training import Batch, Recipe, compute_in
@@ -57,6 +58,15 @@ class TeacherTable:
     def __post_init__(self) -> None:
         if self.logits.ndim != 3:
             raise ValueError(f"logits must be (views, N, C), got {tuple(self.logits.shape)}")
+
+    def digest(self) -> str:
+        """SHA-256 over the views' augmentation, the logits and the features: other answers, another digest."""
+        digest = hashlib.sha256(repr(self.augmentation).encode())
+        for name, values in [("logits", self.logits), *sorted(self.features.items())]:
+            digest.update(f"{name} {list(values.shape)}".encode())
+            for view in values:
+                digest.update(np.ascontiguousarray(view.detach().cpu().numpy()).tobytes())
+        return digest.hexdigest()
 
     def rows(self, batch: Batch) -> Tensor:
         """The teacher's logits (B, C) for exactly these images in exactly this view.
@@ -149,15 +159,12 @@ def _open(entry: Path, recipe: Recipe) -> TeacherTable:
 
 def table_identity(teacher: nn.Module, train: SignDataset, recipe: Recipe) -> dict[str, Any]:
     """Everything that decides a logit: teacher, images, views, preprocessing."""
-    weights = hashlib.sha256(repr(teacher).encode())
-    for name, value in teacher.state_dict().items():
-        weights.update(name.encode() + np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
     images = hashlib.sha256(str(train.images.shape).encode())
     for start in range(0, len(train), 4096):
         images.update(np.ascontiguousarray(train.images[start : start + 4096]).tobytes())
     return {
         "version": VERSION,
-        "teacher": weights.hexdigest(),
+        "teacher": weights_sha256(teacher),
         "images": images.hexdigest(),
         "views": _views(recipe),
         "augmentation": asdict(recipe.augmentation) if recipe.augmentation else None,

@@ -12,15 +12,17 @@ import of the package it looks at: the whole takes a few seconds.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import sys
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from course_lib.environment.finding import Finding, one_line, permission_mend
@@ -64,7 +66,8 @@ def diagnose() -> list[Finding]:
     findings: list[Finding] = []
     for check in CHECKS:
         try:
-            found = check()
+            with _no_words_on_stderr():  # a compiled package prints the traceback of what it cannot import
+                found = check()
         except Exception as error:  # a broken environment breaks checks in ways nobody foresaw
             name = check.__name__.removeprefix("check_").replace("_", " ")
             allowed = not isinstance(error, PermissionError)
@@ -72,6 +75,26 @@ def diagnose() -> list[Finding]:
             found = Finding(name, False, f"the check failed: {one_line(error)}", mend)
         findings.extend([found] if isinstance(found, Finding) else found)
     return findings
+
+
+@contextlib.contextmanager
+def _no_words_on_stderr() -> Iterator[None]:
+    """Within the block nothing written to the process's stderr is seen, by compiled code neither."""
+    try:
+        sys.stderr.flush()
+        number = sys.stderr.fileno()
+        kept = os.dup(number)
+    except (AttributeError, OSError, ValueError):  # no stderr, or one without a descriptor, as in a notebook
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, number)
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def main() -> int:

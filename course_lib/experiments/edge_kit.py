@@ -29,7 +29,7 @@ from course_lib.deploy.edge import CNetworkFile, Manifest, OnnxNetwork, Scores, 
 from course_lib.deploy.onnx import export_onnx, onnx_counts, open_session, run_session
 from course_lib.evaluation import accuracy, accuracy_difference
 from course_lib.experiments.plans import PLANS, data_key
-from course_lib.models import checkpoints
+from course_lib.models.trained import load_trained
 from course_lib.quantization import calibration_images, quantize_static_int8
 from course_lib.quantization.calibrated import quantize_network
 from course_lib.quantization.integer import c_source, compile_c, find_compiler, integer_network, load_c
@@ -83,7 +83,7 @@ def build(
     require_place(out)
     key = data_key(data)
     splits = load(data)
-    models = {role: checkpoints.load_for_split(f"{role}_{key}", splits)[0] for role in ("teacher", "student", "final")}
+    models = {role: load_trained(f"{role}_{key}", splits)[0] for role in ("teacher", "student", "final")}
     images = splits.validation.images[_spread(len(splits.validation), IMAGES)]
     judge = _Judge(splits.test.subset(_spread(len(splits.test), test_images)))
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ loads the shipped ones, which ``plans.PLANS`` made. The teacher is always loaded
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ from course_lib.measure import (
     measure_ledger,
 )
 from course_lib.models import SignStudent, checkpoints
+from course_lib.models.trained import load_trained, whose
 from course_lib.quantization.post_training import calibration_images, quantize_static_int8
+from course_lib.storage.files import CHECKPOINTS, require_writable
 
 TEACHER, FINAL, SMALL = "teacher FP32", "student pruned INT8", "small student INT8"
 ROWS = (
@@ -102,18 +104,27 @@ def run(
 
 
 def prepare(
-    data: str = "rendered", *, quick: bool, out: str | Path, progress: bool = True, say: Say = lambda line: None
+    data: str = "rendered",
+    *,
+    quick: bool,
+    out: str | Path,
+    shipped: bool = False,
+    progress: bool = True,
+    say: Say = lambda line: None,
 ) -> tuple[dict[str, Path], str, SignDataset]:
     """All of ``run`` before the measurement.
 
+    Args: shipped: take the networks that ship, even where the learner has trained others.
     Returns: the ONNX files, name -> path with the teacher first; the ledger's title; the test part.
     """
     key = data_key(data)
     say(f"data: {data}")
     splits = load(data)
-    teacher, card = checkpoints.load_for_split(f"teacher_{key}", splits)
-    say(f"teacher: shipped, validation accuracy {card['validation_accuracy']:.2%}")
-    students = shipped_students(splits, key) if quick else live_students(teacher, splits, LIVE, progress, say)
+    teacher, card, folder = _network(f"teacher_{key}", splits, shipped)
+    say(f"teacher: {_origin([folder])}, validation accuracy {_told(card)}")
+    require_writable(out)  # before minutes of training
+    ready = quick and finished_students(splits, key, shipped)
+    students = ready or live_students(teacher, splits, LIVE, progress, say)
     say(f"students: {students.origin}")
     files = export_files(teacher, students, splits, out, (PLANS[key] if quick else LIVE).calibration)
     title = f"Main job on {splits.test.name} signs; students {students.origin}"
@@ -138,13 +149,35 @@ def measure_files(
 
 
 def shipped_students(splits: Splits, key: str) -> Students:
-    """The students of ``plans.PLANS``, checked not to have seen this test part."""
+    """The students that the course ships, checked not to have seen this test part."""
+    return finished_students(splits, key, shipped=True)
 
-    def shipped(role: str) -> Any:
-        return checkpoints.load_for_split(f"{role}_{key}", splits)[0]
 
-    alone, small = (shipped(role) if role in ROLES[key] else None for role in ("alone", "small"))
-    return Students(shipped("student"), shipped("final"), alone, "shipped (trained by: course train)", small)
+def finished_students(splits: Splits, key: str, shipped: bool = False) -> Students:
+    """The students of ``plans.PLANS``, checked not to have seen this test part.
+
+    Args: shipped: those that ship, even where the learner has trained others.
+    """
+    found = {role: _network(f"{role}_{key}", splits, shipped) for role in ROLES[key]}
+    networks: dict[str, Any] = {role: network for role, (network, _, _) in found.items()}
+    origin = f"{_origin([folder for _, _, folder in found.values()])} (trained by: course train)"
+    return Students(networks["student"], networks["final"], networks.get("alone"), origin, small=networks.get("small"))
+
+
+def _network(name: str, splits: Splits, shipped: bool) -> tuple[nn.Module, dict[str, Any], Path]:
+    if shipped:
+        return *checkpoints.load_for_split(name, splits), CHECKPOINTS
+    return load_trained(name, splits)
+
+
+def _told(card: dict[str, Any]) -> str:
+    accuracy = card.get("validation_accuracy")
+    return "not told by its card" if accuracy is None else f"{accuracy:.2%}"
+
+
+def _origin(folders: Sequence[Path]) -> str:
+    """Whose networks these are: "shipped", "your own", or both where the learner has trained some of them."""
+    return " and ".join(sorted({whose(folder) for folder in folders}))
 
 
 def live_students(teacher: nn.Module, splits: Splits, plan: Plan, progress: bool, say: Say) -> Students:

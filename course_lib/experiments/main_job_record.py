@@ -6,7 +6,6 @@ python -m course_lib.experiments.main_job_record DATA FOLDER NUMBER     one sess
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from course_lib.measure import (
     ratio_of_rounds,
     record,
 )
+from course_lib.storage.files import read_json, write_json
 
 MODULE = "course_lib.experiments.main_job_record"
 PACES = {BACK_TO_BACK: 40, IN_TURN: 200, THIRTY_A_SECOND: 40}
@@ -61,7 +61,7 @@ def measure_sessions(
         raise ValueError(f"sessions must be at least 1, got {sessions}")
     out, ledgers = Path(out), []
     paths = {name: str(Path(path).resolve()) for name, path in files.items()}
-    (out / "sessions.json").write_text(json.dumps({"title": title, "files": paths}), encoding="utf-8")
+    write_json(out / "sessions.json", {"title": title, "files": paths})
     for number in range(1, sessions + 1):
         say(f"session {number} of {sessions}, in a process of its own")
         run_fresh(MODULE, [data, str(out), str(number)], f"session {number}", path=out)
@@ -71,14 +71,17 @@ def measure_sessions(
 
 def measure_session(data: str, out: str | Path, number: int) -> Ledger:
     """Measure what ``sessions.json`` in ``out`` names, and save it as ``session_<number>.json``."""
-    what = json.loads((Path(out) / "sessions.json").read_text(encoding="utf-8"))
+    what = read_json(Path(out) / "sessions.json", mend="course bench journey")
     ledger = measure_files(what["files"], load(data).test, what["title"], PACES)
     ledger.save(Path(out) / f"session_{number}.json")
     return ledger
 
 
-def record_main_job(ledger: Ledger, key: str, command: str) -> Path:
-    """Write ``benchmarks/results/journey_<key>__<processor>.json`` from a ledger of the main job."""
+def record_main_job(ledger: Ledger, key: str, command: str, *, folder: str | Path | None = None) -> Path:
+    """Write ``<folder>/journey_<key>__<processor>.json`` from a ledger of the main job.
+
+    Args: folder: of the results; by default the one that README is made from.
+    """
     figures = {**_worth_figures(ledger), **_time_figures(ledger)}
     extra = {
         "ledger": {
@@ -90,7 +93,10 @@ def record_main_job(ledger: Ledger, key: str, command: str) -> Path:
         }
     }
     notes, name = _with_notes(figures, ledger), f"journey_{key}"
-    return record(name, command, notes, seeds=[ledger.seed], threads=ledger.threads, extra=extra, by_processor=True)
+    place = {} if folder is None else {"folder": folder}
+    return record(
+        name, command, notes, seeds=[ledger.seed], threads=ledger.threads, extra=extra, by_processor=True, **place
+    )
 
 
 def _worth_figures(ledger: Ledger) -> dict[str, Measurement]:

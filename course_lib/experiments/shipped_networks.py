@@ -1,7 +1,11 @@
 """How the shipped networks were made, and how to make them again: the teacher, and the students of the main job.
 
-Every network that stands in ``datasets/checkpoints`` comes out of one of these functions, called by ``course train``.
-What decides them stands in ``plans``.
+Every network that stands in ``datasets/checkpoints`` comes out of one of these functions, called by ``course train
+--shipped``; without that word the same functions write into the learner's own folder (``models.trained``). What decides
+them stands in ``plans``.
+
+Under torchrun process 0 writes, and all wait until it has written: whoever reads a network afterwards reads that one.
+Process 0 alone removes the state of a finished training, and all make sure that they were taught by the same teacher.
 """
 
 from __future__ import annotations
@@ -14,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from course_lib.data import Splits
 from course_lib.distillation import Distiller, TeacherTable, soft_target_terms, teacher_table
 from course_lib.errors import CourseError
 from course_lib.experiments.plans import PLANS, ROLES, SMALL_PLANS, TEACHER_PLANS, Plan, TeacherPlan
 from course_lib.models import STUDENT_STRIDES, SignStudent, SignTeacher, checkpoints, sign_student, sign_teacher
+from course_lib.models.trained import folder_of
 from course_lib.pruning import prune_channels, pruned_widths
-from course_lib.storage.files import CHECKPOINTS, cache_dir
-from course_lib.training import History, Recipe, fit, world
+from course_lib.storage.files import CHECKPOINTS, cache_dir, require_space, require_writable
+from course_lib.training import History, Recipe, fit, require_agreement, wait_for_all, world
 
+_NETWORK_BYTES = 20_000_000  # the teacher has 5.7 MB, and a file is written beside the one that it replaces
 Trainer = Callable[..., tuple[SignStudent, History]]
 
 
@@ -53,12 +60,13 @@ def train_teacher(
         what = f"loss {row['loss']:.4f}, validation {row['validation_accuracy']:.2%}, {row['seconds']:.0f} s"
         say(f"epoch {int(row['epoch']) + 1} of {recipe.epochs}: {what}")
 
+    _require_place(folder)
     torch.manual_seed(recipe.seed)
     model = sign_teacher(dropout=plan.dropout)
     history = fit(model, splits.train, splits.validation, recipe, checkpoint=state, on_epoch=told, **options)
     card = {**provenance(splits, command, recipe, history), "dropout": plan.dropout}
     _save(model, f"teacher_{key}", card, folder)
-    state.unlink(missing_ok=True)
+    _remove([state])
     return model, history
 
 
@@ -116,11 +124,13 @@ def train_students(
         plan, small: by default those of ``key``; a ``plan`` of one's own comes without a small student.
         precision: that the teacher computes its logits in, where it is not to be the one it was trained in.
         say: is told what begins.
-    Raises: CourseError: the teacher is missing, broken, or was trained on another split.
+        folder: of the students; a teacher that lies there is meant, else the learner's own, else the shipped one.
+    Raises: CourseError: the teacher is missing, broken, or was trained on another split; the folder cannot be written.
     """
     small = small or (SMALL_PLANS.get(key) if plan is None else None)
-    plan, name = plan or PLANS[key], f"teacher_{key}"
-    teacher, card = checkpoints.load_for_split(name, splits, folder=folder)
+    plan = plan or PLANS[key]
+    _require_place(folder)
+    teacher, card = _teacher(f"teacher_{key}", splits, folder)
     say(f"the teacher's logits for {plan.views} views")
     precision = precision or TEACHER_PLANS[key].recipe.precision
     table = teacher_table(
@@ -135,8 +145,15 @@ def train_students(
         shop.make("alone", "the control: the student alone", partial(distil, plan, None), plan, plan.recipe())
     if small is not None:
         shop.make("small", "the small student", partial(distil, small, table), small, small.recipe())
-    for state in shop.states:
-        state.unlink(missing_ok=True)
+    _remove(shop.states)
+
+
+def _teacher(name: str, splits: Splits, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The teacher of this folder if there is one, else the learner's own or the shipped one; in all processes one."""
+    own = checkpoints.exists(name, folder=folder)
+    teacher, card = checkpoints.load_for_split(name, splits, folder=folder if own else folder_of(name, splits))
+    require_agreement("teacher", card["sha256"])
+    return teacher, card
 
 
 @dataclass
@@ -190,9 +207,23 @@ def provenance(splits: Splits, command: str, recipe: Recipe, history: History) -
     }
 
 
+def _require_place(folder: Path) -> None:
+    """Ask before hours of training whether the networks can be written. Raises: CourseError: they cannot."""
+    require_space(require_writable(folder), _NETWORK_BYTES)
+
+
 def _save(model: SignTeacher | SignStudent, name: str, card: dict[str, Any], folder: Path) -> None:
-    if world()[0] == 0:  # of several processes one writes
+    """Of several processes one writes, and the others wait until it has: they may read the network next."""
+    if world()[0] == 0:
         checkpoints.save(model, name, card, folder=folder)
+    wait_for_all()
+
+
+def _remove(states: list[Path]) -> None:
+    if world()[0] == 0:
+        for state in states:
+            state.unlink(missing_ok=True)
+    wait_for_all()
 
 
 def resume_path(role: str, key: str) -> Path:

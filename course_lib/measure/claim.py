@@ -18,6 +18,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from course_lib.storage.files import disk_errors
+
 WHY = "another processor, other instructions or other load can turn this around"
 
 
@@ -93,5 +95,5 @@ def _log(made: Claim) -> None:
     path = os.environ.get("COURSE_CLAIMS_LOG")
     if path:
         line = {key: value for key, value in vars(made).items() if value is not None}
-        with open(path, "a", encoding="utf-8") as stream:
+        with disk_errors(path, every=True), open(path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")

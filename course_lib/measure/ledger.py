@@ -31,6 +31,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from course_lib.arguments import number, whole
 from course_lib.errors import CourseError
 from course_lib.evaluation import Estimate
 from course_lib.measure.cadence import Cadence
@@ -72,7 +73,28 @@ def _times(raw: dict[str, Any]) -> Times:
     found = Times(**{**raw, "sessions": sessions, "speedup": speedup})
     if not found.rounds:
         raise ValueError("no timed calls")
+    for ms in found.ms:
+        number("the time of a call", float(ms), above=0)
+    if found.busy is not None:
+        number("busy", found.busy, least=0)
     return found
+
+
+def _require_possible(row: Row) -> None:
+    """Raise ValueError or TypeError where a row holds what no measurement gives, such as an accuracy of 1.5 or NaN."""
+    for name, estimate in (("accuracy", row.accuracy), ("accuracy_change", row.accuracy_change)):
+        if estimate is not None:
+            ends = {"least": 0, "most": 1} if name == "accuracy" else {"least": -100, "most": 100}
+            low, value, high = (number(name, v, **ends) for v in (estimate.low, estimate.value, estimate.high))
+            if not low <= value <= high:
+                raise ValueError(f"{name} must lie in its interval, got {value} in [{low}, {high}]")
+            whole(f"n of {name}", estimate.n, least=1)
+    number("agreement", row.agreement, least=0, most=1)
+    number("size_ratio", row.size_ratio, above=0)
+    whole("size_bytes", row.size_bytes, least=1)
+    for name in ("parameters", "nonzeros", "macs"):
+        if getattr(row, name) is not None:
+            whole(name, getattr(row, name), least=0)
 
 
 def _from_json(raw: dict[str, Any]) -> Ledger:
@@ -82,6 +104,7 @@ def _from_json(raw: dict[str, Any]) -> Ledger:
         parts = {key: kind(**r[key]) for key, kind in nested.items() if r[key] is not None}
         refused = tuple(r.get("refused", ()))
         rows.append(Row(**{**r, **parts, "times": tuple(map(_times, r["times"])), "refused": refused}))
+        _require_possible(rows[-1])
     cadences, again = tuple(Cadence(**c) for c in raw["cadences"]), tuple(map(_times, raw["again"]))
     timed = (*(r.times for r in rows if not r.refused), *([again] if again else []))
     if not rows or not cadences or any(len(times) != len(cadences) for times in timed):

@@ -26,6 +26,7 @@ from torch import nn
 from course_lib.data import Splits
 from course_lib.data.gtsrb import OFFICIAL_TEST
 from course_lib.errors import CourseError
+from course_lib.models.card_schema import require_card
 from course_lib.models.signs import STUDENT_STRIDES, SignStudent, SignTeacher
 from course_lib.storage.cards import described_files, locate, read_card, replace_pair, restore_command
 from course_lib.storage.files import CHECKPOINTS, ROOT
@@ -133,8 +134,8 @@ def train_command(name: str) -> str:
 def mend_command(name: str, *, folder: str | Path = CHECKPOINTS) -> str:
     """The commands that bring a checkpoint back: from what the course ships, or by training it again.
 
-    Only this checkpoint's two files are named, and what they would replace is said: ``git checkout`` of the whole
-    folder would throw away every network that the learner has trained.
+    Only this checkpoint's two files are named. Nothing of the learner's is lost by it: their networks lie elsewhere
+    (``models.trained``).
     """
     if Path(folder).resolve() != CHECKPOINTS or not _SHIPPED.fullmatch(name):
         return train_command(name)
@@ -144,7 +145,7 @@ def mend_command(name: str, *, folder: str | Path = CHECKPOINTS) -> str:
         restore = f"{restore} {weights.relative_to(ROOT).as_posix()}"
     else:
         restore = restore.replace(card.name, f"{name}.*")
-    return f"{restore} (the shipped network, in place of yours), or: {train_command(name)}"
+    return f"{restore}, or train it again: {train_command(name)} --shipped"
 
 
 def fingerprint(splits: Splits) -> str:
@@ -241,10 +242,9 @@ def _described(card: dict[str, Any], card_path: Path) -> tuple[Path, dict[str, A
 
     Raises: KeyError, TypeError or ValueError saying what is not.
     """
+    require_card(card)
     architecture = card["architecture"]
     ((file, _),) = described_files({"file": card["file"], "sha256": card["sha256"]}).items()
-    if not isinstance(architecture, dict):
-        raise TypeError(f"architecture must be an object, got {architecture!r}")
     fields = {
         "SignTeacher": {"channels", "blocks"},
         "SignStudent": {"channels", "strides"},

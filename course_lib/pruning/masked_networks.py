@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from course_lib.errors import CourseError
+from course_lib.models.saving import save_state
 from course_lib.pruning.masks import SUFFIX, Masks, enforce_, mask_slots, prunable
-from course_lib.storage.files import atomic_path
 from course_lib.training import Constraint
 
 
@@ -126,8 +126,7 @@ class EarlyWeights:
     def __call__(self, row: dict[str, float]) -> None:
         """Write the file if the epoch of this row of the history is the one."""
         if row["epoch"] + 1 == self.epochs:
-            with atomic_path(self.path) as part:
-                torch.save(self.model.state_dict(), part)
+            save_state(self.path, self.model.state_dict())
 
     def state(self) -> dict[str, Tensor]:
         """The weights that were kept.

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib.models.digest import weights_sha256
 from course_lib.pruning.costs import example_shape
 from course_lib.pruning.cutting import cut
 from course_lib.pruning.groups import DependencyGraph
@@ -153,7 +154,7 @@ def cached_sensitivity(
     """
     identity = {
         "version": VERSION,
-        "network": _digest(model),
+        "network": weights_sha256(model),
         "input": list(example_shape(graph)),
         "orders": hashlib.sha256(json.dumps([dict(ranking.orders), dict(ranking.least)]).encode()).hexdigest(),
         "ratios": list(_ratios(ratios)),
@@ -177,13 +178,6 @@ def _sensitivity(stored: dict) -> Sensitivity:
         for c in stored["curves"]
     ]
     return Sensitivity(stored["whole"], tuple(curves))
-
-
-def _digest(model: nn.Module) -> str:
-    digest = hashlib.sha256(repr(model).encode())
-    for name, value in model.state_dict().items():
-        digest.update(name.encode() + np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _ratios(ratios: Sequence[float]) -> tuple[float, ...]:

@@ -64,7 +64,7 @@ def quantize_static_int8(
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(fp32_path), str(prepared))
         _quantize(prepared, part, reader, reduce_range=reduce_range, per_channel=per_channel, method=method)
-        shorten_names(part)
+        shorten_names(part, private=True)
         open_session(part)
     return Path(int8_path)
 

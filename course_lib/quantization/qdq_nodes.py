@@ -106,7 +106,7 @@ def save(model: ModelProto, path: str | Path, *, short_names: bool = True) -> Pa
     with atomic_path(path) as part:
         onnx.save(model, part)
         if short_names:
-            shorten_names(part)
+            shorten_names(part, private=True)
         open_session(part)
     return Path(path)
 

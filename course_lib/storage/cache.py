@@ -208,9 +208,11 @@ def _one_builder(folder: Path) -> Iterator[bool]:
         yield alone
     finally:
         # Removed while it is still held: see _acquire. On Windows an open file cannot be removed, and it stays.
-        with contextlib.suppress(OSError):
-            os.unlink(lock)
-        os.close(handle)
+        try:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
+        finally:  # Ctrl-C in between would leave the lock to a notebook that lives on
+            os.close(handle)
 
 
 def _acquire(lock: Path) -> tuple[int, bool]:

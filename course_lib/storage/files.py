@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATASETS = ROOT / "datasets"
 CHECKPOINTS = DATASETS / "checkpoints"
 RESULTS = ROOT / "benchmarks" / "results"
+TRAINED = ROOT / "trained"  # the learner's own networks: nothing that ships lies there, and no mend touches it
 
 STALE_S = 24 * 3600  # seconds; no write of the course takes a day
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -11,7 +11,8 @@ variables. Inside ``process_group()`` the course's ``training.fit`` then shares 
   without it train to the single process's losses up to the order of additions (tested at 1e-5 relative); the course's
   networks differ by what half a batch's statistics differ. ``nn.SyncBatchNorm`` removes that on GPUs; it has no CPU
   version.
-* Process 0 saves, and its BatchNorm statistics count: they are sent to all before each validation.
+* Process 0 saves, and its BatchNorm statistics count: they are sent to all before each validation. What it saved is
+  read only after ``wait_for_all``, and ``require_agreement`` stops all where one of them read something else.
 
 gloo carries the gradients between CPUs, nccl between GPUs. On two cores of one machine none of this is faster; it is
 here because the same script must run where it is.
@@ -22,41 +23,75 @@ Sources: Li et al. 2020, arXiv:2006.15704 (DDP); torchrun's documentation for th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 
 from course_lib.errors import CourseError
 
+JOIN_S = 60.0
+"""Seconds that a process waits for the others to start; torch is slow to import where many do it at once."""
+_MEND = "start it by: torchrun --nproc-per-node N SCRIPT, or unset WORLD_SIZE"
+_ANOTHER_STOPPED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
+
 
 @contextlib.contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
     """Join the other processes if torchrun started us, and leave them at the end; yields (rank, processes).
 
-    Raises: CourseError if torchrun's variables are there but the processes cannot be joined.
+    Raises: CourseError if torchrun's variables are there but the processes cannot be joined within ``JOIN_S`` seconds,
+        or if another process stops later.
 
     >>> with process_group() as (rank, processes):  # not started by torchrun: alone
     ...     rank, processes
     (0, 1)
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.is_initialized():
+    if _processes_wanted() < 2 or distributed.is_initialized():
         yield world()
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     try:
         if backend == "nccl":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group(backend)
+        store, rank, processes = next(distributed.rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
+        _wait_for_all_to_come(store, processes)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=processes)
     except (ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        mend = "start it by: torchrun --nproc-per-node N SCRIPT, or unset WORLD_SIZE"
-        raise CourseError(f"the other processes cannot be joined ({reason})", mend=mend) from error
+        if isinstance(error, CourseError):
+            raise
+        raise CourseError(f"the other processes cannot be joined ({str(error).splitlines()[0]})", mend=_MEND) from error
     try:
         yield world()
+    except RuntimeError as error:
+        if isinstance(error, CourseError) or not any(words in str(error) for words in _ANOTHER_STOPPED):
+            raise
+        raise CourseError(
+            "another of the processes has stopped", mend="see what it says, then start all again"
+        ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def _processes_wanted() -> int:
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isascii() or not text.isdigit():
+        raise CourseError(f"WORLD_SIZE must be a number of processes, got {text!r}", mend=_MEND)
+    return int(text)
+
+
+def _wait_for_all_to_come(store: distributed.Store, processes: int) -> None:
+    """Count the processes that came; without this the wait would last half an hour, and say nothing."""
+    came, deadline = store.add("course/came", 1), time.monotonic() + JOIN_S
+    while came < processes:
+        if time.monotonic() > deadline:
+            raise CourseError(f"{came} of {processes} processes came within {JOIN_S:g} s", mend=_MEND)
+        time.sleep(0.1)
+        came = store.add("course/came", 0)
 
 
 def world() -> tuple[int, int]:
@@ -101,6 +136,34 @@ def share_values_(values: Iterable[Tensor]) -> None:
             distributed.broadcast(value, src=0)
 
 
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if world()[1] > 1:
+        distributed.barrier()
+
+
+def require_agreement(what: str, value: str) -> None:
+    """Raise unless every process holds the same value.
+
+    Args:
+        what: it is, such as "the teacher". value: any text.
+    Raises: CourseError: in every process, if two of them differ.
+    """
+    if world()[1] == 1:
+        return
+    number = int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "little")
+    least, most = (torch.tensor(number, device=_device()) for _ in range(2))
+    distributed.all_reduce(least, distributed.ReduceOp.MIN)
+    distributed.all_reduce(most, distributed.ReduceOp.MAX)
+    if least != most:
+        raise CourseError(f"the processes do not have the same {what}", mend="see that all read the same files")
+
+
+def _device() -> str:
+    """Where tensors must lie that are sent: nccl only carries a GPU's."""
+    return "cuda" if distributed.get_backend() == "nccl" else "cpu"
+
+
 def total(value: float) -> float:
     """Sum over processes.
 
@@ -109,8 +172,6 @@ def total(value: float) -> float:
     """
     if world()[1] == 1:
         return value
-    # nccl only carries GPU tensors.
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    number: Tensor = torch.tensor(value, dtype=torch.float64, device=device)
+    number: Tensor = torch.tensor(value, dtype=torch.float64, device=_device())
     distributed.all_reduce(number)
     return number.item()

@@ -28,8 +28,8 @@ gradient accumulation and data workers; on two cores and 32×32 pixels neither b
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,19 +37,29 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from course_lib.data import SignDataset
-from course_lib.errors import CourseError
 from course_lib.evaluation.predictions import model_accuracy
 from course_lib.models.modes import Modes, modes, restore_modes_
+from course_lib.storage.files import require_space, require_writable
 from course_lib.training.averaging import WeightAverage
 from course_lib.training.constraint import Constraint
-from course_lib.training.distributed import average_gradients_, replicated, share_state_, total, world
+from course_lib.training.distributed import (
+    average_gradients_,
+    replicated,
+    require_agreement,
+    share_state_,
+    total,
+    world,
+)
 from course_lib.training.loss import LossFunction, as_loss
+from course_lib.training.optimizer import make_optimizer, make_scheduler, skip_, steps_per_epoch
 from course_lib.training.recipe import Batch, History, Recipe, compute_in
+from course_lib.training.showing import bar_of, curve_writer
 from course_lib.training.state import Run
 
+_STATE_COPIES = 12
+"""Of the weights: a state holds weights, best, average and two of the optimiser's, and replaces one as large."""
 OnEpoch = Callable[[dict[str, float]], None]
 """Is told an epoch's row of the history."""
 
@@ -83,9 +93,8 @@ def fit(
         belongs to another run. FloatingPointError: the loss is not finite. KeyboardInterrupt: it says how to continue.
     """
     run = _prepared(model, train, validation, recipe, loss, constraint, first_epoch)
-    identity = run.identity()
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.resume_(checkpoint, identity)
+    share_state_(run.model, run.loss)
+    identity = {} if checkpoint is None else _resumed_(run, Path(checkpoint))
     run.loss.start(train, recipe, run.optimizer)
     with _stop_told(run, checkpoint), _channels_last(model):
         _run_epochs(run, progress, log_dir, _keeper(run, identity, checkpoint, on_epoch))
@@ -93,6 +102,17 @@ def fit(
         model.load_state_dict(run.best)
     model.eval()
     return run.history
+
+
+def _resumed_(run: Run, checkpoint: Path) -> dict[str, str]:
+    """The run's identity; the run goes on from its state if there is one. Asks for the state's place beforehand."""
+    identity = run.identity()
+    size = sum(value.numel() * value.element_size() for value in run.model.state_dict().values())
+    require_space(require_writable(checkpoint.parent), _STATE_COPIES * size)
+    if checkpoint.exists():
+        run.resume_(checkpoint, identity)
+    require_agreement("unfinished training", json.dumps([identity, len(run.history.epochs)]))
+    return identity
 
 
 def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Batch]:
@@ -115,17 +135,6 @@ def epoch_batches(train: SignDataset, recipe: Recipe, epoch: int) -> Iterator[Ba
         yield Batch(images, labels, torch.from_numpy(indices), view, len(own) * processes / len(whole))
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, loss: nn.Module | None = None) -> torch.optim.Optimizer:
-    """AdamW or SGD over the model's parameters, and the loss's own, with weight decay on matrices and kernels only."""
-    owners = [model] if loss is None else [model, loss]
-    trained = [p for owner in owners for p in owner.parameters() if p.requires_grad]
-    decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.max_lr)
-    return torch.optim.SGD(groups, lr=recipe.max_lr, momentum=0.9, nesterov=True)
-
-
 def _prepared(
     model: nn.Module,
     train: SignDataset,
@@ -140,11 +149,15 @@ def _prepared(
             raise ValueError(f"{part} must hold at least one image, got {dataset!r}")
     if not 0 <= first_epoch < recipe.epochs:
         raise ValueError(f"first_epoch must be in 0..{recipe.epochs - 1}, got {first_epoch}")
-    objective, bound, steps = as_loss(loss, recipe.label_smoothing), constraint or Constraint(), _steps(train, recipe)
+    objective, bound, steps = (
+        as_loss(loss, recipe.label_smoothing),
+        constraint or Constraint(),
+        steps_per_epoch(train, recipe),
+    )
     bound.start(model, recipe.epochs, steps)
     optimizer = make_optimizer(model, recipe, objective)
-    scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
-    _skip_(scheduler, steps * first_epoch)
+    scheduler = make_scheduler(optimizer, recipe, steps * recipe.epochs)
+    skip_(scheduler, steps * first_epoch)
     average = WeightAverage(model, recipe.average) if recipe.average else None
     frozen = _training_modes(model)
     return Run(
@@ -156,27 +169,6 @@ def _prepared(
 def _training_modes(model: nn.Module) -> Modes:
     """Each submodule's mode while the model trains: as it came, or train mode for all of a model in eval mode."""
     return modes(model) if model.training else [(module, True) for module, _ in modes(model)]
-
-
-def _steps(train: SignDataset, recipe: Recipe) -> int:
-    """Steps an epoch: the last batch may be smaller."""
-    return -(-len(train) // recipe.batch_size)
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int) -> LRScheduler:
-    if recipe.schedule == "onecycle":
-        # Momentum stays: cycling it as well is a second change that nobody here measured.
-        rise = 0.25 if total_steps == 5 else 0.2  # a fifth of five steps is one: torch divides by 1 − 1
-        return OneCycleLR(optimizer, recipe.max_lr, total_steps=total_steps, pct_start=rise, cycle_momentum=False)
-    return CosineAnnealingLR(optimizer, total_steps)
-
-
-def _skip_(scheduler: LRScheduler, steps: int) -> None:
-    """Move the learning rate on by ``steps`` steps that are not trained here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # before the optimiser's: on purpose
-        for _ in range(steps):
-            scheduler.step()
 
 
 def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, on_epoch: OnEpoch | None) -> OnEpoch:
@@ -194,10 +186,9 @@ def _keeper(run: Run, identity: dict[str, str], checkpoint: str | Path | None, o
 def _run_epochs(run: Run, progress: bool, log_dir: str | Path | None, kept: OnEpoch) -> None:
     """Every epoch that is not done yet: train, score, keep the best."""
     rank, first = world()[0], run.first_epoch + len(run.history.epochs)
-    steps = (run.recipe.epochs - first) * _steps(run.train, run.recipe)
-    share_state_(run.model, run.loss)
+    steps = (run.recipe.epochs - first) * steps_per_epoch(run.train, run.recipe)
     forward = replicated(run.model)
-    with _writer(log_dir) as write, _bar(steps, progress and rank == 0) as bar:
+    with curve_writer(log_dir) as write, bar_of(steps, progress and rank == 0) as bar:
         for epoch in range(first, run.recipe.epochs):
             row = _run_epoch(run, forward, epoch, bar)
             run.loss.end_epoch()
@@ -217,7 +208,7 @@ def _score(run: Run, row: dict[str, float]) -> None:
         if run.average is not None:
             run.constraint.enforce(run.model)
         row["validation_accuracy"] = model_accuracy(run.model, run.validation)
-        last_step = (int(row["epoch"]) + 1) * _steps(run.train, run.recipe) - 1
+        last_step = (int(row["epoch"]) + 1) * steps_per_epoch(run.train, run.recipe) - 1
         if run.history.add(row, run.constraint.may_be_chosen(last_step)):
             run.best = {key: value.clone() for key, value in run.model.state_dict().items()}
 
@@ -227,7 +218,7 @@ def _run_epoch(run: Run, forward: nn.Module, epoch: int, bar: Any) -> dict[str, 
     started, summed, lr = time.perf_counter(), 0.0, 0.0
     device = next(run.model.parameters()).device
     own = list(run.loss.parameters())
-    first_step = epoch * _steps(run.train, run.recipe)
+    first_step = epoch * steps_per_epoch(run.train, run.recipe)
     restore_modes_(run.modes)
     for step, batch in enumerate(epoch_batches(run.train, run.recipe, epoch)):
         run.constraint.before_step(run.model, first_step + step)
@@ -259,7 +250,12 @@ def _stop_told(run: Run, checkpoint: str | Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         done = run.first_epoch + len(run.history.epochs)
-        kept = f"the same call continues from {checkpoint}" if checkpoint else "nothing was kept: give checkpoint=…"
+        kept = "nothing was kept: give checkpoint=…"
+        if checkpoint:
+            begun = Path(checkpoint).exists()
+            kept = f"the same call continues from {checkpoint}" if begun else "no epoch was finished: begin again"
+            # The call may be made again with this very network, and a state is known by the weights it began with.
+            run.return_to_start_()
         raise KeyboardInterrupt(f"training stopped after {done} of {run.recipe.epochs} epochs; {kept}") from None
 
 
@@ -276,24 +272,3 @@ def _channels_last(model: nn.Module) -> Iterator[None]:
 def _require_finite(value: Tensor, epoch: int, step: int) -> None:
     if not torch.isfinite(value):
         raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}, step {step + 1}: lower max_lr")
-
-
-@contextlib.contextmanager
-def _bar(total: int, visible: bool):
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, unit="batch", disable=not visible, leave=False) as bar:
-        yield bar
-
-
-@contextlib.contextmanager
-def _writer(log_dir: str | Path | None):
-    if log_dir is None:
-        yield lambda row: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise CourseError("TensorBoard is not installed", mend='pip install -e ".[tensorboard]"') from error
-    with SummaryWriter(str(log_dir)) as writer:
-        yield lambda row: [writer.add_scalar(k, v, int(row["epoch"])) for k, v in row.items() if k != "epoch"]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from course_lib.arguments import number, one_of, whole
 from course_lib.data import Augmentation
 
 PRECISIONS = ("float32", "bfloat16")
@@ -23,8 +24,7 @@ def compute_in(precision: str, device: str = "cpu") -> contextlib.AbstractContex
     ...     torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype
     torch.bfloat16
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    one_of("precision", precision, PRECISIONS)
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device, dtype=getattr(torch, precision))
@@ -60,7 +60,7 @@ class Recipe:
         precision: of the forward pass and its gradients: "float32", or "bfloat16" (``torch.autocast``; weights, their
             updates and the loss stay float32). It halves the time where the processor multiplies bfloat16 matrices
             (AMX), and costs time where it does not.
-    Raises: ValueError naming the field that is out of range.
+    Raises: ValueError naming the field that is out of range, TypeError naming the one that is no number.
     """
 
     epochs: int
@@ -77,23 +77,19 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.max_lr > 0:
-            raise ValueError(f"max_lr must be positive, got {self.max_lr}")
-        if self.schedule not in ("onecycle", "cosine"):
-            raise ValueError(f"schedule must be 'onecycle' or 'cosine', got {self.schedule!r}")
-        if self.optimizer not in ("adamw", "sgd"):
-            raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {self.optimizer!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
-        if self.views is not None and self.views < 1:
-            raise ValueError(f"views must be at least 1 or None, got {self.views}")
-        endless = float("inf")
-        for name, below in (("weight_decay", endless), ("label_smoothing", 1), ("seed", endless), ("average", 1)):
-            if not 0 <= getattr(self, name) < below:
-                raise ValueError(f"{name} must be in [0, {below}), got {getattr(self, name)}")
+        for name in ("epochs", "batch_size", "views"):
+            if not (name == "views" and self.views is None):
+                whole(name, getattr(self, name), least=1)
+        whole("seed", self.seed, least=0)
+        number("max_lr", self.max_lr, above=0)
+        number("weight_decay", self.weight_decay, least=0)
+        for name in ("label_smoothing", "average"):
+            number(name, getattr(self, name), least=0, below=1)
+        one_of("schedule", self.schedule, ("onecycle", "cosine"))
+        one_of("optimizer", self.optimizer, ("adamw", "sgd"))
+        one_of("precision", self.precision, PRECISIONS)
+        if self.augmentation is not None and not isinstance(self.augmentation, Augmentation):
+            raise TypeError(f"augmentation must be an Augmentation or None, got {self.augmentation!r}")
 
     def view(self, epoch: int) -> int:
         """The number of the augmented view that epoch ``epoch`` shows."""

@@ -1,8 +1,10 @@
 """An unfinished training: all that belongs together in one run, and its state on disk after each epoch.
 
-A state names the run that wrote it (recipe, network, loss, training and validation set) and only that run may continue
-from it. Nothing is unpickled but tensors and plain values (``weights_only``), and a file that was cut short or altered
-is told apart by the checksums inside it.
+A state names the run that wrote it, part by part (``Run.identity``): format, recipe, layers, initial weights, loss with
+its teacher or table, training and validation set, threads. Only that run may continue from it, and a refusal says which
+part differs: another teacher, other labels or another number of threads would end in weights that no single run gives,
+and the card would not tell. Nothing is unpickled but tensors and plain values (``weights_only``), and a file that was
+cut short or altered is told apart by the checksums inside it.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from course_lib.data import SignDataset
 from course_lib.errors import CourseError
+from course_lib.models.digest import state_sha256
 from course_lib.models.modes import Modes
-from course_lib.storage.files import atomic_path
+from course_lib.models.saving import save_state
 from course_lib.training.averaging import WeightAverage
 from course_lib.training.constraint import Constraint
 from course_lib.training.loss import Loss
 from course_lib.training.recipe import History, Recipe
+
+FORMAT = 2  # of a state: raise it when an older one cannot be continued any more
 
 
 @dataclass
@@ -63,22 +68,39 @@ class Run:
     first_epoch: int = 0
 
     def identity(self) -> dict[str, str]:
-        """Names the run: a state may only continue the run that wrote it. Taken before the first step."""
+        """Names the run, part by part: a state may only continue the run that wrote it. Taken before the first step."""
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
-        # Strides and dropout change no shape, but stand in the text that PyTorch prints for a network.
-        layers = hashlib.sha256(repr(self.model).encode()).hexdigest()
-        train = [self.train.name, list(self.train.images.shape)]
-        parts = [asdict(self.recipe), shapes, layers, train, self.loss.identity()]
-        # Only where there are any: the states of plain trainings stay valid.
-        if (bound := self.constraint.identity()) or self.first_epoch:
-            parts += [bound, self.first_epoch]
-        text = json.dumps(parts, sort_keys=True)
-        return {"fingerprint": text, "data": f"{self.train.digest()} {self.validation.digest()}"}
+        return {
+            "format": str(FORMAT),
+            "recipe": json.dumps([asdict(self.recipe), self.first_epoch], sort_keys=True),
+            # Strides and dropout change no shape, but stand in the text that PyTorch prints for a network.
+            "layers": hashlib.sha256(json.dumps([repr(self.model), shapes]).encode()).hexdigest(),
+            "initial weights": " ".join(state_sha256(module.state_dict()) for module in (self.model, self.loss)),
+            "loss": self.loss.identity(),
+            "constraint": self.constraint.identity(),
+            "training set": f"{self.train.name} {self.train.digest()}",
+            "validation set": self.validation.digest(),
+            "number of threads": str(torch.get_num_threads()),
+        }
+
+    def __post_init__(self) -> None:
+        self._start = [_copy(module.state_dict()) for module in (self.model, self.loss)]
+
+    def return_to_start_(self) -> None:
+        """Give the network and the loss the weights that they had when this run was made."""
+        for module, state in zip((self.model, self.loss), self._start, strict=True):
+            module.load_state_dict(state, strict=False)  # a constraint may have added masks since
+
+    def _holds(self, best: dict[str, Tensor] | None) -> bool:
+        own = self.model.state_dict()
+        return (
+            best is not None and own.keys() == best.keys() and all(torch.equal(own[name], best[name]) for name in own)
+        )
 
     def save(self, path: str | Path, identity: dict[str, str]) -> None:
         """Write all that the next epoch depends on, under a temporary name first."""
         state = {
-            **identity,
+            "identity": identity,
             "model": self.model.state_dict(),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -88,8 +110,7 @@ class Run:
             "average": None if self.average is None else self.average.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        with atomic_path(path) as part:
-            torch.save(state, part)
+        save_state(path, state)
 
     def resume_(self, path: str | Path, identity: dict[str, str]) -> None:
         """Continue from a saved state.
@@ -98,8 +119,10 @@ class Run:
         """
         mend = f"delete {path} to start afresh"
         state = _read(path, mend)
-        if {key: state[key] for key in identity} != identity:
-            raise CourseError("belongs to a run with another model, loss, recipe or data", path=path, mend=mend)
+        if problem := _difference(state["identity"], identity, finished=self._holds(state["best"])):
+            raise CourseError(
+                f"belongs to a run with another {problem}", path=path, mend=f"make that run's call again, or {mend}"
+            )
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -111,7 +134,26 @@ class Run:
         torch.set_rng_state(state["torch_rng"])
 
 
-_KEYS = {"fingerprint", "data", "model", "loss", "optimizer", "scheduler", "history", "best", "average", "torch_rng"}
+_KEYS = {"identity", "model", "loss", "optimizer", "scheduler", "history", "best", "average", "torch_rng"}
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def _difference(found: Any, wanted: dict[str, str], finished: bool) -> str | None:
+    """The parts in which two identities differ, in words; numbers that say something are told.
+
+    Args: finished: the network holds what the run has found so far: it is asked for again, not begun elsewhere.
+    """
+    if not isinstance(found, dict):
+        return "format"
+    parts = [name for name in wanted if found.get(name) != wanted[name]]
+    if "layers" in parts or finished:
+        parts = [name for name in parts if name != "initial weights"]  # they follow from the layers
+    told = {"format", "number of threads"}
+    shown = [f"{name} ({found.get(name)}, here {wanted[name]})" if name in told else name for name in parts]
+    return ", ".join(shown) or None
 
 
 def _read(path: str | Path, mend: str) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def test_the_images_given_are_not_changed():
 @pytest.mark.parametrize("field", AMOUNTS)
 @pytest.mark.parametrize("amount", [-0.1, float("nan")])
 def test_a_negative_amount_is_refused_by_name(field, amount):
-    with pytest.raises(ValueError, match=f"{field} must be ≥ 0"):
+    with pytest.raises(ValueError, match=f"{field} must be a number in "):
         Augmentation(**{field: amount})
 
 
@@ -340,7 +340,7 @@ def test_reflection_mirrors_what_is_beyond_the_edge_and_border_repeats_it():
 
 @pytest.mark.parametrize("field", ["blur", "erase"])
 def test_a_probability_above_one_is_refused_by_name(field):
-    with pytest.raises(ValueError, match=rf"{field} must be ≤ 1 \(a probability\), got 1.5"):
+    with pytest.raises(ValueError, match=rf"{field} must be a number in \[0, 1\], got 1.5"):
         Augmentation(**{field: 1.5})
 
 

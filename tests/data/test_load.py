@@ -46,7 +46,7 @@ def test_course_data_names_the_default_and_an_argument_overrules_it(rendered, mo
     assert len(rendered) == 1
     monkeypatch.setattr(data, "load_gtsrb", lambda **options: options)
     monkeypatch.setenv("COURSE_DATA", "gtsrb")
-    assert load(size=24, seed=2) == {"size": 24, "seed": 2}
+    assert load(size=24, seed=2) == {"size": 24, "seed": 2, "download": False}
 
 
 def test_an_unknown_name_or_size_is_refused_with_what_is_known(rendered):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -101,12 +103,13 @@ def test_a_cached_table_trains_to_the_same_weights_as_the_running_teacher(signs,
 def test_tapped_layers_reach_the_terms_and_a_projection_is_trained_and_resumed(signs, tmp_path):
     def made(stop: int | None = None):
         student, teacher, calls = network(), network(0.5, seed=1), []
+        wanted = SimpleNamespace(stop=stop)  # an object is known by its class: this loss is the other one
         torch.manual_seed(5)
         project = nn.Conv2d(8, 16, 1)
 
         def hint(o):
             calls.append(1)
-            if len(calls) == stop:
+            if len(calls) == wanted.stop:
                 raise KeyboardInterrupt
             return (project(o.student["features.1"]) - o.teacher["features.1"]).square().mean()
 
@@ -234,8 +237,40 @@ def test_an_unfinished_training_does_not_continue_with_another_temperature_or_we
     train(student, signs, Distiller(student, teacher, soft_target_terms(**settings)), checkpoint=state)
     student = network()
     other = Distiller(student, teacher, soft_target_terms(**{**settings, **changed}))
-    with pytest.raises(CourseError, match="belongs to a run with another model, loss, recipe"):
+    with pytest.raises(CourseError, match=r"belongs to a run with another loss\."):
         train(student, signs, other, checkpoint=state)
+
+
+def resumed_with(signs, state, **changed):
+    """Two epochs' state is continued by a distiller of which one part is another."""
+    made = {"teacher": network(0.5, seed=1), "table": None, "labelled": None, "loss": soft(2.0), **changed}
+    term = Term("soft", 1.0, made["loss"])
+    student = network()
+    distiller = Distiller(student, made["teacher"], [term], table=made["table"], labelled=made["labelled"])
+    return train(student, signs, distiller, checkpoint=state)
+
+
+def soft(temperature):
+    return lambda outputs: soft_target_loss(outputs.student_logits, outputs.teacher_logits, temperature)
+
+
+def test_an_unfinished_training_does_not_continue_with_another_teacher_table_labels_or_loss(signs, tmp_path):
+    state = tmp_path / "state.pt"
+    resumed_with(signs, state)
+    kept = state.read_bytes()
+    tables = [tapped_table(network(0.5, seed=seed), signs, RECIPE, [], progress=False) for seed in (1, 2)]
+    others = {
+        "teacher": network(0.5, seed=2),
+        "table": tables[0],
+        "labelled": torch.arange(len(signs)) > 0,
+        "loss": soft(3.0),
+    }
+    for name, value in others.items():
+        with pytest.raises(CourseError, match=r"belongs to a run with another loss\."):
+            resumed_with(signs, state, **{name: value})
+    assert state.read_bytes() == kept
+    assert len(resumed_with(signs, state).epochs) == RECIPE.epochs  # the very same one is taken up again
+    assert tables[0].digest() != tables[1].digest()
 
 
 # ---- taps ----

@@ -24,7 +24,7 @@ from course_lib.measure import (
     processor_key,
     records,
 )
-from course_lib.models import SignTeacher, checkpoints, sign_student
+from course_lib.models import SignTeacher, checkpoints, sign_student, trained
 
 PACES = ["back to back", "in turn", "30 a second"]
 
@@ -208,6 +208,8 @@ def shop(tmp_path, monkeypatch, networks, splits):
     """Shipped networks in a folder of the test's own, and toy data under the name "rendered"."""
     for function in (checkpoints.load, checkpoints.load_for_split):
         monkeypatch.setattr(function, "__kwdefaults__", {"folder": tmp_path / "shop"})
+    monkeypatch.setattr(trained, "CHECKPOINTS", tmp_path / "shop")
+    monkeypatch.setattr(trained, "TRAINED", tmp_path / "trained")
     monkeypatch.setattr(main_job, "load", lambda data: splits)
     shipped(tmp_path / "shop", networks, splits)
     return tmp_path

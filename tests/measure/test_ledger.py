@@ -261,6 +261,12 @@ BREAKS = {
     "no A/A row": lambda raw: raw.pop("again"),
     "an unknown field": lambda raw: raw.update(surprise=1),
     "half an interval": lambda raw: raw["rows"][1]["times"][0]["speedup"].pop("low"),
+    "an accuracy of 1.5": lambda raw: raw["rows"][1]["accuracy"].update(value=1.5),
+    "an accuracy that is no number": lambda raw: raw["rows"][1]["accuracy"].update(low=float("nan")),
+    "an accuracy outside its interval": lambda raw: raw["rows"][1]["accuracy"].update(high=0.01, low=0.0),
+    "an agreement as text": lambda raw: raw["rows"][1].update(agreement="high"),
+    "no bytes": lambda raw: raw["rows"][1].update(size_bytes=0),
+    "a time below zero": lambda raw: raw["rows"][1]["times"][0]["sessions"][0][0].__setitem__(0, -1.0),
     "no machine": lambda raw: raw.pop("machine"),
 }
 

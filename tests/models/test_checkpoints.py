@@ -264,11 +264,11 @@ def test_loading_draws_as_many_random_numbers_as_building_the_network_does(saved
     assert torch.equal(torch.get_rng_state(), expected)
 
 
-def test_the_mend_of_a_shipped_network_names_its_two_files_alone_and_what_it_would_replace():
+def test_the_mend_of_a_shipped_network_names_its_two_files_alone_and_how_they_are_made_again():
     mend = checkpoints.mend_command("teacher_rendered")
     assert "datasets/checkpoints/teacher_rendered.json" in mend or "datasets/checkpoints/teacher_rendered.*" in mend
-    assert "in place of yours" in mend
-    assert mend.endswith("or: course train teacher --data rendered")
+    assert "course train teacher --data rendered --shipped" in mend
+    assert mend.endswith("or train it again: course train teacher --data rendered --shipped")
     assert "datasets/checkpoints " not in mend
     assert checkpoints.mend_command("student_mine") == "course train student --data <path or name of mine>"
 

@@ -144,7 +144,7 @@ def stopping(call):
 def test_steps_go_on_counting_after_a_resume(tmp_path):
     with pytest.raises(KeyboardInterrupt, match="after 2 of 4 epochs"):
         run(network(), loss=stopping(7), constraint=InBall(), checkpoint=tmp_path / "x.pt")
-    constraint, resumed, whole = InBall(), network(9), network()
+    constraint, resumed, whole = InBall(), network(), network()
     run(resumed, constraint=constraint, checkpoint=tmp_path / "x.pt")
     run(whole, constraint=InBall())
     assert [told[1] for told in constraint.told if told[0] == "before"] == list(range(2 * STEPS, 4 * STEPS))
@@ -182,7 +182,7 @@ def test_a_later_first_epoch_repeats_the_rest_of_the_training(monkeypatch, sched
 def test_a_run_with_a_later_first_epoch_resumes(tmp_path):
     with pytest.raises(KeyboardInterrupt, match="after 3 of 4 epochs"):
         run(network(), loss=stopping(7), first_epoch=1, checkpoint=tmp_path / "x.pt")
-    resumed, whole = network(9), network()
+    resumed, whole = network(), network()
     history = run(resumed, first_epoch=1, checkpoint=tmp_path / "x.pt")
     run(whole, first_epoch=1)
     assert [row["epoch"] for row in history.epochs] == [1, 2, 3]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from course_lib.errors import CourseError
-from course_lib.training import process_group, world
+from course_lib.training import distributed, process_group, world
 from course_lib.training.distributed import total
 
 SCRIPT = """
@@ -98,11 +98,80 @@ def test_with_batchnorm_both_processes_agree_and_the_first_loss_is_within_a_tent
     assert two[0]["losses"][0] == pytest.approx(one["losses"][0], rel=0.1)
 
 
+TEACHERS = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from course_lib.data import SignDataset, Splits
+from course_lib.errors import CourseError
+from course_lib.experiments import shipped_networks
+from course_lib.experiments.plans import Plan, TeacherPlan
+from course_lib.models import SignTeacher, checkpoints
+from course_lib.training import Recipe, process_group, require_agreement
+
+torch.set_num_threads(1)
+out = Path(sys.argv[2])
+shipped_networks.sign_teacher = lambda **options: SignTeacher(channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1), **options)
+rng = np.random.default_rng(0)
+parts = [SignDataset(rng.integers(0, 256, (n, 3, 16, 16), dtype=np.uint8), np.arange(n) % 43) for n in (24, 12, 12)]
+splits = Splits(*parts)
+plan = Plan(width=0.5, pruning_ratio=0.5, views=1, epochs=1, finetune_epochs=1)
+with process_group() as (rank, processes):
+    for seed in (0, 1):  # the second teacher replaces the first, and the students must be the second one's
+        teacher = TeacherPlan(Recipe(epochs=1, batch_size=16, seed=seed))
+        shipped_networks.train_teacher(splits, "rendered", "c", plan=teacher, folder=out, progress=False)
+        read = checkpoints.load("teacher_rendered", folder=out)[1]["sha256"]
+        require_agreement("teacher", read)
+    shipped_networks.train_students(splits, "rendered", "c", plan=plan, folder=out, progress=False)
+    assert checkpoints.load("student_rendered", folder=out)[1]["teacher_sha256"] == read
+    try:
+        require_agreement("number", str(rank))
+    except CourseError as error:
+        print(f"{rank}: {error}")
+"""
+
+
+def test_two_processes_read_the_teacher_that_was_written_and_stop_where_they_would_differ(tmp_path):
+    (tmp_path / "script.py").write_text(TEACHERS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    quiet = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    done = subprocess.run(
+        [*command, str(tmp_path / "script.py"), "teachers", str(tmp_path / "out")],
+        env={**quiet, "OMP_NUM_THREADS": "1", "COURSE_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for rank in range(2):
+        assert f"{rank}: the processes do not have the same number" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "cache" / "unfinished").iterdir()) == []
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.json")) == [
+        f"{role}_rendered" for role in ("alone", "final", "student", "teacher")
+    ]
+
+
 def test_a_process_on_its_own_needs_no_group():
     with process_group() as (rank, processes):
         assert (rank, processes) == world() == (0, 1)
     assert total(2.5) == 2.5
     assert not torch.distributed.is_initialized()
+
+
+def test_peers_that_do_not_come_are_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(distributed, "JOIN_S", 1.0)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CourseError, match=r"1 of 2 processes came within 1 s|cannot be joined"), process_group():
+        pass
+
+
+@pytest.mark.parametrize("number", ["two", "-1", "1.5", ""])
+def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, number):
+    monkeypatch.setenv("WORLD_SIZE", number)
+    with pytest.raises(CourseError, match="WORLD_SIZE must be a number of processes"), process_group():
+        pass
 
 
 def test_variables_of_torchrun_without_torchrun_are_explained(monkeypatch):

@@ -189,7 +189,7 @@ def test_cosine_equals_the_formula_and_ends_near_zero(monkeypatch):
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_a_training_of_any_number_of_steps_has_a_schedule(total, schedule):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    scheduler = loop._scheduler(optimizer, replace(RECIPE, schedule=schedule), total)
+    scheduler = loop.make_scheduler(optimizer, replace(RECIPE, schedule=schedule), total)
     for _ in range(total):
         assert 0 <= optimizer.param_groups[0]["lr"] <= RECIPE.max_lr + 0.1 * (schedule == "cosine")
         optimizer.step()
@@ -241,7 +241,7 @@ def test_the_best_epoch_is_remembered_over_an_interruption(monkeypatch, tmp_path
     scored = prescribed(monkeypatch, (0.5, 0.9, 0.7, 0.6))
     with pytest.raises(KeyboardInterrupt):
         run(network(), loss=Stopping(7, interrupt), checkpoint=tmp_path / "x.pt")
-    model = network(seed=9)
+    model = network()
     history = run(model, checkpoint=tmp_path / "x.pt")
     assert (history.best_epoch, len(history.epochs)) == (1, 4)
     assert all(torch.equal(value, scored[1][key]) for key, value in model.state_dict().items())
@@ -268,7 +268,7 @@ def test_an_interrupted_run_ends_in_the_weights_of_one_that_was_not(tmp_path, re
     ):
         run(network(dropout=0.3), recipe, loss=Stopping(call, interrupt), checkpoint=tmp_path / "x.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
-    resumed = network(seed=99, dropout=0.3)
+    resumed = network(dropout=0.3)
     history = run(resumed, recipe, checkpoint=tmp_path / "x.pt")
     assert same_weights(resumed, whole)
     assert without_seconds(history) == without_seconds(expected)
@@ -287,14 +287,14 @@ def test_a_process_killed_with_sigkill_resumes_to_the_same_weights(tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
     assert len(torch.load(checkpoint, weights_only=True)["history"]["epochs"]) == 2
-    whole, resumed = network(), network(seed=99)
+    whole, resumed = network(), network()
     expected, history = run(whole), run(resumed, checkpoint=checkpoint)
     assert same_weights(resumed, whole)
     assert without_seconds(history) == without_seconds(expected)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
-    model, again = network(), network(seed=99)
+    model, again = network(), network()
     history = run(model, checkpoint=tmp_path / "x.pt")
     loss = Stopping(0, lambda: pytest.fail("trained again"))
     repeated = run(again, loss=loss, checkpoint=tmp_path / "x.pt")
@@ -313,18 +313,17 @@ def test_without_a_checkpoint_ctrl_c_says_that_nothing_was_kept():
 def test_a_save_that_fails_keeps_the_checkpoint_before_it_and_leaves_no_part(monkeypatch, tmp_path, failure):
     real, calls = torch.save, []
 
-    def save(state, path):
-        calls.append(path)
-        real(state, path)
+    def save(state, buffer):
+        calls.append(buffer)
+        real(state, buffer)
         if len(calls) == 2:
-            Path(path).write_bytes(Path(path).read_bytes()[:100])
             raise failure
 
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(type(failure)):
         run(network(), checkpoint=tmp_path / "x.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
-    whole, resumed = network(), network(seed=99)
+    whole, resumed = network(), network()
     run(whole)
     run(resumed, checkpoint=tmp_path / "x.pt")
     assert same_weights(resumed, whole)
@@ -364,7 +363,7 @@ OTHERS = {
 def test_a_checkpoint_of_another_run_is_refused_and_kept(tmp_path, state, build, train, recipe):
     path = tmp_path / "x.pt"
     path.write_bytes(state)
-    with pytest.raises(CourseError, match=r"x\.pt: belongs to a run with another .*Mend: delete .*x\.pt"):
+    with pytest.raises(CourseError, match=r"x\.pt: belongs to a run with another .*Mend: .*delete .*x\.pt"):
         fit(build(), train, VALIDATION, recipe, checkpoint=path, progress=False)
     assert path.read_bytes() == state
 
@@ -381,9 +380,58 @@ def test_a_checkpoint_of_another_loss_or_another_validation_set_is_refused(tmp_p
         validation = colours(30, seed=2)
     else:
         recipe = other
-    with pytest.raises(CourseError, match="belongs to a run with another model, loss, recipe or data"):
+    with pytest.raises(CourseError, match="belongs to a run with another "):
         fit(network(), TRAIN, validation, recipe, loss=loss, checkpoint=path, progress=False)
     assert path.read_bytes() == state
+
+
+def test_a_state_of_other_initial_weights_or_threads_is_refused_and_says_so(tmp_path, state):
+    path = tmp_path / "x.pt"
+    path.write_bytes(state)
+    with pytest.raises(CourseError, match=r"another initial weights\. Mend: make that run's call again, or delete"):
+        run(network(seed=9), checkpoint=path)
+    torch.set_num_threads(2)  # the fixture's one comes back at the end
+    with pytest.raises(CourseError, match=r"another number of threads \(1, here 2\)"):
+        run(network(), checkpoint=path)
+    torch.set_num_threads(1)
+    assert path.read_bytes() == state
+
+
+def test_one_other_pixel_is_another_training_set(tmp_path, state):
+    path, images = tmp_path / "x.pt", TRAIN.images.copy()
+    path.write_bytes(state)
+    images[7, 1, 3, 3] ^= 1
+    with pytest.raises(CourseError, match=r"another training set\."):
+        fit(network(), other_data(images=images), VALIDATION, RECIPE, checkpoint=path, progress=False)
+
+
+def test_a_state_of_an_earlier_format_is_told(tmp_path, state):
+    content = torch.load(io.BytesIO(state), weights_only=True)
+    (tmp_path / "x.pt").write_bytes(saved({**content, "identity": {**content["identity"], "format": "1"}}))
+    with pytest.raises(CourseError, match=r"another format \(1, here 2\)"):
+        run(network(), checkpoint=tmp_path / "x.pt")
+
+
+def test_the_same_network_goes_on_after_ctrl_c_and_may_be_asked_again_when_it_is_done(tmp_path):
+    model, whole = network(), network()
+    with pytest.raises(KeyboardInterrupt):
+        run(model, loss=Stopping(7, interrupt), checkpoint=tmp_path / "x.pt")
+    expected, history = run(whole), run(model, checkpoint=tmp_path / "x.pt")
+    assert same_weights(model, whole)
+    assert without_seconds(run(model, checkpoint=tmp_path / "x.pt")) == without_seconds(history)
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_ctrl_c_in_the_first_epoch_promises_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="after 0 of 4 epochs; no epoch was finished: begin again"):
+        run(network(), loss=Stopping(1, interrupt), checkpoint=tmp_path / "x.pt")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(tmp_path):
+    (tmp_path / "file").touch()
+    loss = Stopping(0, lambda: pytest.fail("trained"))
+    with pytest.raises(CourseError, match="cannot write here"):
+        run(network(), loss=loss, checkpoint=tmp_path / "file" / "x.pt")
 
 
 @pytest.mark.parametrize("key", ["model", "optimizer", "best", "average", "torch_rng"])

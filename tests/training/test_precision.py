@@ -106,5 +106,5 @@ def test_a_teacher_s_table_may_be_computed_in_bfloat16_and_is_kept_apart_from_th
 
 def test_another_precision_is_refused():
     for use in (lambda: Recipe(epochs=1, precision="int8"), lambda: compute_in("float16")):
-        with pytest.raises(ValueError, match=r"precision must be one of \('float32', 'bfloat16'\)"):
+        with pytest.raises(ValueError, match="precision must be one of 'float32', 'bfloat16', got"):
             use()

@@ -11,11 +11,11 @@ from functools import partial
 import pytest
 
 from course_lib import cli, workbook
+from course_lib.commands import workbook as command
 from course_lib.exercises import check
 from course_lib.exercises.engine import record
 from course_lib.exercises.engine.registry import find
 from course_lib.storage.files import ROOT
-from course_lib.workbook import command
 
 ANSWER = 'def price(p, q):\n    return mine\n\n\ncheck("04.1", price)'
 
@@ -106,7 +106,7 @@ def test_in_the_checkout_the_checkout_is_the_servers_root_and_elsewhere_the_work
 
 @pytest.mark.parametrize("system", ["posix", "nt"])
 def test_the_status_of_jupyterlab_is_the_commands(system):
-    code = f"import os; from course_lib.workbook import command; command.os.name = {system!r}; import sys; sys.exit("
+    code = f"import os; from course_lib.commands import workbook as command; command.os.name = {system!r}; import sys; sys.exit("
     code += "command.open_lab([sys.executable, '-c', 'raise SystemExit(3)']))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 3
 

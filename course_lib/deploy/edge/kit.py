@@ -10,6 +10,7 @@ where the kit is built; the same runtime on another processor rounds the last di
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -105,28 +106,48 @@ def build_kit(
             a disk that is full, or a kit larger than ``LARGEST_MB``.
     """
     out = Path(out)
-    _check(out, networks, c_network, images)
+    with disk_errors(out.parent):
+        _check(out, networks, c_network, images)
+        return _built(out, networks, c_network, images, data)
+
+
+def _built(
+    out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile | None, images: np.ndarray, data: str
+) -> Manifest:
+    """Fill a folder beside ``out``, and give it that name when it is whole."""
     part = out.with_name(f".{out.name}.part")
-    with disk_errors(out.parent, every=True):
-        shutil.rmtree(part, ignore_errors=True)
-        for folder in ("models", "inputs", "c"):
-            (part / folder).mkdir(parents=True)
-        for name in ("edge_bench.py", "setup.sh", "README.md"):
-            _copy_text(DEVICE / name, part / name)
     try:
-        with disk_errors(out.parent):
-            manifest = _fill(part, networks, c_network, images, data)
+        with disk_errors(out.parent, every=True):
+            shutil.rmtree(part, ignore_errors=True)
+            for folder in ("models", "inputs", "c"):
+                (part / folder).mkdir(parents=True)
+            for name in ("edge_bench.py", "setup.sh", "README.md"):
+                _copy_text(DEVICE / name, part / name)
+        manifest = _fill(part, networks, c_network, images, data)
         size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
         if size > LARGEST_MB * 1e6:
             problem = f"the kit would have {size / 1e6:.1f} MB, more than {LARGEST_MB}"
             raise CourseError(problem, path=out, mend="leave a network out")
         with disk_errors(out.parent, every=True):
-            if out.exists():
-                shutil.rmtree(out)
-            part.rename(out)
+            _replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+def _replace(part: Path, out: Path) -> None:
+    """Give a finished folder its name; the earlier one goes when the new one stands there."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(part, out)
+    except BaseException:  # Ctrl-C, too
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)  # what cannot be removed now, the next kit removes
 
 
 def _check(out: Path, networks: Sequence[OnnxNetwork], c_network: CNetworkFile | None, images: np.ndarray) -> None:
@@ -150,7 +171,9 @@ def require_place(out: str | Path) -> None:
     Raises: CourseError: it holds other things, a file is in the way, or the disk is full or may not be written.
     """
     out = Path(out)
-    if out.is_dir() and any(out.iterdir()):
+    with disk_errors(out, every=True):
+        filled = out.is_dir() and any(out.iterdir())
+    if filled:
         _require_nothing_else(out)
     elif out.exists() and not out.is_dir():
         raise CourseError("a file is in the way", path=out, mend="give another folder")

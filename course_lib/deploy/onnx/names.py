@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from course_lib.deploy.onnx.reading import read_model
 from course_lib.storage.files import atomic_path
 
 
-def shorten_names(path: str | Path) -> None:
+def shorten_names(path: str | Path, *, private: bool = False) -> None:
     """Rewrite an ONNX file in place with short names for inner tensors and nodes, without doc strings.
 
     Inputs and outputs keep their names; nothing that is computed changes. Source: onnx.proto3 (GraphProto).
-    Raises: ValueError for a graph with subgraphs (If, Loop), whose scopes this does not handle.
+
+    Args: private: the file is a temporary one that nobody else reads, so it need not be replaced as a whole.
+    Raises: CourseError: no file, or no ONNX. ValueError: subgraphs (If, Loop), whose scopes this does not handle.
     """
     import onnx
 
-    model = onnx.load(path)
+    model = read_model(path)
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         raise ValueError(f"{path} holds subgraphs; their names cannot be shortened one by one")
@@ -36,5 +40,5 @@ def shorten_names(path: str | Path) -> None:
     imports = [entry for entry in model.opset_import if entry.domain in used | {""}]
     del model.opset_import[:]
     model.opset_import.extend(imports)
-    with atomic_path(path) as part:
+    with contextlib.nullcontext(path) if private else atomic_path(path) as part:
         onnx.save(model, part)

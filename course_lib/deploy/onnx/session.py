@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_lib.arguments import non_empty, shaped, whole
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
 
     Args:
         session: its first input takes the images, its first output is the logits.
-        images: (N, 3, H, W), N ≥ 1.
-        batch_size: images of one call, unless the file has a fixed batch: its own then, the last one filled up.
+        images: (N, 3, H, W), N ≥ 1, of the type and shape that the file states.
+        batch_size: images of one call, ≥ 1, unless the file has a fixed batch: its own then, the last one filled up.
+    Raises: ValueError: no images, or of another type or shape than the file's input (channels last, for example).
 
     >>> import tempfile, onnx.parser
     >>> text = '''<ir_version: 7, opset_import: ["" : 13]>
@@ -66,6 +68,8 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
     [[2.0], [4.0], [8.0]]
     """
     value = session.get_inputs()[0]
+    _require_input(value, images)
+    whole("batch_size", batch_size, least=1)
     fixed = value.shape[0] if isinstance(value.shape[0], int) else None
     if len(images) == fixed or (fixed is None and len(images) <= batch_size):  # one call, and nothing around it
         return np.asarray(session.run(None, {value.name: np.ascontiguousarray(images)})[0])
@@ -76,3 +80,15 @@ def run_session(session: onnxruntime.InferenceSession, images: np.ndarray, *, ba
             some = np.concatenate([some, np.repeat(some[-1:], fixed - len(some), 0)])
         parts.append(np.asarray(session.run(None, {value.name: some})[0]))
     return np.concatenate(parts)[: len(images)]
+
+
+def _require_input(value: onnxruntime.NodeArg, images: np.ndarray) -> None:
+    """Raise ValueError unless the images are what a file's input states; ONNX Runtime's own words name no argument."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images must be a NumPy array, got {type(images).__name__}")
+    wanted = value.type.removeprefix("tensor(").removesuffix(")")
+    found = {"float32": "float", "float64": "double"}.get(str(images.dtype), str(images.dtype))
+    if found != wanted and wanted in ("float", "double", "float16", "uint8", "int8"):
+        raise ValueError(f"images must be {wanted}, as the file's input is, got {images.dtype}")
+    axes = [axis if isinstance(axis, int) else "N" for axis in value.shape]
+    shaped("images", non_empty("images", images), "N", *axes[1:])

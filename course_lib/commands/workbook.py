@@ -11,7 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,26 +22,14 @@ from course_lib.workbook.places import place, shown
 FIRST = "00_start_here.ipynb"
 
 
-def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands; ``add(name, run, text)`` makes the parser of one."""
-    lab = add("lab", _lab, "bring your copies of the chapters up to date and open them in JupyterLab")
-    lab.epilog = "Other options are JupyterLab's own, such as --no-browser or --port=8889."
-    lab.set_defaults(passes_on=True)
-    own = add("workbook", _workbook, "bring your copies of the chapters up to date; your answers stay")
-    actions = own.add_subparsers(metavar="ACTION")
-    states = actions.add_parser("status", help="how each copy stands; changes nothing")
-    states.set_defaults(run=_status)
-    again = actions.add_parser("reset", help="a fresh copy of one chapter; the old one is kept")
-    again.add_argument("chapter", help="its number, such as 04")
-    again.set_defaults(run=_reset)
-
-
-def _lab(options: argparse.Namespace) -> int:
-    _workbook(options)
+def lab(options: argparse.Namespace) -> int:
+    """Bring the copies up to date, then open JupyterLab; its status."""
+    bring_up_to_date(options)
     return open_lab(lab_command(place(), options.more))
 
 
-def _workbook(options: argparse.Namespace) -> None:
+def bring_up_to_date(options: argparse.Namespace) -> None:
+    """Update all copies and print what changed."""
     changes = update()
     if made := [change for change in changes if change.what == "made"]:
         print(f"Your copies of {len(made)} chapters are in {shown(place())}: work there.")
@@ -50,11 +38,13 @@ def _workbook(options: argparse.Namespace) -> None:
             print(change)
 
 
-def _status(options: argparse.Namespace) -> None:
+def tell_status(options: argparse.Namespace) -> None:
+    """Print how each copy stands."""
     print(*status(), sep="\n")
 
 
-def _reset(options: argparse.Namespace) -> None:
+def begin_anew(options: argparse.Namespace) -> None:
+    """Make a fresh copy of one chapter."""
     print(reset(options.chapter))
 
 
