@@ -106,8 +106,8 @@ def test_in_the_checkout_the_checkout_is_the_servers_root_and_elsewhere_the_work
 
 @pytest.mark.parametrize("system", ["posix", "nt"])
 def test_the_status_of_jupyterlab_is_the_commands(system):
-    code = f"import os; from course_lib.commands import workbook as command; command.os.name = {system!r}; import sys; sys.exit("
-    code += "command.open_lab([sys.executable, '-c', 'raise SystemExit(3)']))"
+    code = f"import sys; from course_lib.commands import workbook as command; command.os.name = {system!r}; "
+    code += "sys.exit(command.open_lab([sys.executable, '-c', 'raise SystemExit(3)']))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 3
 
 
