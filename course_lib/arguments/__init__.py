@@ -5,7 +5,7 @@ out of range a ValueError: NaN is in no range. Nothing is converted in silence, 
 refused where they are given and not where they end in another number.
 """
 
-from course_lib.arguments.arrays import finite, matching, non_empty, shaped, tensor
+from course_lib.arguments.arrays import finite, matching, non_empty, numeric, shaped, tensor, tensors
 from course_lib.arguments.numbers import number, one_of, whole
 
-__all__ = ["finite", "matching", "non_empty", "number", "one_of", "shaped", "tensor", "whole"]
+__all__ = ["finite", "matching", "non_empty", "number", "numeric", "one_of", "shaped", "tensor", "tensors", "whole"]

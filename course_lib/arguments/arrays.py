@@ -87,3 +87,30 @@ def _not_finite(value: Any) -> int:
     import torch
 
     return 0 if not (value.is_floating_point() or value.is_complex()) else int((~torch.isfinite(value)).sum())
+
+
+def tensors(**values: object) -> None:
+    """Raises: TypeError: naming the first of these arguments that is no PyTorch tensor.
+
+    >>> tensors(logits=[0.5, 0.5])
+    Traceback (most recent call last):
+    TypeError: logits must be a tensor, got list
+    """
+    for name, value in values.items():
+        tensor(name, value)
+
+
+def numeric(name: str, value: Any) -> Any:
+    """The value as a NumPy array of numbers.
+
+    Raises: TypeError: it is none, such as text or None.
+
+    >>> numeric("scores", [1, 2.5]).tolist()
+    [1.0, 2.5]
+    """
+    import numpy as np
+
+    found = np.asarray(value)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got {found.dtype if found.ndim else repr(value)}")
+    return found

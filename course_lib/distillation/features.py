@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.arguments import tensors
 from course_lib.distillation.checks import finite, full_precision, pair, wide
 from course_lib.distillation.scaling import direction, rescaled
 
@@ -89,6 +90,7 @@ def attention_map(features: Tensor, *, power: float = 2, form: str = "sum") -> T
     >>> [[round(x, 4) for x in row] for row in attention_map(features, power=1).tolist()]
     [[0.8321, 0.5547]]
     """
+    tensors(features=features)
     return direction(_activity(wide("features", features, 4), power, form).flatten(1))
 
 

@@ -28,6 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.arguments import number, tensors
+
 UNLABELLED = -1
 
 
@@ -46,6 +48,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     >>> [round(soft_target_loss(student, teacher, temperature=t).item(), 4) for t in (1, 2)]
     [0.3681, 0.5232]
     """
+    tensors(student_logits=student_logits, teacher_logits=teacher_logits)
     student, teacher = _pair(student_logits, teacher_logits)
     _check_temperature(temperature)
     log_p = F.log_softmax(teacher / temperature, dim=1)  # (N, C)
@@ -70,6 +73,7 @@ def label_loss(student_logits: Tensor, labels: Tensor, *, smoothing: float = 0.0
     >>> round(label_loss(logits, torch.tensor([0, UNLABELLED])).item(), 4)  # log 4/3, of the one labelled image
     0.2877
     """
+    tensors(student_logits=student_logits, labels=labels)
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
     student = _rows("student_logits", student_logits)
@@ -96,6 +100,7 @@ def distillation_loss(
     >>> round(distillation_loss(student, teacher, torch.tensor([0]), temperature=2, alpha=0.5).item(), 4)
     0.6082
     """
+    tensors(student_logits=student_logits, teacher_logits=teacher_logits, labels=labels)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
     soft = soft_target_loss(student_logits, teacher_logits, temperature)
@@ -116,6 +121,7 @@ def pseudo_label_loss(student_logits: Tensor, teacher_logits: Tensor, *, min_con
     >>> round(pseudo_label_loss(student, teacher, min_confidence=0.9).item(), 4)  # log 2, of the first image alone
     0.6931
     """
+    tensors(student_logits=student_logits, teacher_logits=teacher_logits)
     if not 0 <= min_confidence < 1:
         raise ValueError(f"min_confidence must be in [0, 1), got {min_confidence}")
     student, teacher = _pair(student_logits, teacher_logits)
@@ -149,11 +155,11 @@ def decoupled_loss(
     >>> round(decoupled_loss(student, teacher, torch.tensor([0]), **weights).item(), 4)
     0.1109
     """  # fmt: skip
+    tensors(student_logits=student_logits, teacher_logits=teacher_logits, labels=labels)
     student, teacher = _pair(student_logits, teacher_logits)
     _check_temperature(temperature)
     for name, weight in (("alpha", alpha), ("beta", beta)):
-        if not weight >= 0:
-            raise ValueError(f"{name} must be ≥ 0, got {weight}")
+        number(name, weight, least=0)
     labels = _flat_labels(labels, student_logits)
     known = labels != UNLABELLED
     count, classes = max(1, int(known.sum())), student.shape[1]

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.arguments import tensors
 from course_lib.distillation.checks import finite, full_precision, pair, wide
 from course_lib.distillation.scaling import direction, rescaled
 
@@ -114,6 +115,7 @@ def relative_distances(embeddings: Tensor) -> Tensor:
     >>> [[round(x, 4) for x in row] for row in table.tolist()]
     [[0.0, 0.8333, 1.3333], [0.8333, 0.0, 0.8333], [1.3333, 0.8333, 0.0]]
     """
+    tensors(embeddings=embeddings)
     embeddings = wide("embeddings", embeddings, 2)
     if len(embeddings) < 2:
         raise ValueError(f"at least 2 embeddings are needed for a distance, got {len(embeddings)}")
@@ -135,6 +137,7 @@ def similarity_table(features: Tensor) -> Tensor:
     >>> [[round(x, 3) for x in row] for row in similarity_table(torch.tensor([[1.0, 0.0], [1.0, 1.0]])).tolist()]
     [[0.707, 0.707], [0.447, 0.894]]
     """
+    tensors(features=features)
     with torch.autocast(features.device.type, enabled=False):
         rows = rescaled(wide("features", features, None).flatten(1), dim=None)  # (B, ·)
         return direction(rows @ rows.T)

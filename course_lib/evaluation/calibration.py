@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.arguments import numeric, tensors
+
 BETA_RANGE = (1 / 20, 20.0)  # 1/T; a network that needs more is broken, not miscalibrated
 
 
@@ -77,7 +79,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
     >>> round(found.ece, 3), found.bins[1].count
     (0.3, 2)
     """
-    p, y = np.asarray(probabilities, float), np.asarray(labels)
+    p, y = numeric("probabilities", probabilities).astype(float), numeric("labels", labels)
     if p.ndim != 2 or y.shape != p.shape[:1] or len(p) == 0:
         raise ValueError(f"probabilities must be (N, C) and labels (N,), got {p.shape} and {y.shape}")
     if not (p.min() >= 0 and np.allclose(p.sum(1), 1, atol=1e-3)):
@@ -107,7 +109,8 @@ def fit_temperature(logits: Tensor, labels: ArrayLike) -> float:
     >>> round(fit_temperature(sure, [0, 0, 0, 1]), 2)  # 4 / ln 3
     3.64
     """
-    labels = torch.as_tensor(np.asarray(labels))
+    tensors(logits=logits)
+    labels = torch.as_tensor(numeric("labels", labels))
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(logits) == 0:
         raise ValueError(f"logits must be (N, C) and labels (N,), got {tuple(logits.shape)}, {tuple(labels.shape)}")
     if not torch.isfinite(logits).all():

@@ -40,6 +40,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
+from course_lib.arguments import numeric
 from course_lib.evaluation.estimate import Estimate
 
 LEVEL = 0.95
@@ -120,7 +121,7 @@ def bootstrap_ratio(reference: ArrayLike, other: ArrayLike, *, seed: int, level:
     >>> round(found.value, 6), found.includes(1)
     (2.0, False)
     """
-    a, b = np.asarray(reference, float), np.asarray(other, float)
+    a, b = numeric("reference", reference).astype(float), numeric("other", other).astype(float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
         raise ValueError(f"reference and other must be (n,) with the same n ≥ 2, got {a.shape} and {b.shape}")
     if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():
@@ -170,7 +171,7 @@ def seed_interval(scores: ArrayLike, level: float = LEVEL, *, unit: str = "") ->
     >>> round(found.value, 3), round(found.low, 3), round(found.spread, 3)
     (2.0, -0.484, 1.0)
     """
-    values = np.asarray(scores, float)
+    values = numeric("scores", scores).astype(float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"scores must be at least two finite numbers, one per seed, got {scores!r}")
     from scipy.special import stdtrit  # SciPy costs import time that most callers need not pay

@@ -30,6 +30,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.arguments import tensors
+
 
 def removed_count(size: int, pruning_ratio: float) -> int:
     """round(pruning_ratio · size): at most half a weight from the fraction asked for.
@@ -62,6 +64,7 @@ def fraction_mask(scores: Tensor, pruning_ratio: float) -> Tensor:
     >>> fraction_mask(torch.ones(5), 0.4).tolist()  # ties: the earlier ones stay
     [True, True, True, False, False]
     """
+    tensors(scores=scores)
     return global_fraction_masks({"scores": scores}, pruning_ratio)["scores"]
 
 
@@ -102,6 +105,7 @@ def threshold_mask(scores: Tensor, threshold: float) -> Tensor:
     >>> threshold_mask(torch.tensor([0.1, 0.2, 0.3]), 0.2).tolist()
     [False, True, True]
     """
+    tensors(scores=scores)
     _require_no_nan(scores, "scores")
     if threshold != threshold:
         raise ValueError("threshold must be a number, got nan")
@@ -133,6 +137,7 @@ def n_m_mask(scores: Tensor, n: int, m: int) -> Tensor:
     >>> n_m_mask(torch.tensor([[4.0, 1.0, 3.0, 2.0, 9.0, 9.0, 9.0]]), 2, 4).int().tolist()
     [[1, 0, 1, 0, 1, 1, 0]]
     """
+    tensors(scores=scores)
     if not 1 <= n <= m:
         raise ValueError(f"n must be in 1..m, got n = {n}, m = {m}")
     _require_axes(scores)
@@ -157,6 +162,7 @@ def filter_scores(scores: Tensor, norm: float) -> Tensor:
     >>> filter_scores(torch.tensor([[3.0, -4.0], [1.0, 1.0]]), norm=2)[0].item()
     5.0
     """
+    tensors(scores=scores)
     _require_axes(scores)
     _require_no_nan(scores, "scores")
     return torch.linalg.vector_norm(scores.detach().flatten(1), ord=norm, dim=1)

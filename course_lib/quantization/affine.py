@@ -33,6 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.arguments import finite, tensors
+
 LEAST_SCALE = float(torch.finfo(torch.float32).tiny)
 """A range this narrow or narrower gets the scale 1: every value of it is 0, and no scale could tell them apart."""
 
@@ -212,6 +214,8 @@ def min_max(
     >>> min_max(torch.tensor([[1.0, -2.0], [0.5, 0.25]]), Codes(8), symmetric=True, axis=0).scale.mul(127).tolist()
     [2.0, 0.5]
     """
+    tensors(x=x)
+    finite("x", x)
     _check_block(axis, block)
     _check_axis(axis, x.ndim)
     x = x.detach().float()
@@ -238,6 +242,7 @@ def quantize(x: Tensor, affine: Affine) -> Tensor:
     >>> quantize(torch.tensor([-9.0, 0.0, 0.5, 1.5, 9.0]), Affine(Codes(3), torch.tensor(1.0), torch.tensor(0).int()))
     tensor([-4,  0,  0,  2,  3], dtype=torch.int32)
     """
+    tensors(x=x)
     if bool(x.isnan().any()):
         raise ValueError("x holds NaN, which no code stands for")
     scale, zero_point = affine.along(x)
@@ -266,6 +271,7 @@ def sqnr_db(x: Tensor, restored: Tensor) -> float:
     >>> round(sqnr_db(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.5])), 2)
     20.0
     """
+    tensors(x=x, restored=restored)
     if x.shape != restored.shape:
         raise ValueError(f"x and restored must have one shape, got {list(x.shape)} and {list(restored.shape)}")
     signal = x.detach().double().square().sum()

@@ -29,6 +29,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from course_lib.arguments import tensors
 from course_lib.quantization.affine import Affine, Codes, quantize
 from course_lib.quantization.granularity import PerChannel, PerTensor
 from course_lib.quantization.linears import replace_linears
@@ -52,6 +53,7 @@ def dynamic_affine(x: Tensor) -> Affine:
     >>> found.scale, found.zero_point
     (tensor(0.0200), tensor(50, dtype=torch.int32))
     """
+    tensors(x=x)
     low, high = x.detach().float().aminmax() if x.numel() else (torch.zeros(()), torch.zeros(()))
     low, high = low.clamp(max=0), high.clamp(min=0)
     if not bool((high - low).isfinite()):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.arguments import tensors
 from course_lib.quantization.affine import Affine
 
 
@@ -42,6 +43,7 @@ def fake_quantize(x: Tensor, affine: Affine) -> Tensor:
     >>> fake_quantize(x, min_max(x, Codes(2, signed=False)))
     tensor([-1.,  0.,  0.,  2.])
     """
+    tensors(x=x)
     scale, zero_point = affine.along(x)
     found = _StraightThrough.apply(x, scale, zero_point, affine.codes.low, affine.codes.high)
     assert isinstance(found, Tensor)

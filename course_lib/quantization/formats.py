@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from course_lib.arguments import tensors
+
 
 @dataclass(frozen=True)
 class FloatFormat:
@@ -64,6 +66,7 @@ def round_to(x: Tensor, form: FloatFormat, *, saturate: bool = False) -> Tensor:
     >>> round_to(torch.tensor([1e6, -torch.inf]), E5M2), round_to(torch.tensor([1e6]), E5M2, saturate=True)
     (tensor([inf, -inf]), tensor([57344.]))
     """
+    tensors(x=x)
     wide = x.double()
     exponent = torch.frexp(wide).exponent - 1  # x = ±1.… · 2^exponent
     step = torch.exp2((exponent.clamp(min=form.least_exponent) - form.mantissa_bits).double())

@@ -252,7 +252,7 @@ def test_nan_logits_are_named_with_their_side(name, side):
         (lambda s, t: pseudo_label_loss(s, t, min_confidence=1.0), "min_confidence"),
         (
             lambda s, t: decoupled_loss(s, t, torch.zeros(6, dtype=torch.long), temperature=1.0, alpha=1, beta=-1),
-            "beta must be ≥ 0, got -1",
+            "beta must be a number in .0, ∞., got -1",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_what_has_no_code_is_refused():
     with pytest.raises(ValueError, match="x holds NaN"):
         quantize(torch.tensor([0.0, torch.nan]), affine)
     for bad in (torch.nan, torch.inf):
-        with pytest.raises(ValueError, match="a range must be finite"):
+        with pytest.raises(ValueError, match="must be finite"):
             min_max(torch.tensor([0.0, bad]), Codes(8))
     with pytest.raises(ValueError, match="low ≤ high"):
         from_range(torch.tensor(2.0), torch.tensor(1.0), Codes(8))
@@ -283,5 +283,5 @@ def test_blocks_that_do_not_fit_are_refused():
         Affine(Codes(8), torch.ones(2, 2), torch.zeros(2, 2).int(), axis=2, block=1)
     with pytest.raises(ValueError, match="must both have 2 axes"):
         Affine(Codes(8), torch.ones(2, 2), torch.zeros(2).int(), axis=0, block=1)
-    with pytest.raises(ValueError, match="are there NaN"):
+    with pytest.raises(ValueError, match="must be finite"):
         min_max(torch.full((2, 4), torch.nan), Codes(8), axis=1, block=2)

@@ -264,5 +264,5 @@ def test_what_has_no_range_or_no_codes_is_refused():
         quantize_dynamic_linears(nn.ReLU(), granularity=PerTensor())
     broken = nn.Linear(2, 3)
     nn.init.constant_(broken.weight, torch.nan)
-    with pytest.raises(ValueError, match="0: a range must be finite"):
+    with pytest.raises(ValueError, match="0: x must be finite"):
         quantize_dynamic_linears(nn.Sequential(broken), granularity=PerTensor())

@@ -256,7 +256,7 @@ def test_what_cannot_be_quantized_is_refused():
             WeightOnlyLinear(linear(), bits=4, size=8, scale_dtype=bad)
     with pytest.raises(ValueError, match="weights must be float32, got torch"):
         WeightOnlyLinear(linear().double(), bits=4, size=8)
-    with pytest.raises(ValueError, match="a range must be finite"):
+    with pytest.raises(ValueError, match="must be finite"):
         WeightOnlyLinear(with_weight(torch.full((1, 2), torch.nan)), bits=4, size=2)
     with pytest.raises(ValueError, match=r"torch.float16 cannot hold a scale of 1.429e\+05; use torch.float32"):
         WeightOnlyLinear(with_weight(torch.full((1, 2), 1e6)), bits=4, size=2)
