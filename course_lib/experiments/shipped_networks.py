@@ -199,7 +199,8 @@ def provenance(splits: Splits, command: str, recipe: Recipe, history: History) -
         "data": splits.train.name,
         "data_fingerprint": checkpoints.fingerprint(splits),
         "recipe": asdict(recipe),
-        "validation_accuracy": round(history.best_accuracy, 6),
+        # Where no epoch could be chosen there is no best one.
+        "validation_accuracy": None if history.best_epoch < 0 else round(history.best_accuracy, 6),
         "best_epoch": history.best_epoch + 1,
         "minutes": round(history.seconds / 60, 1),
         "machine": machine_summary(torch.get_num_threads()),
