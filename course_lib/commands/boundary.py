@@ -16,6 +16,7 @@ Only the standard library is imported, and any Python 3 can read this module: th
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def say(line: str) -> None:
 def speak_any_encoding() -> None:
     """From now on a character that a stream's encoding lacks is written as its number."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -131,15 +131,15 @@ def _package(error: BaseException) -> Failure | None:
     """A package that is missing, broken, or not the version that the course was written for."""
     from course_lib.environment.finding import broken_package
 
-    module = getattr(error, "obj", None)
-    lacks = isinstance(error, AttributeError) and isinstance(module, ModuleType)
-    if not (isinstance(error, ImportError) or lacks or _while_importing(error)):
+    owner = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
+    lacking = owner.__name__.partition(".")[0] if isinstance(owner, ModuleType) else None
+    if not (isinstance(error, ImportError) or lacking or _while_importing(error)):
         return None
-    name = module.__name__.partition(".")[0] if lacks else getattr(error, "name", None) or ""
+    name = lacking or getattr(error, "name", None) or ""
     if name.partition(".")[0] == LIBRARY.name:
         problem = f"the course's own files are not complete here ({first_line(error)})"
         return Failure(f"{problem}. Mend: git status shows what is missing; git checkout, or download the course again")
-    package = (name if lacks else broken_package(error)) or name or _imported_package(error) or "a package"
+    package = (lacking or broken_package(error)) or name or _imported_package(error) or "a package"
     return Failure(f"{package} is missing or broken here ({first_line(error)}). Mend: {DOCTOR}")
 
 

@@ -28,6 +28,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -58,7 +59,9 @@ def process_group() -> Iterator[tuple[int, int]]:
     try:
         if backend == "nccl":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        store, rank, processes = next(distributed.rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
+        from torch.distributed.rendezvous import rendezvous
+
+        store, rank, processes = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
         _wait_for_all_to_come(store, processes)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=processes)
     except (ValueError, RuntimeError, KeyError) as error:
@@ -84,7 +87,7 @@ def _processes_wanted() -> int:
     return int(text)
 
 
-def _wait_for_all_to_come(store: distributed.Store, processes: int) -> None:
+def _wait_for_all_to_come(store: Any, processes: int) -> None:
     """Count the processes that came; without this the wait would last half an hour, and say nothing."""
     came, deadline = store.add("course/came", 1), time.monotonic() + JOIN_S
     while came < processes:

@@ -142,7 +142,7 @@ def random_records(rng: np.random.Generator) -> Question:
     options: list[list[Any]] = [[0, 5, 20], [False, False, True], ["eval", "eval", "eval", "train", "eval in part"]]
     options += [[1, 29, 30, 400], ["median", "median", "mean", "minimum"], [1, 1, 8], [1, 1, 2]]
     options += [["back to back", "back to back", "in turn", "30 a second"]]
-    a, b = (dict(zip(KEYS, (of[rng.integers(len(of))] for of in options), strict=True)) for _ in range(2))
+    a, b = ({str(k): of[rng.integers(len(of))] for k, of in zip(KEYS, options, strict=True)} for _ in range(2))
     ratio = sorted(round(float(x), 2) for x in rng.uniform(0.6, 1.8, 2))
     aa = sorted(round(float(x), 2) for x in rng.uniform(0.95, 1.05, 2))
     return a, b, (ratio[0], ratio[1]), (aa[0], aa[1])
