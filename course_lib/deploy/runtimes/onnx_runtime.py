@@ -81,7 +81,7 @@ def input_shape(path: Path, default: tuple[int, ...]) -> tuple[int, ...]:
 
     Raises: CourseError: no readable ONNX file.
 
-    >>> import onnx.parser
+    >>> import tempfile, onnx.parser
     >>> text = '<ir_version: 7, opset_import: ["" : 13]> g (float[B, 3, 9, W] x) => (float[] y) { y = Relu(x) }'
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     onnx.save(onnx.parser.parse_model(text), Path(folder, "tiny.onnx"))
