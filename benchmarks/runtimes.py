@@ -280,6 +280,8 @@ def curves(subject: Subject, repeats: int, absent: dict[str, str]) -> list[dict[
                 except CourseError as error:
                     absent[f"{subject.name}: {runtime}, batch {batch}, {threads} threads"] = str(error)
             calls = {name: lambda one=one, images=images: one(images) for name, one in networks.items()}
+            if not calls:
+                continue
             with torch_threads(threads):
                 timed = latency(calls, warmup=5, repeats=repeats, threads=threads, seed=SEED)
             for name in calls:

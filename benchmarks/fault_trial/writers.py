@@ -343,7 +343,7 @@ SWEPT = {
     "models.saving:save_state": "a training's state",
     "exercises.engine.record:change": "the learner's progress",
     "exercises.engine.record:_content": "the learner's progress",
-    "exercises.engine.record:_locked": "the learner's progress",
+    "storage.locks:held": "the learner's progress",
     "commands.failures:keep_traceback": "a traceback",
     "commands.main_job:demo": "a picture",
     "publishing.readme:write": "a picture",
@@ -358,8 +358,12 @@ SWEPT = {
     "deploy.edge.kit:_replace": "a kit",
     "deploy.edge.manifest:write_manifest": "a kit",
 }
+_WORKBOOK = "broken at each event by tests/workbook/test_faults.py"
 _TEMPORARY, _BOARD = "into a temporary folder, or memory", "runs on a board, and has tests of its own there"
 ELSEWHERE = {
+    "workbook.base:save": _WORKBOOK,
+    "workbook.places:Workbook.keep": _WORKBOOK,
+    "workbook.places:write": _WORKBOOK,
     "deploy.edge.kit:_c_files": "as a kit's other files; compiled networks take a compiler",
     "deploy.edge.emulation:prepare_board": "a lock of the tests' own",
     "deploy.edge.old_python:prepare_python36": "a lock of the tests' own",

@@ -217,7 +217,7 @@ def test_the_first_epoch_that_may_be_chosen_is_the_one_that_ends_at_the_target(m
 )
 @pytest.mark.parametrize("at", [STEPS, STEPS + 2, 2 * STEPS + 1, 4 * STEPS - 1])
 def test_an_interrupted_gradual_pruning_ends_in_the_weights_of_one_that_was_not(tmp_path, recipe, at):
-    whole, model, resumed = network(), network(), network(99)
+    whole, model, resumed = network(), network(), network()
     expected = run(whole, recipe, constraint=gradual())
     with pytest.raises(KeyboardInterrupt):
         run(model, recipe, loss=Watching(model, at, interrupt), constraint=gradual(), checkpoint=tmp_path / "x.pt")
@@ -243,7 +243,7 @@ def test_a_process_killed_while_it_prunes_resumes_to_the_same_weights(tmp_path):
     here, checkpoint = str(Path(__file__).parent), tmp_path / "x.pt"
     done = subprocess.run([sys.executable, "-c", code, here, str(checkpoint)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
-    whole, resumed = network(), network(99)
+    whole, resumed = network(), network()
     run(whole, constraint=gradual(schedule=LONG))
     run(resumed, constraint=gradual(schedule=LONG), checkpoint=checkpoint)
     assert same_weights(resumed, whole)

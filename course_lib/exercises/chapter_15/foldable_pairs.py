@@ -58,7 +58,9 @@ def foldable(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -
 
 
 @ex.solution
-def written_out(nodes: Nodes, outputs: tuple[str, ...], training: frozenset[str]) -> Pairs:
+def written_out(
+    nodes: tuple[tuple[str, str, str, tuple[str, ...]], ...], outputs: tuple[str, ...], training: frozenset[str]
+) -> list[tuple[str, str]]:
     """[(name of a convolution, name of the norm that reads it), …], in the order of the norms in ``nodes``."""
     by_name = {name: (kind, module) for name, kind, module, _ in nodes}
     reads = Counter(name for *_, inputs in nodes for name in inputs)
