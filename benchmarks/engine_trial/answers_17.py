@@ -53,7 +53,6 @@ ENERGY: Answers = {
     "no_difference": lambda i, b, ms, r, wh: battery([0], b, ms, r, wh),
     "negative": lambda i, b, ms, r, wh: (-battery(i, b, ms, r, wh)[0], battery(i, b, ms, r, wh)[1]),
     "order_swapped": lambda i, b, ms, r, wh: battery(i, b, ms, r, wh)[::-1],
-    "hours": lambda i, b, ms, r, wh: (battery(i, b, ms, r, wh)[0], battery(i, b, ms, r, wh)[1] / r / 3600),
     "milliwatt_hours": lambda i, b, ms, r, wh: battery(i, b, ms, r, wh / 1000),
     "whole_number": lambda i, b, ms, r, wh: (battery(i, b, ms, r, wh)[0], int(battery(i, b, ms, r, wh)[1])),
     "smallest_idle": lambda i, b, ms, r, wh: battery([min(i)], b, ms, r, wh),
@@ -61,7 +60,6 @@ ENERGY: Answers = {
         [np.sqrt(np.mean(np.square(i)))], [np.sqrt(np.mean(np.square(b)))], ms, r, wh
     ),
     "whole_idle_ms": lambda i, b, ms, r, wh: battery([sum(i) // len(i)], [sum(b) // len(b)], ms, r, wh),
-    "first_sample": lambda i, b, ms, r, wh: battery(i[:1], b[:1], ms, r, wh),
     "minutes": lambda i, b, ms, r, wh: battery(i, b, ms, r, wh / 60),
 }
 CODES: Answers = {
@@ -137,7 +135,6 @@ SEND: Answers = {
     "one_byte_back": lambda f, t, p: [(n, max(offset - 1, 0)) for n, offset in to_send(f, t, p)],
     "one_byte_on": lambda f, t, p: [(n, offset + 1) for n, offset in to_send(f, t, p)],
     "without_manifest": lambda f, t, p: [pair for pair in to_send(f, t, p) if pair[0] != "manifest.json"],
-    "manifest_always": lambda f, t, p: to_send(f, {n: s for n, s in t.items() if n != "manifest.json"}, p),
     "another_sum": lambda f, t, p: [
         (n, 0) for n in sorted(f) if t.get(n) != hashlib.md5(f[n], usedforsecurity=False).hexdigest()
     ],
