@@ -101,9 +101,6 @@ REASONS: Answers = {
         },
         emulated,
     ),
-    "sorted_clocks": lambda row, emulated: reasons(
-        row | {at: sorted(row[at], key=lambda clock: clock or 0) for at in ("before", "after")}, emulated
-    ),
     "none_as_zero": lambda row, emulated: reasons(
         row | {at: [clock or 0 for clock in row[at]] for at in ("before", "after")}, emulated
     ),
